@@ -1,0 +1,159 @@
+"""The descent: epochs of mini-batches, from a start to a plateau."""
+
+import warnings
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from skgd._geometry import Geometry
+from skgd._reference import COEF, DIRECTION
+
+try:
+    from skgd._kernel import descend as dense_pass
+except ImportError:
+    from skgd._reference import descend as dense_pass
+
+    warnings.warn(
+        "skgd runs without its compiled kernel, several times slower and with the same results. To have it, reinstall skgd "
+        "where a C compiler is available.",
+        RuntimeWarning,
+        stacklevel=2,
+    )
+
+LONGEST_RUN = 4096  # batches in one compiled call: their steps stay in cache,
+LARGEST_RUN = 2**26  # and numbers of X: after a fraction of a second Ctrl-C is heard
+GROWTH = 1e6  # a mean loss this many times the loss at the start is a divergence
+
+
+class Divergence(ValueError):
+    """The parameters left every bound; args: the epoch, the step size."""
+
+
+@dataclass
+class Problem:
+    """What is minimised, and over which rows. Read only."""
+
+    X: np.ndarray
+    y: np.ndarray  # (n_targets, n_samples)
+    weight: np.ndarray
+    rows: np.ndarray  # int32: those to descend on
+    batch_size: int
+    loss: tuple
+    penalty: tuple
+    constant: np.ndarray  # (n_targets,): the best constant prediction,
+    constant_loss: np.ndarray  # and its loss
+    geometry: Geometry | None = None
+    quadratics: list | None = None  # the full batch as a function of the parameters, one for each target
+
+    def passes(self):
+        """For each target, the pass over mini-batches: a callable (order, steps, parameters, objectives)."""
+        if self.quadratics is not None:
+            return [quadratic.descend for quadratic in self.quadratics]
+        loss, penalty = np.array(self.loss), np.array(self.penalty)
+        metric = self.geometry.metric
+
+        def pass_for(y):
+            return lambda order, steps, parameters, objectives: dense_pass(
+                self.X, y, self.weight, order, self.batch_size, steps, metric, loss, penalty, parameters, objectives
+            )
+
+        return [pass_for(y) for y in self.y]
+
+
+@dataclass
+class History:
+    """What was seen on the way: an entry an epoch, or a step for the path, with a number for each target."""
+
+    objective: list = field(default_factory=list)
+    score: list = field(default_factory=list)
+    step_objective: list = field(default_factory=list)
+    path: list = field(default_factory=list)  # the parameters at the start and after each step
+    converged: bool = False
+
+
+def visiting_order(rows, epoch, seed):
+    """The rows as this epoch visits them: a function of its number, so that a pause between two epochs changes nothing."""
+    order = rows.copy()
+    np.random.default_rng([seed, epoch]).shuffle(order)
+    return order
+
+
+def descend(problem, parameters, schedule, n_steps, epochs, seed, plateau, score=None, record_steps=False, report=None):
+    """Descend, changing `parameters` in place, until the plateau rule or the last epoch.
+
+    Parameters
+    ----------
+    problem : Problem
+    parameters : ndarray of shape (n_targets, 5, n_features + 1)
+        See `_reference`.
+    schedule : Schedule
+    n_steps : int
+        Steps made before the first epoch.
+    epochs : range
+        The numbers of the epochs to make.
+    seed : int or None
+        Of the shuffling; None visits the rows as they stand.
+    plateau : Plateau
+    score : callable(parameters) -> ndarray of shape (n_targets,), optional
+        What the plateau rule watches in place of the objective; the parameters that score best are restored at the end.
+    record_steps : bool
+    report : callable(History), optional
+        Called after each epoch.
+
+    Returns
+    -------
+    History
+    """
+    history = History(path=[parameters[:, COEF].copy()] if record_steps else [])
+    shuffled = seed is not None and problem.batch_size < len(problem.rows)
+    best, best_score = parameters.copy(), np.full(len(parameters), -np.inf)
+    for epoch in epochs:
+        # 1. the rows in this epoch's order
+        order = visiting_order(problem.rows, epoch, seed) if shuffled else problem.rows
+        # 2. a step for each mini-batch, and 3. the pass
+        objectives = one_epoch(problem, parameters, schedule, n_steps, order, history if record_steps else None)
+        n_steps += objectives.shape[1]
+        # 4. what was minimised
+        history.objective.append(objectives.mean(axis=1))
+        watched = history.objective[-1]
+        if epoch == epochs[0]:
+            limit = GROWTH * np.maximum(problem.constant_loss, objectives[:, 0])
+        if not (np.all(watched <= limit) and np.isfinite(parameters[:, :DIRECTION]).all()):
+            raise Divergence(len(history.objective), schedule.eta(np.array([n_steps]))[0])
+        if score is not None:
+            history.score.append(score(parameters))
+            better = history.score[-1] > best_score
+            best[better], best_score[better] = parameters[better], history.score[-1][better]
+            watched = -history.score[-1]
+        if report is not None:
+            report(history)
+        # 5. stop
+        stalled = plateau.stalled(watched)
+        if stalled.any() and schedule.finished(stalled, plateau):
+            history.converged = True
+            break
+    if score is not None:
+        parameters[:] = best
+    return history
+
+
+def one_epoch(problem, parameters, schedule, n_steps, order, history):
+    """One step for each mini-batch of `order`, in runs short enough to be interrupted; the objectives they saw, by target.
+
+    With a history, one step a run, and each is written down.
+    """
+    batch_size = problem.batch_size
+    n_batches = -(-len(order) // batch_size)
+    objectives = np.empty((len(parameters), n_batches))
+    run = 1 if history else min(max(1, LARGEST_RUN // (batch_size * problem.X.shape[1])), LONGEST_RUN)
+    passes = problem.passes()
+    for first in range(0, n_batches, run):
+        last = min(first + run, n_batches)
+        rows = order[first * batch_size : last * batch_size]
+        t = n_steps + 1.0 + np.arange(first, last)
+        for target, run_pass in enumerate(passes):
+            run_pass(rows, schedule.steps(t, target), parameters[target], objectives[target, first:last])
+        if history:
+            history.step_objective.append(objectives[:, first].copy())
+            history.path.append(parameters[:, COEF].copy())
+    return objectives

@@ -1,0 +1,66 @@
+"""The compiled pass over mini-batches; `_reference.py` is the same call in NumPy and explains the arguments."""
+
+from libc.stdint cimport int32_t
+
+
+cdef extern from "_kernel.h":
+    ctypedef struct Step:
+        double eta, cap, momentum, lookahead, correction, averaging
+    ctypedef struct Loss:
+        double insensitive, curvature, cap_above, cap_below
+    ctypedef struct Penalty:
+        double l2, l1
+    ctypedef struct Parameters:
+        double *coef
+        double *velocity
+        double *average
+        double *gradient
+        double *direction
+    ctypedef struct Metric:
+        const double *center
+        const double *scale
+        const double *axes
+        Py_ssize_t n_axes
+    void run_float64(const double *X, const double *y, const double *weight, Py_ssize_t weight_stride,
+                     const int32_t *order, Py_ssize_t n_rows, Py_ssize_t batch_size, const Step *step,
+                     const Metric *metric, const Loss *loss, const Penalty *penalty,
+                     Parameters parameters, Py_ssize_t n_features, double *batch_objective) nogil
+    void run_float32(const float *X, const double *y, const double *weight, Py_ssize_t weight_stride,
+                     const int32_t *order, Py_ssize_t n_rows, Py_ssize_t batch_size, const Step *step,
+                     const Metric *metric, const Loss *loss, const Penalty *penalty,
+                     Parameters parameters, Py_ssize_t n_features, double *batch_objective) nogil
+
+
+ctypedef fused real:
+    float
+    double
+
+
+def descend(const real[:, ::1] X, const double[::1] y, const double[:] weight, const int32_t[::1] order,
+            Py_ssize_t batch_size, const Step[::1] steps, const double[:, ::1] metric, const double[::1] loss,
+            const double[::1] penalty, double[:, ::1] parameters, double[::1] objectives):
+    """Take one step per mini-batch of `order`, in place; see `_reference.descend`."""
+    cdef Py_ssize_t n_rows = order.shape[0], n_features = X.shape[1]
+    cdef Py_ssize_t n_batches = (n_rows + batch_size - 1) // batch_size
+    if n_batches == 0:
+        return
+    # Rows are trusted (they come from the sampler); shapes are checked, since a wrong one would write out of bounds.
+    if not (steps.shape[0] == objectives.shape[0] == n_batches and y.shape[0] == weight.shape[0] == X.shape[0]
+            and parameters.shape[0] == 5 and metric.shape[0] >= 2 and loss.shape[0] == 4 and penalty.shape[0] == 2
+            and parameters.shape[1] == metric.shape[1] == n_features + 1):
+        raise ValueError("arrays of descend() do not fit together")
+    cdef Py_ssize_t weight_stride = weight.strides[0] // sizeof(double)
+    cdef Parameters p
+    p.coef, p.velocity, p.average, p.gradient, p.direction = (
+        &parameters[0, 0], &parameters[1, 0], &parameters[2, 0], &parameters[3, 0], &parameters[4, 0])
+    cdef Metric m
+    m.center, m.scale, m.axes, m.n_axes = &metric[0, 0], &metric[1, 0], &metric[1, 0] + (n_features+1), metric.shape[0] - 2
+    with nogil:
+        if real is double:
+            run_float64(&X[0, 0], &y[0], &weight[0], weight_stride, &order[0], n_rows, batch_size, &steps[0],
+                        &m, <const Loss *>&loss[0], <const Penalty *>&penalty[0], p,
+                        n_features, &objectives[0])
+        else:
+            run_float32(&X[0, 0], &y[0], &weight[0], weight_stride, &order[0], n_rows, batch_size, &steps[0],
+                        &m, <const Loss *>&loss[0], <const Penalty *>&penalty[0], p,
+                        n_features, &objectives[0])

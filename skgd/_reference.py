@@ -1,0 +1,82 @@
+"""The pass over mini-batches in plain NumPy: the specification of the compiled kernel, and what runs where none was built.
+
+Parameters are rows of one array of shape (5, n_features + 1): coef, velocity, average, gradient and direction, of which the
+last two are room to work in. The last column is the intercept, taken at the center: a prediction is (x - center).w + c.
+
+A metric is an array of shape (2 + n_axes, n_features + 1) that says how parameters are measured while they descend: the
+center of each column, the scale of each parameter (zero for one that must not move), then any number of axes, each with a
+gain in the last column. The gradient g becomes the direction D g, with D = diag(scale) + sum_k gain_k axis_k axis_k'.
+"""
+
+import numpy as np
+
+from skgd._objective import Loss, Penalty, loss_and_slope, penalty_at
+
+COEF, VELOCITY, AVERAGE, GRADIENT, DIRECTION = range(5)
+
+# One step: how far (eta), what bounds it (cap), how it remembers (momentum, lookahead, correction), and how much of it
+# enters the average. A plain step has lookahead 0 and correction 1, heavy ball 1 and 0, Nesterov's momentum m has m and 1.
+STEP = np.dtype([(name, np.float64) for name in ("eta", "cap", "momentum", "lookahead", "correction", "averaging")])
+
+
+def descend(X, y, weight, order, batch_size, steps, metric, loss, penalty, parameters, objectives):
+    """Take one step per mini-batch of `order`, in place.
+
+    For each batch B of b rows, with weights s:
+
+    1. residuals   r_i = (x_i - center).w + c - y_i
+    2. gradient    g = (1/b) sum_B s_i l'(r_i) (x_i - center) + l2 * w,    g_c = (1/b) sum_B s_i l'(r_i)
+    3. objective   (1/b) sum_B s_i l(r_i) + penalty(w), before the step
+    4. update      w <- w - eta * D g in its simplest form; see `update`
+
+    Parameters
+    ----------
+    X : ndarray of shape (n_samples, n_features), float64 or float32, C-contiguous
+    y, weight : float64 ndarrays of shape (n_samples,)
+    order : int32 ndarray
+        The rows to visit, in that order; every `batch_size` of them are a batch, the last may be short.
+    batch_size : int
+    steps : STEP ndarray of shape (n_batches,)
+    metric : ndarray of shape (2 + n_axes, n_features + 1)
+    loss, penalty : ndarrays of shape (4,) and (2,)
+        The numbers of `Loss` and `Penalty`.
+    parameters : ndarray of shape (5, n_features + 1), changed in place
+    objectives : ndarray of shape (n_batches,), written
+    """
+    center = metric[0, :-1]
+    loss, penalty = Loss(*loss), Penalty(*penalty)
+    coef, gradient = parameters[COEF], parameters[GRADIENT]
+    for k in range(len(steps)):
+        rows = order[k * batch_size : (k + 1) * batch_size]
+        z = X[rows] - center
+        value, slope = loss_and_slope(loss, z @ coef[:-1] + coef[-1] - y[rows])
+        share = weight[rows] / len(rows)
+        gradient[:-1] = (share * slope) @ z + penalty.l2 * coef[:-1]
+        gradient[-1] = share @ slope
+        objectives[k] = share @ value + penalty_at(penalty, coef[:-1])
+        update(steps[k], objectives[k], metric, penalty.l1, parameters)
+
+
+def update(step, objective, metric, l1, parameters):
+    """Move the parameters against their gradient, shrink them by the l1 norm, and let them enter their average.
+
+    v <- momentum * v - eta * D g        w <- w + lookahead * v - correction * eta * D g
+    w_j <- sign(w_j) * max(|w_j| - eta * D_jj * l1, 0)        average <- average + averaging * (w - average)
+
+    with eta cut so that eta * g'Dg <= cap * objective.
+    """
+    coef, velocity, average, gradient, _ = parameters
+    scale, axes, gains = metric[1], metric[2:, :-1], metric[2:, -1]
+    direction = scale * gradient
+    direction[:-1] += (gains * (axes @ gradient[:-1])) @ axes
+    eta, norm = step["eta"], direction @ gradient
+    if norm > 0.0 and eta * norm > step["cap"] * objective:
+        eta = step["cap"] * objective / norm
+    if step["lookahead"] != 0.0:
+        velocity[:] = step["momentum"] * velocity - eta * direction
+        coef += step["lookahead"] * velocity
+    coef -= step["correction"] * eta * direction
+    if l1 != 0.0:
+        coef[:-1] = np.copysign(np.maximum(np.abs(coef[:-1]) - eta * scale[:-1] * l1, 0.0), coef[:-1])
+    if step["averaging"] != 0.0:
+        average += step["averaging"] * (coef - average)

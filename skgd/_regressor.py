@@ -1,0 +1,642 @@
+"""The estimator: its parameters, what it accepts, and how fit and partial_fit set a descent going."""
+
+import inspect
+import math
+import warnings
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from numbers import Integral, Real
+
+import numpy as np
+from sklearn.base import BaseEstimator, RegressorMixin
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.metrics import r2_score
+from sklearn.model_selection import train_test_split
+from sklearn.utils import check_array, check_random_state
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from skgd._descent import Divergence, Problem, descend
+from skgd._geometry import Geometry, Stream, full_batch_geometry, mini_batch_geometry, plain_metric, safe_step, stream_geometry
+from skgd._objective import LOSSES, best_constant, loss_and_slope, make_penalty
+from skgd._quadratic import Quadratic, Statistics
+from skgd._reference import AVERAGE, COEF
+from skgd._sklearn import Interval, InvalidParameterError, StrOptions, _fit_context
+from skgd._step_size import SAFE_CAP, SCHEDULES, Schedule, optimal_offset
+from skgd._stopping import Plateau
+
+
+@dataclass
+class State:
+    """What a later call goes on from."""
+
+    parameters: np.ndarray  # (n_targets, 3, n_features + 1), the user's units: coef, velocity, average; the intercept last
+    factor: np.ndarray  # (n_targets,), of the step: what learning_rate="adaptive" has made of it
+    seed: int  # of all orders to come
+    n_passes: int = 0
+    n_steps: int = 0
+    stream: tuple | None = None  # a Stream's fields, once partial_fit has needed them
+
+
+class MiniBatchLinearRegressor(RegressorMixin, BaseEstimator):
+    """Linear regression by batch, mini-batch or stochastic gradient descent.
+
+    Minimises, over the coefficients w and the intercept b,
+
+        F(w, b) = (1/S) sum_i s_i l(y_i, x_i.w + b) + alpha * R(w)        S = sum_i s_i
+
+    by steps w <- w - eta * D g, where g is the gradient of F estimated from `batch_size` rows. For the squared error
+    l = (y - yhat)^2, **without a half**, so one step over a batch B of b rows is
+
+        w <- w - eta * D ((2/b) sum_B s_i (yhat_i - y_i) x_i + alpha * R'(w))
+
+    R is ||w||^2 / 2 for the l2 penalty. The intercept is not penalised. D is the identity for the plain schedules; with
+    learning_rate="auto" it undoes the units and the correlations of the columns (see Notes).
+
+    Parameters
+    ----------
+    batch_size : int or None, default=32
+        Rows in a step. None takes all rows (batch descent), 1 one row (stochastic descent), anything between is
+        mini-batch descent; a number of n_samples or more is the full batch.
+    loss : {"squared_error"}, default="squared_error"
+        The loss l of one row.
+    epsilon : float, default=0.1
+        Of losses with a threshold; no effect on the squared error.
+    penalty : {"l2", None}, default="l2"
+        The penalty R.
+    alpha : float, default=0.0
+        Strength of the penalty; 0 is ordinary least squares. At the optimum the same as Ridge(alpha=n_samples * alpha / 2).
+    l1_ratio : float, default=0.15
+        Share of the l1 norm in the elastic net.
+    fit_intercept : bool, default=True
+    learning_rate : {"auto", "constant", "invscaling", "optimal", "adaptive"}, default="auto"
+        The step size eta at step t = 1, 2, ...
+
+        - "auto": the largest safe constant step, found from the data together with D. Needs no scaling of the columns and
+          no `eta0`, and does not diverge.
+        - "constant": eta0
+        - "invscaling": eta0 / t**power_t
+        - "optimal": 1 / (alpha * (t0 + t - 1)), with SGDRegressor's t0; needs alpha > 0
+        - "adaptive": eta0, divided by 5 each time the stopping rule fires, until it is below 1e-6
+    eta0 : float, default=0.01
+        Step size of the plain schedules, in units of 1 / (curvature of F).
+    power_t : float, default=0.25
+        Exponent of "invscaling".
+    momentum : float, default=0.0
+        Not available yet: must be 0.
+    nesterovs_momentum : bool, default=False
+    average : "auto", bool or int, default="auto"
+        Whether `coef_` is an average over the steps. True: their mean. An int a: the mean from step a on. "auto": with
+        learning_rate="auto" and fewer than all rows in a step, an average that weighs step t by about t^3 and so forgets
+        the start; else none.
+    max_iter : int, default=1000
+        Most epochs (passes over the rows) of `fit`.
+    tol : float or None, default=1e-4
+        `fit` stops once the objective has not fallen by more than `tol` times the loss of the best constant prediction in
+        each of `n_iter_no_change` epochs in a row: for the squared error that is in units of R^2, whatever the units of y.
+        None runs all epochs.
+    n_iter_no_change : int, default=5
+        Epochs without progress before `fit` stops.
+    shuffle : bool, default=True
+        Whether the rows are visited in a new random order in each epoch.
+    early_stopping : bool, default=False
+        Whether to hold out rows, watch R^2 on them in place of the objective, and restore the parameters that scored best.
+    validation_fraction : float, default=0.1
+        Share of the rows held out by early_stopping; two rows at least, since R^2 needs them.
+    record_steps : bool, default=False
+        Whether to keep the loss and the parameters of every step in `loss_path_`, `coef_path_` and `intercept_path_`.
+    warm_start : bool, default=False
+        Whether `fit` goes on from where the last one ended: fit for 5 epochs and 5 more are one fit of 10.
+    random_state : int, RandomState instance or None, default=None
+        Of the order of the rows and of the rows held out. An int makes fits repeatable.
+    verbose : int, default=0
+        1 prints a line for each epoch.
+
+    Attributes
+    ----------
+    coef_ : ndarray of shape (n_features,) or (n_targets, n_features)
+        In the units of the columns given, whatever the descent did inside.
+    intercept_ : float or ndarray of shape (n_targets,)
+    n_iter_ : int
+        Epochs made by the last `fit`, plus one for each `partial_fit` since.
+    n_steps_ : int
+        Updates of the parameters since the start.
+    step_size_ : float or ndarray of shape (n_targets,)
+        The last step size.
+    loss_curve_ : ndarray of shape (n_iter_,)
+        The objective as each epoch saw it: the mean over its mini-batches of the loss before the step, plus the penalty.
+        The mean over the targets if there are several.
+    validation_scores_ : ndarray of shape (n_iter_,)
+        R^2 on the rows held out, with early_stopping.
+    coef_path_ : ndarray of shape (n_steps_ + 1, n_features) or (n_steps_ + 1, n_targets, n_features)
+        The start, then the coefficients after each step (not their average), with record_steps.
+    intercept_path_ : ndarray of shape (n_steps_ + 1,) or (n_steps_ + 1, n_targets)
+    loss_path_ : ndarray of shape (n_steps_,)
+        The objective on each step's batch, before the step.
+    n_features_in_ : int
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+
+    See Also
+    --------
+    sklearn.linear_model.LinearRegression : Exact, and faster if the columns are few.
+    sklearn.linear_model.SGDRegressor : One row a step, on columns that must be scaled first.
+
+    Notes
+    -----
+    scikit-learn's SGD halves the squared error: SGDRegressor(eta0=h, alpha=a, learning_rate="constant") takes the steps of
+    MiniBatchLinearRegressor(1, eta0=h / 2, alpha=2 * a, learning_rate="constant").
+
+    Several targets are independent problems that share the order of the rows; the descent ends when each has reached its
+    plateau.
+
+    learning_rate="auto" takes steps in standardised columns along axes of like curvature, and returns coefficients in
+    the user's units; the minimum is not moved. The step is 1 / L(b), with L(b) the expected smoothness [1]_ of b rows out
+    of n. `partial_fit`, which never sees all rows, standardises the columns by running means and variances.
+
+    References
+    ----------
+    .. [1] R. M. Gower, N. Loizou, X. Qian, A. Sailanbayev, E. Shulgin, P. Richtarik, "SGD: General Analysis and Improved
+       Rates", ICML 2019, arXiv:1901.09401.
+    .. [2] O. Shamir, T. Zhang, "Stochastic Gradient Descent for Non-smooth Optimization: Convergence Results and Optimal
+       Averaging Schemes", ICML 2013, arXiv:1212.1824. The average of "auto", with eta = 3.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_diabetes
+    >>> from skgd import MiniBatchLinearRegressor
+    >>> X, y = load_diabetes(return_X_y=True, scaled=False)
+    >>> model = MiniBatchLinearRegressor(random_state=0).fit(X, y)
+    >>> round(model.score(X, y), 2)
+    0.52
+    """
+
+    _parameter_constraints = {
+        "batch_size": [Interval(Integral, 1, None, closed="left"), None],
+        "loss": [StrOptions(set(LOSSES))],
+        "epsilon": [Interval(Real, 0, None, closed="left")],
+        "penalty": [StrOptions({"l2", "l1", "elasticnet"}), None],
+        "alpha": [Interval(Real, 0, None, closed="left")],
+        "l1_ratio": [Interval(Real, 0, 1, closed="both")],
+        "fit_intercept": ["boolean"],
+        "learning_rate": [StrOptions({"auto", *SCHEDULES})],
+        "eta0": [Interval(Real, 0, None, closed="neither")],
+        "power_t": [Interval(Real, 0, None, closed="left")],
+        "momentum": [Interval(Real, 0, 1, closed="left")],
+        "nesterovs_momentum": ["boolean"],
+        "average": [StrOptions({"auto"}), "boolean", Interval(Integral, 0, None, closed="left")],
+        "max_iter": [Interval(Integral, 1, None, closed="left")],
+        "tol": [Interval(Real, 0, None, closed="left"), None],
+        "n_iter_no_change": [Interval(Integral, 1, None, closed="left")],
+        "shuffle": ["boolean"],
+        "early_stopping": ["boolean"],
+        "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
+        "record_steps": ["boolean"],
+        "warm_start": ["boolean"],
+        "random_state": ["random_state"],
+        "verbose": ["verbose"],
+    }
+
+    def __init__(
+        self,
+        batch_size=32,
+        *,
+        loss="squared_error",
+        epsilon=0.1,
+        penalty="l2",
+        alpha=0.0,
+        l1_ratio=0.15,
+        fit_intercept=True,
+        learning_rate="auto",
+        eta0=0.01,
+        power_t=0.25,
+        momentum=0.0,
+        nesterovs_momentum=False,
+        average="auto",
+        max_iter=1000,
+        tol=1e-4,
+        n_iter_no_change=5,
+        shuffle=True,
+        early_stopping=False,
+        validation_fraction=0.1,
+        record_steps=False,
+        warm_start=False,
+        random_state=None,
+        verbose=0,
+    ):
+        self.batch_size = batch_size
+        self.loss = loss
+        self.epsilon = epsilon
+        self.penalty = penalty
+        self.alpha = alpha
+        self.l1_ratio = l1_ratio
+        self.fit_intercept = fit_intercept
+        self.learning_rate = learning_rate
+        self.eta0 = eta0
+        self.power_t = power_t
+        self.momentum = momentum
+        self.nesterovs_momentum = nesterovs_momentum
+        self.average = average
+        self.max_iter = max_iter
+        self.tol = tol
+        self.n_iter_no_change = n_iter_no_change
+        self.shuffle = shuffle
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.record_steps = record_steps
+        self.warm_start = warm_start
+        self.random_state = random_state
+        self.verbose = verbose
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X, y, sample_weight=None, *, coef_init=None, intercept_init=None):
+        """Descend from the start, or with warm_start=True from where the last call ended.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            float64 and float32 are used as they are if C-ordered; anything else is copied once.
+        y : array-like of shape (n_samples,) or (n_samples, n_targets)
+        sample_weight : array-like of shape (n_samples,), optional
+            Scaled to mean 1: multiplying all weights by one number changes nothing.
+        coef_init : array-like of shape (n_features,) or (n_targets, n_features), optional
+            Where the coefficients start; default zero.
+        intercept_init : float or array-like of shape (n_targets,), optional
+            Where the intercept starts; default the best constant prediction under learning_rate="auto", else zero.
+
+        Returns
+        -------
+        MiniBatchLinearRegressor
+            The estimator itself.
+
+        Raises
+        ------
+        ValueError
+            If the input is not usable, or if the descent diverges: the estimator is then what it was before the call.
+        """
+        with unchanged_on_error(self):
+            go_on = self.warm_start and hasattr(self, "_state") and coef_init is None and intercept_init is None
+            X, y, weight, state = self._begin(X, y, sample_weight, go_on)
+            rows, score = np.arange(len(X), dtype=np.int32), None
+            if self.early_stopping:
+                rows, weight, score = self._hold_out(X, y, weight, state.seed)
+            weight = weight * (len(rows) / weight.sum())
+            problem = self._problem(X, y, weight, rows)
+            self._measure(problem, state)
+            if not go_on:
+                self._set_start(state, problem, coef_init, intercept_init)
+            history = self._descend(problem, state, self.max_iter, score)
+            self.n_iter_, self.loss_curve_ = len(history.objective), np.mean(history.objective, axis=1)
+            if self.early_stopping:
+                self.validation_scores_ = np.mean(history.score, axis=1)
+        return self
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def partial_fit(self, X, y, sample_weight=None):
+        """Make one pass over the rows given, in mini-batches of `batch_size`, from where the model stands.
+
+        With batch_size=None the call is exactly one step: the rows given are the mini-batch. With shuffle=False, calls with
+        multiples of batch_size rows take the same steps as one epoch of `fit` over all of them (of a plain schedule; "auto"
+        knows more in `fit`). Weights are taken as they are: a row of weight 2 pulls twice.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+        y : array-like of shape (n_samples,) or (n_samples, n_targets)
+        sample_weight : array-like of shape (n_samples,), optional
+
+        Returns
+        -------
+        MiniBatchLinearRegressor
+            The estimator itself.
+
+        Raises
+        ------
+        ValueError
+            If the input is not usable, or if the step diverges: the estimator is then what it was before the call.
+        """
+        with unchanged_on_error(self):
+            go_on = hasattr(self, "_state")
+            X, y, weight, state = self._begin(X, y, sample_weight, go_on)
+            problem = self._problem(X, y, weight, np.arange(len(X), dtype=np.int32))
+            self._measure_stream(problem, state)
+            if not go_on:
+                self._set_start(state, problem)
+            history = self._descend(problem, state)
+            self.n_iter_ = getattr(self, "n_iter_", 0) + 1
+            self.loss_curve_ = np.append(getattr(self, "loss_curve_", []), np.mean(history.objective))
+        return self
+
+    def predict(self, X):
+        """The predictions X w + b.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n_samples,) or (n_samples, n_targets)
+        """
+        check_is_fitted(self)
+        X = validate_data(self, X, dtype=[np.float64, np.float32], reset=False)
+        return X @ self.coef_.T + self.intercept_
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.target_tags.multi_output = True
+        return tags
+
+    def _begin(self, X, y, sample_weight, go_on):
+        """Check everything given; the state to work on is the model's own or an empty one."""
+        self._check_parameters()
+        X, y = validate_data(
+            self, X, y, dtype=[np.float64, np.float32], order="C", multi_output=True, y_numeric=True, reset=not go_on
+        )
+        single = y.ndim == 1
+        y = np.ascontiguousarray(np.atleast_2d(y.T), dtype=np.float64)
+        weight = check_weight(sample_weight, len(X))
+        if go_on:
+            n_targets = len(self._state["parameters"])
+            if len(y) != n_targets:
+                raise ValueError(f"y has {len(y)} targets, but the model has {n_targets}. Fit a new model for another number.")
+            fields = {name: np.copy(value) if name == "parameters" else value for name, value in self._state.items()}
+            return X, y, weight, State(**fields)
+        for name in ("validation_scores_", "coef_path_", "intercept_path_", "loss_path_", "n_iter_", "loss_curve_"):
+            vars(self).pop(name, None)
+        self._single_target = single
+        seed = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
+        return X, y, weight, State(np.zeros((len(y), 3, X.shape[1] + 1)), np.ones(len(y)), seed)
+
+    def _check_parameters(self):
+        for name in ("batch_size", "max_iter", "n_iter_no_change"):
+            if isinstance(getattr(self, name), (bool, np.bool_)):
+                raise InvalidParameterError(
+                    f"{name}={getattr(self, name)} must be an int in the range [1, inf), not a bool: say {name}=1 for one."
+                )
+        if self.learning_rate == "optimal" and (self.alpha == 0 or self.penalty is None):
+            raise ValueError(
+                f"learning_rate='optimal' is 1 / (alpha * (t0 + t - 1)) and needs a penalty with alpha > 0, got "
+                f"penalty={self.penalty!r}, alpha={self.alpha}. Set alpha, or use learning_rate='auto'."
+            )
+        for name, missing, available in NOT_YET:
+            if missing(getattr(self, name)):
+                raise NotImplementedError(f"{name}={getattr(self, name)!r} is not available yet: use {available}.")
+        for name, has_effect, cure in CONDITIONAL:
+            value = getattr(self, name)
+            if value != DEFAULTS[name] and not has_effect(self):
+                warnings.warn(
+                    f"{name}={value!r} has no effect here: it goes with {cure}. Set that, or leave {name} at its default.",
+                    UserWarning,
+                    stacklevel=5,
+                )
+
+    def _hold_out(self, X, y, weight, seed):
+        """The rows to descend on, weights that are zero elsewhere, and R^2 on the others as a function of parameters."""
+        candidates = np.flatnonzero(weight)
+        n_held_out = max(2, math.ceil(self.validation_fraction * len(candidates)))
+        if len(candidates) <= n_held_out:
+            raise ValueError(
+                f"early_stopping=True with validation_fraction={self.validation_fraction} would hold out {n_held_out} rows, but "
+                f"n_samples={len(candidates)} have a weight. Give more rows, lower validation_fraction, or set "
+                f"early_stopping=False."
+            )
+        _, held_out = train_test_split(candidates, test_size=n_held_out, random_state=seed)
+        X_held_out, y_held_out, weight_held_out = X[held_out], y[:, held_out].T, weight[held_out]
+        weight = weight.copy()
+        weight[held_out] = 0.0
+
+        def score(parameters, center):
+            prediction = (X_held_out - center) @ parameters[:, :-1].T + parameters[:, -1]
+            return r2_score(y_held_out, prediction, sample_weight=weight_held_out, multioutput="raw_values")
+
+        rows = np.setdiff1d(np.arange(len(X), dtype=np.int32), held_out)
+        return rows, weight, score
+
+    def _problem(self, X, y, weight, rows):
+        """All that the descent needs to know and does not change, but for the geometry."""
+        loss = LOSSES[self.loss](self.epsilon)
+        penalty = make_penalty(self.penalty, self.alpha, self.l1_ratio)
+        batch_size = len(rows) if self.batch_size is None else min(self.batch_size, len(rows))
+        constant = best_constant(loss, y, weight) if self.fit_intercept else np.zeros(len(y))
+        constant_loss = np.average(loss_and_slope(loss, constant[:, None] - y)[0], axis=1, weights=weight)
+        if not np.isfinite(constant_loss).all():
+            raise ValueError("y is too large: its squared error exceeds the range of float64. Divide y by a power of ten.")
+        return Problem(X, y, weight, rows, batch_size, loss, penalty, constant, constant_loss)
+
+    def _measure(self, problem, state):
+        """Find the geometry of all rows, and of squared error on the full batch its sufficient statistics."""
+        n_samples, n_features = len(problem.rows), problem.X.shape[1]
+        statistics = None
+        # Statistics cost n_features passes over the rows and save one in each epoch.
+        if problem.batch_size == n_samples and self.loss == "squared_error" and n_features <= min(n_samples, self.max_iter):
+            statistics = Statistics(problem.X, problem.y, problem.weight)
+        curvature = problem.loss.curvature
+        if self.learning_rate != "auto":
+            problem.geometry = Geometry(plain_metric(n_features, self.fit_intercept), None, None)
+        elif statistics is not None:
+            problem.geometry = full_batch_geometry(statistics, n_samples, problem.penalty, self.fit_intercept, curvature)
+        else:
+            problem.geometry = mini_batch_geometry(
+                problem.X, problem.weight, problem.batch_size, problem.penalty, self.fit_intercept, curvature
+            )
+        if statistics is not None:
+            metric, penalty = problem.geometry.metric, problem.penalty
+            problem.quadratics = [Quadratic(statistics, target, metric, penalty) for target in range(len(problem.y))]
+        state.stream = problem.geometry.stream and tuple(problem.geometry.stream)
+
+    def _measure_stream(self, problem, state):
+        """Find the geometry of the rows seen so far, these included."""
+        n_features = problem.X.shape[1]
+        if self.learning_rate != "auto":
+            problem.geometry = Geometry(plain_metric(n_features, self.fit_intercept), None, state.stream)
+            return
+        stream = Stream(*state.stream) if state.stream else Stream.empty(n_features)
+        problem.geometry = stream_geometry(
+            stream,
+            problem.X,
+            problem.weight,
+            problem.batch_size,
+            problem.penalty,
+            self.fit_intercept,
+            problem.loss.curvature,
+        )
+        state.stream = problem.geometry.stream and tuple(problem.geometry.stream)
+
+    def _set_start(self, state, problem, coef_init=None, intercept_init=None):
+        """Zero, or what the user gives; "auto" starts the intercept at the best constant prediction at the columns' means."""
+        n_targets, n_features = len(problem.y), problem.X.shape[1]
+        start = np.zeros((n_targets, n_features + 1))
+        if coef_init is not None:
+            start[:, :-1] = check_start("coef_init", coef_init, (n_targets, n_features), self._single_target)
+        if intercept_init is not None:
+            if not self.fit_intercept:
+                raise ValueError("intercept_init is given, but fit_intercept=False fixes the intercept at 0. Leave one out.")
+            start[:, -1] = check_start("intercept_init", intercept_init, (n_targets,), self._single_target)
+        elif self.learning_rate == "auto":
+            start[:, -1] = problem.constant - start[:, :-1] @ problem.geometry.metric[0, :-1]
+        state.parameters[:, [COEF, AVERAGE]] = start[:, None]
+
+    def _schedule(self, problem, state, in_fit):
+        """The steps to make, and whether to average them."""
+        auto = self.learning_rate == "auto"
+        average = self.average
+        if average == "auto":
+            average = "auto" if auto and not (in_fit and problem.batch_size == len(problem.rows)) else 0
+        if auto:
+            step = problem.geometry.step
+            return Schedule(lambda t: np.full(len(t), step), average, np.ones(len(problem.y)), cap=SAFE_CAP)
+        # "optimal" begins where SGDRegressor's does, whose alpha is half of ours for a loss that it halves.
+        offset = optimal_offset(self.alpha / 2.0) if self.learning_rate == "optimal" else 0.0
+        eta = partial(SCHEDULES[self.learning_rate], eta0=self.eta0, power_t=self.power_t, alpha=self.alpha, offset=offset)
+        return Schedule(eta, average, state.factor, adaptive=self.learning_rate == "adaptive")
+
+    def _descend(self, problem, state, max_iter=None, score=None):
+        """Descend from the state, for one pass or up to max_iter, and publish where it ends."""
+        in_fit = max_iter is not None
+        schedule = self._schedule(problem, state, in_fit)
+        center = problem.geometry.metric[0, :-1]
+        kept = AVERAGE if schedule.average else COEF
+        parameters = np.zeros((len(problem.y), 5, problem.X.shape[1] + 1))
+        parameters[:, :3] = state.parameters
+        parameters[:, :3, -1] += parameters[:, :3, :-1] @ center
+        tolerance = np.full(len(problem.y), self.tol or 0.0) * (problem.constant_loss if score is None else 1.0)
+        patience = self.n_iter_no_change if in_fit and self.tol is not None else np.inf
+        try:
+            with np.errstate(over="ignore", invalid="ignore"):
+                history = descend(
+                    problem,
+                    parameters,
+                    schedule,
+                    state.n_steps,
+                    range(state.n_passes, state.n_passes + (max_iter or 1)),
+                    state.seed if self.shuffle else None,
+                    Plateau(tolerance, patience),
+                    score and (lambda parameters: score(parameters[:, kept], center)),
+                    self.record_steps,
+                    self._print_epoch if self.verbose else None,
+                )
+        except Divergence as divergence:
+            raise self._explained(divergence, problem) from None
+        parameters[:, :3, -1] -= parameters[:, :3, :-1] @ center
+        parameters[:, AVERAGE] = parameters[:, kept]
+        n_epochs, n_rows = len(history.objective), len(problem.rows)
+        state.parameters, state.factor = parameters[:, :3], schedule.factor
+        state.n_passes += n_epochs
+        state.n_steps += n_epochs * -(-n_rows // problem.batch_size)
+        self._publish(state, schedule, history, center, problem.X.dtype)
+        if patience < np.inf and not history.converged:
+            self._warn_not_converged(history, problem.constant_loss)
+        return history
+
+    def _publish(self, state, schedule, history, center, dtype):
+        """Set the attributes that fit and partial_fit have in common."""
+        self._state = vars(state)
+        self.n_steps_ = state.n_steps
+        self.coef_ = self._per_target(state.parameters[:, AVERAGE, :-1].astype(dtype))
+        self.intercept_ = self._per_target(state.parameters[:, AVERAGE, -1].astype(dtype))
+        self.step_size_ = self._per_target(schedule.eta(np.array([max(state.n_steps, 1.0)]))[0] * state.factor)
+        if self.record_steps:
+            path = np.array(history.path)
+            path[..., -1] -= path[..., :-1] @ center
+            before = hasattr(self, "loss_path_")
+            self.loss_path_ = np.append(self.loss_path_ if before else [], np.mean(history.step_objective, axis=1))
+            for name, part in ("coef_path_", path[..., :-1]), ("intercept_path_", path[..., -1]):
+                part = part[:, 0] if self._single_target else part
+                setattr(self, name, np.concatenate([getattr(self, name), part[1:]]) if before else part)
+
+    def _per_target(self, values):
+        """`values` with an entry for each target, or its only entry if y was one-dimensional."""
+        return values[0] if self._single_target else values
+
+    def _print_epoch(self, history):
+        line = f"Epoch {len(history.objective)}: objective {np.mean(history.objective[-1]):.6g}"
+        if history.score:
+            line += f", R^2 on held-out rows {np.mean(history.score[-1]):.6f}"
+        print(line)
+
+    def _explained(self, divergence, problem):
+        epoch, eta = divergence.args
+        if self.learning_rate == "auto":
+            return ValueError("The numbers in X and y are too large or too small for float64. Rescale them by powers of ten.")
+        metric = plain_metric(problem.X.shape[1], self.fit_intercept)
+        safe = safe_step(problem.X, problem.weight, problem.batch_size, metric, problem.loss.curvature)
+        return ValueError(
+            f"learning_rate={self.learning_rate!r} with eta0={self.eta0:g} diverged in epoch {epoch} at step size {eta:.3g}; "
+            f"the largest step that is safe for this data with batch_size={self.batch_size} is about {safe:.2g}. Use "
+            f"learning_rate='auto', standardise the columns, or lower eta0. The model is what it was before."
+        )
+
+    def _warn_not_converged(self, history, constant_loss):
+        recent = np.array(history.score if history.score else history.objective)[-self.n_iter_no_change - 1 :]
+        change = np.abs(recent[0] - recent[-1]) / (1.0 if history.score else np.where(constant_loss > 0.0, constant_loss, 1.0))
+        warnings.warn(
+            f"max_iter={self.max_iter} epochs ended the descent before it reached a plateau: over the last {len(recent) - 1} "
+            f"epochs R^2 still changed by {np.max(change):.1e}, against tol={self.tol:g}. Raise max_iter or tol"
+            + (", or use learning_rate='auto'." if self.learning_rate != "auto" else "."),
+            ConvergenceWarning,
+            stacklevel=4,
+        )
+
+
+DEFAULTS = {name: p.default for name, p in inspect.signature(MiniBatchLinearRegressor).parameters.items()}
+
+# Parameters that do something only beside others: when that is, and how to bring it about.
+CONDITIONAL = [
+    (
+        "eta0",
+        lambda model: model.learning_rate in {"constant", "invscaling", "adaptive"},
+        "learning_rate='constant', 'invscaling' or 'adaptive'",
+    ),
+    ("power_t", lambda model: model.learning_rate == "invscaling", "learning_rate='invscaling'"),
+    ("epsilon", lambda model: model.loss != "squared_error", "a loss that has a threshold"),
+    ("alpha", lambda model: model.penalty is not None, "penalty='l2'"),
+    ("l1_ratio", lambda model: model.penalty == "elasticnet", "penalty='elasticnet'"),
+    ("nesterovs_momentum", lambda model: model.momentum > 0.0, "momentum > 0"),
+    ("validation_fraction", lambda model: model.early_stopping, "early_stopping=True"),
+]
+
+NOT_YET = [
+    ("penalty", lambda value: value in {"l1", "elasticnet"}, "penalty='l2' or None"),
+    ("momentum", lambda value: value > 0.0, "momentum=0.0"),
+]
+
+
+@contextmanager
+def unchanged_on_error(estimator):
+    """Whatever goes wrong, the estimator stays what it was."""
+    before = vars(estimator).copy()
+    try:
+        yield
+    except BaseException:
+        vars(estimator).clear()
+        vars(estimator).update(before)
+        raise
+
+
+def check_weight(sample_weight, n_samples):
+    """sample_weight as float64 of shape (n_samples,); all ones, of one number in memory, if there is none."""
+    if sample_weight is None:
+        return np.broadcast_to(1.0, n_samples)
+    weight = np.asarray(sample_weight)
+    if weight.ndim == 0:
+        weight = np.full(n_samples, weight)
+    weight = check_array(weight, ensure_2d=False, dtype=np.float64, input_name="sample_weight")
+    if weight.shape != (n_samples,):
+        raise ValueError(f"sample_weight must be one number for each of {n_samples} rows, got shape {weight.shape}.")
+    if np.any(weight < 0.0):
+        row = np.flatnonzero(weight < 0.0)[0]
+        raise ValueError(f"sample_weight must be >= 0, got {weight[row]:g} in row {row}. Use 0 to leave a row out.")
+    if not weight.any():
+        raise ValueError("sample_weight is zero for every row: there is nothing to fit. Give some row a weight > 0.")
+    return weight
+
+
+def check_start(name, value, shape, single_target):
+    """coef_init or intercept_init as float64 of the given shape, whose first entry is the number of targets."""
+    value = check_array(value, ensure_2d=False, allow_nd=True, dtype=np.float64, input_name=name) if np.ndim(value) else value
+    value = np.asarray(value, dtype=np.float64)
+    if single_target and value.shape == shape[1:]:
+        value = value[None]
+    if value.shape != shape:
+        raise ValueError(f"{name} must have shape {shape[1:] if single_target else shape}, got {value.shape}.")
+    return value

@@ -1,0 +1,76 @@
+"""How far each step goes and how much of it enters the average: schedules as functions of t, the number of the step from 1."""
+
+import numpy as np
+
+from skgd._reference import STEP
+
+FORGET = 3  # averaging="auto" weighs step t by about t^3: the average forgets where the descent began
+SMALLEST_ETA = 1e-6  # "adaptive" divides the step down to here
+SAFE_CAP = 2.0  # eta |g|^2 <= 2 f holds wherever eta is within the batch's own curvature: it binds on no ordinary step
+
+# eta(t) of each schedule; `offset` places the beginning of "optimal".
+SCHEDULES = {
+    "constant": lambda t, eta0, power_t, alpha, offset: np.full(len(t), eta0),
+    "adaptive": lambda t, eta0, power_t, alpha, offset: np.full(len(t), eta0),
+    "invscaling": lambda t, eta0, power_t, alpha, offset: eta0 / t**power_t,
+    "optimal": lambda t, eta0, power_t, alpha, offset: 1.0 / (alpha * (offset + t - 1.0)),
+}
+
+
+def optimal_offset(alpha):
+    """Where "optimal" begins: its first step is alpha^(-1/4), with alpha in SGDRegressor's convention (Bottou's heuristic)."""
+    return alpha**-0.75
+
+
+class Schedule:
+    """The steps of one call.
+
+    Parameters
+    ----------
+    eta : callable(t) -> ndarray
+        Step size of the step numbers t, counted from 1.
+    average : "auto" or int
+        Which average to keep: see `averaging_weights`; 0 keeps none.
+    factor : ndarray of shape (n_targets,)
+        By which each target's step is multiplied.
+    cap : float
+        No step is longer than cap * f / |g|^2.
+    adaptive : bool
+        Whether a plateau divides the step by five, down to SMALLEST_ETA, before it ends the descent.
+    """
+
+    def __init__(self, eta, average, factor, cap=np.inf, adaptive=False):
+        self.eta = eta
+        self.average = average
+        self.factor = factor
+        self.cap = cap
+        self.adaptive = adaptive
+
+    def steps(self, t, target):
+        steps = np.zeros(len(t), STEP)
+        steps["eta"] = self.eta(t) * self.factor[target]
+        steps["cap"] = self.cap
+        steps["correction"] = 1.0
+        if self.average:
+            steps["averaging"] = averaging_weights(t, self.average)
+        return steps
+
+    def finished(self, stalled, plateau):
+        """Whether all targets are done, after a shorter step has been tried where there is one to try."""
+        if self.adaptive:
+            again = stalled & (self.eta(np.ones(1)) * self.factor > SMALLEST_ETA)
+            self.factor = np.where(again, self.factor / 5.0, self.factor)
+            plateau.waited[again] = 0
+            stalled = stalled & ~again
+        return stalled.all()
+
+
+def averaging_weights(t, average):
+    """How far the average moves towards the parameters at step t.
+
+    "auto": polynomial decay (k+1)/(t+k), Shamir & Zhang 2013; a number a: the mean of the steps
+    from a on (before it, the last).
+    """
+    if average == "auto":
+        return (FORGET + 1.0) / (t + FORGET)
+    return 1.0 / np.maximum(1.0, t - average + 1.0)
