@@ -6,12 +6,12 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from skgd._geometry import Geometry
-from skgd._reference import COEF, DIRECTION
+from skgd._reference import COEF, GRADIENT
 
 try:
-    from skgd._kernel import descend as dense_pass
+    from skgd import _kernel as engine
 except ImportError:
-    from skgd._reference import descend as dense_pass
+    from skgd import _reference as engine
 
     warnings.warn(
         "skgd runs without its compiled kernel, several times slower and with the same results. To have it, reinstall skgd "
@@ -22,7 +22,8 @@ except ImportError:
 
 LONGEST_RUN = 4096  # batches in one compiled call: their steps stay in cache,
 LARGEST_RUN = 2**26  # and numbers of X: after a fraction of a second Ctrl-C is heard
-GROWTH = 1e6  # a mean loss this many times the loss at the start is a divergence
+GROWTH = 1e12  # a loss this many times that of the start, or of a constant prediction, is a divergence,
+STALLED_GROWTH = 10.0  # and so is this many times, if it has ceased to fall
 
 
 class Divergence(ValueError):
@@ -53,7 +54,7 @@ class Problem:
         metric = self.geometry.metric
 
         def pass_for(y):
-            return lambda order, steps, parameters, objectives: dense_pass(
+            return lambda order, steps, parameters, objectives: engine.descend(
                 self.X, y, self.weight, order, self.batch_size, steps, metric, loss, penalty, parameters, objectives
             )
 
@@ -74,7 +75,7 @@ class History:
 def visiting_order(rows, epoch, seed):
     """The rows as this epoch visits them: a function of its number, so that a pause between two epochs changes nothing."""
     order = rows.copy()
-    np.random.default_rng([seed, epoch]).shuffle(order)
+    engine.shuffle(order, (seed << 32) + epoch)
     return order
 
 
@@ -106,19 +107,20 @@ def descend(problem, parameters, schedule, n_steps, epochs, seed, plateau, score
     """
     history = History(path=[parameters[:, COEF].copy()] if record_steps else [])
     shuffled = seed is not None and problem.batch_size < len(problem.rows)
+    passes = problem.passes()
     best, best_score = parameters.copy(), np.full(len(parameters), -np.inf)
     for epoch in epochs:
         # 1. the rows in this epoch's order
         order = visiting_order(problem.rows, epoch, seed) if shuffled else problem.rows
         # 2. a step for each mini-batch, and 3. the pass
-        objectives = one_epoch(problem, parameters, schedule, n_steps, order, history if record_steps else None)
+        objectives = one_epoch(problem, passes, parameters, schedule, n_steps, order, history if record_steps else None)
         n_steps += objectives.shape[1]
         # 4. what was minimised
         history.objective.append(objectives.mean(axis=1))
         watched = history.objective[-1]
         if epoch == epochs[0]:
-            limit = GROWTH * np.maximum(problem.constant_loss, objectives[:, 0])
-        if not (np.all(watched <= limit) and np.isfinite(parameters[:, :DIRECTION]).all()):
+            usual = np.maximum(problem.constant_loss, objectives[:, 0])
+        if not (np.all(watched <= GROWTH * usual) and np.isfinite(parameters[:, :GRADIENT]).all()):
             raise Divergence(len(history.objective), schedule.eta(np.array([n_steps]))[0])
         if score is not None:
             history.score.append(score(parameters))
@@ -128,16 +130,18 @@ def descend(problem, parameters, schedule, n_steps, epochs, seed, plateau, score
         if report is not None:
             report(history)
         # 5. stop
-        stalled = plateau.stalled(watched)
-        if stalled.any() and schedule.finished(stalled, plateau):
+        plateau.observe(watched)
+        if schedule.finished(plateau):
             history.converged = True
             break
+    if history.converged and np.any(history.objective[-1] > STALLED_GROWTH * usual):
+        raise Divergence(len(history.objective), schedule.eta(np.array([n_steps]))[0])
     if score is not None:
         parameters[:] = best
     return history
 
 
-def one_epoch(problem, parameters, schedule, n_steps, order, history):
+def one_epoch(problem, passes, parameters, schedule, n_steps, order, history):
     """One step for each mini-batch of `order`, in runs short enough to be interrupted; the objectives they saw, by target.
 
     With a history, one step a run, and each is written down.
@@ -146,7 +150,6 @@ def one_epoch(problem, parameters, schedule, n_steps, order, history):
     n_batches = -(-len(order) // batch_size)
     objectives = np.empty((len(parameters), n_batches))
     run = 1 if history else min(max(1, LARGEST_RUN // (batch_size * problem.X.shape[1])), LONGEST_RUN)
-    passes = problem.passes()
     for first in range(0, n_batches, run):
         last = min(first + run, n_batches)
         rows = order[first * batch_size : last * batch_size]

@@ -29,12 +29,14 @@ WORTHWHILE = 1.5  # the factor by which an eigenvalue must miss its bound to be 
 LEAST_AXES = 8  # corrected at any batch size; more only as far as they cost no more than the rows of a batch
 LEAST_SAMPLE = 1000  # rows from which eigenvalues are estimated; ten for each column if that is more
 SAFETY = 1.1  # of an eigenvalue estimated from a sample
+LEAST_SEEN = 10  # rows of a stream before the spread of its columns is trusted and coefficients move
 HALF_LIFE = 10_000  # rows after which a stream has half forgotten its longest row
 
 
 class Stream(NamedTuple):
     """What the rows seen so far have shown: weighted moments of the columns, the longest row, the largest eigenvalue."""
 
+    n_samples: int
     weight: float
     mean: np.ndarray
     variance: np.ndarray
@@ -43,11 +45,11 @@ class Stream(NamedTuple):
 
     @classmethod
     def empty(cls, n_features):
-        return cls(0.0, np.zeros(n_features), np.zeros(n_features))
+        return cls(0, 0.0, np.zeros(n_features), np.zeros(n_features))
 
     def with_moments_of(self, X, weight):
         """After further rows (Chan, Golub & LeVeque 1983): the same for one chunk or a thousand."""
-        seen, mean, variance = self[:3]
+        seen, mean, variance = self.weight, self.mean, self.variance
         for rows in row_blocks(*X.shape):
             added = weight[rows].sum()
             if added == 0.0:
@@ -74,7 +76,7 @@ class Stream(NamedTuple):
                 f"Column {lost[0]} of X varies too little: its variance is below the range of float64. Multiply it by a power "
                 f"of ten."
             )
-        return self._replace(weight=seen, mean=mean, variance=variance)
+        return self._replace(n_samples=self.n_samples + len(X), weight=seen, mean=mean, variance=variance)
 
 
 class Geometry(NamedTuple):
@@ -183,7 +185,9 @@ def full_batch_geometry(statistics, n_samples, penalty, fit_intercept, curvature
         axes, bounds = axes_out_of_band(eigenvalues, eigenvectors, 1.0, 1.0, most=len(gram))
         metric = with_axes(metric, axes, bounds / np.sum((axes @ gram) * axes, axis=1) - 1.0)
         largest = min(largest, WORTHWHILE)
-    stream = Stream(n_samples, statistics.mean, np.diag(statistics.covariance), 1.0 + len(gram), eigenvalues[-1])
+    stream = Stream(
+        n_samples, float(n_samples), statistics.mean, np.diag(statistics.covariance), 1.0 + len(gram), eigenvalues[-1]
+    )
     return Geometry(metric, 1.0 / (curvature * largest), stream)
 
 
@@ -230,6 +234,8 @@ def stream_geometry(stream, X, weight, batch_size, penalty, fit_intercept, curva
     ridge = penalty.l2 / curvature
     stream = stream.with_moments_of(X, weight)
     metric = standard_metric(stream.mean, stream.variance, ridge, fit_intercept)
+    if stream.n_samples < LEAST_SEEN:
+        metric[1, :-1] = 0.0
     norms = weight * squared_norms(X, metric)
     longest = max(norms.max(), stream.longest * 0.5 ** (len(X) / HALF_LIFE))
     eigenvalue, b = stream.eigenvalue, min(batch_size, len(X))

@@ -120,6 +120,20 @@ INLINE void update(const Step *step, double objective, const Metric *metric, dou
     }
 }
 
+/* Fisher-Yates, with the numbers of splitmix64 (Steele, Lea & Flood 2014) from a seed on */
+static void shuffle_rows(int32_t *order, ptrdiff_t n_rows, uint64_t seed) {
+    for (ptrdiff_t i = n_rows - 1; i > 0; i--) {
+        uint64_t z = (seed += 0x9e3779b97f4a7c15u);
+        z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
+        z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
+        z ^= z >> 31;
+        const ptrdiff_t j = (ptrdiff_t)((double)(z >> 11) * 0x1p-53 * (double)(i + 1));
+        const int32_t row = order[i];
+        order[i] = order[j];
+        order[j] = row;
+    }
+}
+
 #define REAL double
 #define NAME(function) function##_float64
 #include "_pass.h"

@@ -1,6 +1,6 @@
 """The compiled pass over mini-batches; `_reference.py` is the same call in NumPy and explains the arguments."""
 
-from libc.stdint cimport int32_t
+from libc.stdint cimport int32_t, uint64_t
 
 
 cdef extern from "_kernel.h":
@@ -21,6 +21,7 @@ cdef extern from "_kernel.h":
         const double *scale
         const double *axes
         Py_ssize_t n_axes
+    void shuffle_rows(int32_t *order, Py_ssize_t n_rows, uint64_t seed) nogil
     void run_float64(const double *X, const double *y, const double *weight, Py_ssize_t weight_stride,
                      const int32_t *order, Py_ssize_t n_rows, Py_ssize_t batch_size, const Step *step,
                      const Metric *metric, const Loss *loss, const Penalty *penalty,
@@ -64,3 +65,10 @@ def descend(const real[:, ::1] X, const double[::1] y, const double[:] weight, c
             run_float32(&X[0, 0], &y[0], &weight[0], weight_stride, &order[0], n_rows, batch_size, &steps[0],
                         &m, <const Loss *>&loss[0], <const Penalty *>&penalty[0], p,
                         n_features, &objectives[0])
+
+
+def shuffle(int32_t[::1] order, uint64_t seed):
+    """Permute `order` in place; the permutation is a function of its length and the seed."""
+    if order.shape[0] > 1:
+        with nogil:
+            shuffle_rows(&order[0], order.shape[0], seed)

@@ -80,3 +80,8 @@ def update(step, objective, metric, l1, parameters):
         coef[:-1] = np.copysign(np.maximum(np.abs(coef[:-1]) - eta * scale[:-1] * l1, 0.0), coef[:-1])
     if step["averaging"] != 0.0:
         average += step["averaging"] * (coef - average)
+
+
+def shuffle(order, seed):
+    """Permute `order` in place; the permutation is a function of its length and the seed (another than the kernel's)."""
+    np.random.default_rng(seed).shuffle(order)

@@ -17,12 +17,21 @@ from sklearn.utils import check_array, check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from skgd._descent import Divergence, Problem, descend
-from skgd._geometry import Geometry, Stream, full_batch_geometry, mini_batch_geometry, plain_metric, safe_step, stream_geometry
+from skgd._geometry import (
+    MOST_COLUMNS,
+    Geometry,
+    Stream,
+    full_batch_geometry,
+    mini_batch_geometry,
+    plain_metric,
+    safe_step,
+    stream_geometry,
+)
 from skgd._objective import LOSSES, best_constant, loss_and_slope, make_penalty
 from skgd._quadratic import Quadratic, Statistics
 from skgd._reference import AVERAGE, COEF
 from skgd._sklearn import Interval, InvalidParameterError, StrOptions, _fit_context
-from skgd._step_size import SAFE_CAP, SCHEDULES, Schedule, optimal_offset
+from skgd._step_size import FEW_STEPS, SAFE_CAP, SCHEDULES, Schedule, optimal_offset
 from skgd._stopping import Plateau
 
 
@@ -427,8 +436,9 @@ class MiniBatchLinearRegressor(RegressorMixin, BaseEstimator):
         """Find the geometry of all rows, and of squared error on the full batch its sufficient statistics."""
         n_samples, n_features = len(problem.rows), problem.X.shape[1]
         statistics = None
-        # Statistics cost n_features passes over the rows and save one in each epoch.
-        if problem.batch_size == n_samples and self.loss == "squared_error" and n_features <= min(n_samples, self.max_iter):
+        # Statistics cost n_features passes over the rows and save one in each epoch; "auto" also learns the curvature.
+        worthwhile = MOST_COLUMNS if self.learning_rate == "auto" else self.max_iter
+        if problem.batch_size == n_samples and self.loss == "squared_error" and n_features <= min(n_samples, worthwhile):
             statistics = Statistics(problem.X, problem.y, problem.weight)
         curvature = problem.loss.curvature
         if self.learning_rate != "auto":
@@ -477,30 +487,34 @@ class MiniBatchLinearRegressor(RegressorMixin, BaseEstimator):
         state.parameters[:, [COEF, AVERAGE]] = start[:, None]
 
     def _schedule(self, problem, state, in_fit):
-        """The steps to make, and whether to average them."""
-        auto = self.learning_rate == "auto"
-        average = self.average
-        if average == "auto":
-            average = "auto" if auto and not (in_fit and problem.batch_size == len(problem.rows)) else 0
-        if auto:
+        """The steps to make and their average, and when the plateau rule has waited long enough."""
+        tolerance = (
+            problem.constant_loss * (self.tol or 0.0) if not self.early_stopping else np.full(len(problem.y), self.tol or 0.0)
+        )
+        patience = self.n_iter_no_change if in_fit and self.tol is not None else np.inf
+        if self.learning_rate == "auto":
+            stochastic = not in_fit or problem.batch_size < len(problem.rows)
+            average = self.average if stochastic or self.average != "auto" else 0
+            epoch = max(1.0, FEW_STEPS * problem.batch_size / len(problem.rows)) if stochastic else 1.0
+            decay = 0.5 ** (1.0 / epoch) if stochastic and patience < np.inf else 1.0
             step = problem.geometry.step
-            return Schedule(lambda t: np.full(len(t), step), average, np.ones(len(problem.y)), cap=SAFE_CAP)
+            schedule = Schedule(lambda t: np.full(len(t), step), average, np.ones(len(problem.y)), cap=SAFE_CAP, decay=decay)
+            return schedule, Plateau(tolerance, patience * epoch)
         # "optimal" begins where SGDRegressor's does, whose alpha is half of ours for a loss that it halves.
         offset = optimal_offset(self.alpha / 2.0) if self.learning_rate == "optimal" else 0.0
         eta = partial(SCHEDULES[self.learning_rate], eta0=self.eta0, power_t=self.power_t, alpha=self.alpha, offset=offset)
-        return Schedule(eta, average, state.factor, adaptive=self.learning_rate == "adaptive")
+        average = 0 if self.average == "auto" else self.average
+        return Schedule(eta, average, state.factor, adaptive=self.learning_rate == "adaptive"), Plateau(tolerance, patience)
 
     def _descend(self, problem, state, max_iter=None, score=None):
         """Descend from the state, for one pass or up to max_iter, and publish where it ends."""
         in_fit = max_iter is not None
-        schedule = self._schedule(problem, state, in_fit)
+        schedule, plateau = self._schedule(problem, state, in_fit)
         center = problem.geometry.metric[0, :-1]
         kept = AVERAGE if schedule.average else COEF
         parameters = np.zeros((len(problem.y), 5, problem.X.shape[1] + 1))
         parameters[:, :3] = state.parameters
         parameters[:, :3, -1] += parameters[:, :3, :-1] @ center
-        tolerance = np.full(len(problem.y), self.tol or 0.0) * (problem.constant_loss if score is None else 1.0)
-        patience = self.n_iter_no_change if in_fit and self.tol is not None else np.inf
         try:
             with np.errstate(over="ignore", invalid="ignore"):
                 history = descend(
@@ -510,7 +524,7 @@ class MiniBatchLinearRegressor(RegressorMixin, BaseEstimator):
                     state.n_steps,
                     range(state.n_passes, state.n_passes + (max_iter or 1)),
                     state.seed if self.shuffle else None,
-                    Plateau(tolerance, patience),
+                    plateau,
                     score and (lambda parameters: score(parameters[:, kept], center)),
                     self.record_steps,
                     self._print_epoch if self.verbose else None,
@@ -524,8 +538,8 @@ class MiniBatchLinearRegressor(RegressorMixin, BaseEstimator):
         state.n_passes += n_epochs
         state.n_steps += n_epochs * -(-n_rows // problem.batch_size)
         self._publish(state, schedule, history, center, problem.X.dtype)
-        if patience < np.inf and not history.converged:
-            self._warn_not_converged(history, problem.constant_loss)
+        if plateau.patience < np.inf:
+            self._warn_if_poor(history, problem)
         return history
 
     def _publish(self, state, schedule, history, center, dtype):
@@ -554,28 +568,43 @@ class MiniBatchLinearRegressor(RegressorMixin, BaseEstimator):
             line += f", R^2 on held-out rows {np.mean(history.score[-1]):.6f}"
         print(line)
 
+    def _safe_step(self, problem):
+        metric = plain_metric(problem.X.shape[1], self.fit_intercept)
+        return safe_step(problem.X, problem.weight, problem.batch_size, metric, problem.loss.curvature)
+
     def _explained(self, divergence, problem):
         epoch, eta = divergence.args
         if self.learning_rate == "auto":
             return ValueError("The numbers in X and y are too large or too small for float64. Rescale them by powers of ten.")
-        metric = plain_metric(problem.X.shape[1], self.fit_intercept)
-        safe = safe_step(problem.X, problem.weight, problem.batch_size, metric, problem.loss.curvature)
+        given, cure = ("alpha", "raise alpha") if self.learning_rate == "optimal" else ("eta0", "lower eta0")
         return ValueError(
-            f"learning_rate={self.learning_rate!r} with eta0={self.eta0:g} diverged in epoch {epoch} at step size {eta:.3g}; "
-            f"the largest step that is safe for this data with batch_size={self.batch_size} is about {safe:.2g}. Use "
-            f"learning_rate='auto', standardise the columns, or lower eta0. The model is what it was before."
+            f"learning_rate={self.learning_rate!r} with {given}={getattr(self, given):g} diverged in epoch {epoch} at step size "
+            f"{eta:.3g}; the largest step that is safe for this data with batch_size={self.batch_size} is about "
+            f"{self._safe_step(problem):.2g}. Use learning_rate='auto', standardise the columns, or {cure}. The model is what "
+            f"it was before."
         )
 
-    def _warn_not_converged(self, history, constant_loss):
-        recent = np.array(history.score if history.score else history.objective)[-self.n_iter_no_change - 1 :]
-        change = np.abs(recent[0] - recent[-1]) / (1.0 if history.score else np.where(constant_loss > 0.0, constant_loss, 1.0))
-        warnings.warn(
-            f"max_iter={self.max_iter} epochs ended the descent before it reached a plateau: over the last {len(recent) - 1} "
-            f"epochs R^2 still changed by {np.max(change):.1e}, against tol={self.tol:g}. Raise max_iter or tol"
-            + (", or use learning_rate='auto'." if self.learning_rate != "auto" else "."),
-            ConvergenceWarning,
-            stacklevel=4,
-        )
+    def _warn_if_poor(self, history, problem):
+        """Say so if the descent ended before its plateau, or on one above the constant prediction."""
+        last = history.objective[-1]
+        if not history.converged:
+            recent = np.array(history.score or history.objective)[-self.n_iter_no_change - 1 :]
+            unit = 1.0 if history.score else np.where(problem.constant_loss > 0.0, problem.constant_loss, 1.0)
+            change = np.max(np.abs(recent[0] - recent[-1]) / unit)
+            message = (
+                f"max_iter={self.max_iter} epochs ended the descent before it reached a plateau: over the last {len(recent) - 1} "
+                f"epochs R^2 still changed by {change:.1e}, against tol={self.tol:g}. Raise max_iter or tol"
+                + (", or use learning_rate='auto'." if self.learning_rate != "auto" else ".")
+            )
+        elif self.learning_rate != "auto" and np.any(last > problem.constant_loss):
+            message = (
+                f"The descent ended at an objective of {np.mean(last):.3g}, above the {np.mean(problem.constant_loss):.3g} of a "
+                f"constant prediction: its steps are too long or too short. The largest that is safe for this data with "
+                f"batch_size={self.batch_size} is about {self._safe_step(problem):.2g}. Use learning_rate='auto', or set eta0."
+            )
+        else:
+            return
+        warnings.warn(message, ConvergenceWarning, stacklevel=5)
 
 
 DEFAULTS = {name: p.default for name, p in inspect.signature(MiniBatchLinearRegressor).parameters.items()}

@@ -6,6 +6,7 @@ from skgd._reference import STEP
 
 FORGET = 3  # averaging="auto" weighs step t by about t^3: the average forgets where the descent began
 SMALLEST_ETA = 1e-6  # "adaptive" divides the step down to here
+FEW_STEPS = 20  # an epoch of fewer steps tells less: "auto" waits for as many before it speaks of an epoch without progress
 SAFE_CAP = 2.0  # eta |g|^2 <= 2 f holds wherever eta is within the batch's own curvature: it binds on no ordinary step
 
 # eta(t) of each schedule; `offset` places the beginning of "optimal".
@@ -35,15 +36,18 @@ class Schedule:
         By which each target's step is multiplied.
     cap : float
         No step is longer than cap * f / |g|^2.
+    decay : float
+        By which a step is multiplied after an epoch without progress: the noise it leaves shrinks with it.
     adaptive : bool
         Whether a plateau divides the step by five, down to SMALLEST_ETA, before it ends the descent.
     """
 
-    def __init__(self, eta, average, factor, cap=np.inf, adaptive=False):
+    def __init__(self, eta, average, factor, cap=np.inf, decay=1.0, adaptive=False):
         self.eta = eta
         self.average = average
         self.factor = factor
         self.cap = cap
+        self.decay = decay
         self.adaptive = adaptive
 
     def steps(self, t, target):
@@ -55,13 +59,16 @@ class Schedule:
             steps["averaging"] = averaging_weights(t, self.average)
         return steps
 
-    def finished(self, stalled, plateau):
+    def finished(self, plateau):
         """Whether all targets are done, after a shorter step has been tried where there is one to try."""
+        stalled = plateau.stalled
         if self.adaptive:
             again = stalled & (self.eta(np.ones(1)) * self.factor > SMALLEST_ETA)
             self.factor = np.where(again, self.factor / 5.0, self.factor)
             plateau.waited[again] = 0
             stalled = stalled & ~again
+        elif self.decay < 1.0:
+            self.factor = np.where(plateau.waited > 0, self.factor * self.decay, self.factor)
         return stalled.all()
 
 

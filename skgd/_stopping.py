@@ -12,8 +12,11 @@ class Plateau:
         self.best = np.full(self.tolerance.shape, np.inf)
         self.waited = np.zeros(self.tolerance.shape, dtype=np.int64)
 
-    def stalled(self, value):
-        """After an epoch that saw `value`, one for each target."""
+    @property
+    def stalled(self):
+        return self.waited >= self.patience
+
+    def observe(self, value):
+        """Take note of an epoch that saw `value`, one for each target."""
         self.waited = np.where(value < self.best - self.tolerance, 0, self.waited + 1)
         self.best = np.minimum(self.best, value)
-        return self.waited >= self.patience

@@ -1,0 +1,127 @@
+"""learning_rate="auto": the right answer from raw columns, whatever their geometry."""
+
+import numpy as np
+import pytest
+from sklearn.exceptions import ConvergenceWarning
+
+from skgd import MiniBatchLinearRegressor
+from skgd._geometry import Stream, expected_smoothness, mini_batch_geometry, sample_rows, squared_norms, standard_metric
+from skgd._objective import Penalty
+from tests.conftest import UNKIND, diabetes, gap, heavy_tails, scales_side_by_side
+
+
+@pytest.mark.parametrize("batch_size", [1, 32, 256, None])
+def test_default_fit_on_raw_columns_is_within_its_promise(unkind, batch_size):
+    X, y = unkind
+    promise = 1e-4 if batch_size is None else 1e-3
+    assert gap(MiniBatchLinearRegressor(batch_size, random_state=0).fit(X, y), X, y) <= max(promise, X.shape[1] / len(X) / 4)
+
+
+@pytest.mark.parametrize("chunk", [1, 100])
+@pytest.mark.parametrize("make", UNKIND, ids=lambda make: make.__name__)
+def test_a_stream_of_raw_rows_never_leaves_the_range_of_the_target(make, chunk):
+    X, y = make()
+    order = np.random.default_rng(0).permutation(len(X))[: 600 if chunk == 1 else None]
+    X, y = X[order], y[order]
+    model = MiniBatchLinearRegressor(random_state=0)
+    for start in range(0, len(X), chunk):
+        model.partial_fit(X[start : start + chunk], y[start : start + chunk])
+        assert np.isfinite(model.coef_).all()
+        assert np.isfinite(model.intercept_)
+    # A row far from all before may be predicted badly once; the model as a whole stays no worse than a few constants.
+    assert np.median((y - model.predict(X)) ** 2) <= 2 * np.median((y - y.mean()) ** 2) + 1e-12
+
+
+@pytest.mark.parametrize(("make", "worst"), [(diabetes, 0.05), (scales_side_by_side, 0.02), (heavy_tails, 0.01)])
+def test_one_pass_over_chunks_of_raw_rows_comes_near_the_optimum(make, worst):
+    X, y = make()
+    order = np.random.default_rng(0).permutation(len(X))
+    model = MiniBatchLinearRegressor(random_state=0)
+    for rows in np.array_split(order, len(X) // 100):
+        model.partial_fit(X[rows], y[rows])
+    assert gap(model, X, y) < worst
+
+
+def test_a_constant_added_to_the_target_is_added_to_the_intercept():
+    X, y = diabetes()
+    low, high = (MiniBatchLinearRegressor(random_state=0).fit(X, y + shift) for shift in (0, 2.0**20))
+    np.testing.assert_allclose(high.coef_, low.coef_, rtol=1e-6)
+    assert high.intercept_ - low.intercept_ == pytest.approx(2.0**20, rel=1e-10)
+
+
+def test_cap_that_prevents_a_blow_up_does_not_bind_on_an_ordinary_fit(monkeypatch, unkind):
+    X, y = unkind
+    model = MiniBatchLinearRegressor(1, random_state=0, max_iter=2, tol=None)
+    capped = model.fit(X, y).coef_.copy()
+    monkeypatch.setattr("skgd._regressor.SAFE_CAP", np.inf)
+    np.testing.assert_allclose(model.fit(X, y).coef_, capped, rtol=1e-9)  # the longest row meets it, to rounding
+
+
+def test_one_row_is_never_overshot():
+    X, y = scales_side_by_side()
+    weight = np.random.default_rng(0).uniform(0, 2, len(X))
+    geometry = mini_batch_geometry(X, weight, 1, Penalty(0.1, 0.0), True, 2.0)
+    curvature = 2.0 * weight * squared_norms(X, geometry.metric)
+    assert geometry.step * curvature.max() <= 1.0
+
+
+def test_full_batch_step_is_below_the_stability_limit(unkind):
+    X, _ = unkind
+    metric, step, _ = mini_batch_geometry(X, np.ones(len(X)), len(X), Penalty(0.0, 0.0), True, 2.0)
+    z = np.column_stack([X - metric[0, :-1], np.ones(len(X))])
+    D = np.diag(metric[1])
+    D[:-1, :-1] += metric[2:, :-1].T * metric[2:, -1] @ metric[2:, :-1]
+    largest = np.abs(np.linalg.eigvals(D @ (2 * z.T @ z / len(X)))).max()
+    assert step * largest <= 1.5  # stable below 2; the sample from which it is estimated may miss a third
+
+
+def test_expected_smoothness_runs_from_the_longest_row_to_the_mean():
+    assert expected_smoothness(10.0, 2.0, n_samples=50, batch_size=1) == 10.0
+    assert expected_smoothness(10.0, 2.0, n_samples=50, batch_size=50) == 2.0
+    sizes = [expected_smoothness(10.0, 2.0, 50, b) for b in range(1, 51)]
+    assert sizes == sorted(sizes, reverse=True)
+
+
+def test_moments_of_chunks_are_those_of_the_whole():
+    X, _ = scales_side_by_side()
+    weight = np.random.default_rng(0).uniform(0, 2, len(X))
+    stream = Stream.empty(X.shape[1])
+    for rows in np.array_split(np.arange(len(X)), [1, 2, 700, 701]):
+        stream = stream.with_moments_of(X[rows], weight[rows])
+    mean = np.average(X, axis=0, weights=weight)
+    np.testing.assert_allclose(stream.mean, mean, rtol=1e-10, atol=1e-12 * np.abs(X).max())
+    np.testing.assert_allclose(stream.variance, np.average((X - mean) ** 2, axis=0, weights=weight), rtol=1e-10)
+
+
+@pytest.mark.parametrize("make", [heavy_tails, diabetes])
+def test_sampled_rows_estimate_the_covariance(make):
+    X, _ = make()
+    weight = np.ones(len(X))
+    metric = standard_metric(X.mean(axis=0), X.var(axis=0), 0.0, True)
+    z = sample_rows(X, weight, metric, squared_norms(X, metric), offset=0.5)
+    gram = z.T @ z
+    exact = np.cov((X - metric[0, :-1]) * np.sqrt(metric[1, :-1]), rowvar=False, bias=True)
+    # A thousand rows of bounded weight: deviations of 1 / sqrt(1000) in each entry, four of them.
+    np.testing.assert_allclose(gram[:-1, :-1], exact, atol=0.15)
+
+
+def test_reaching_max_iter_warns_how_far_the_descent_still_moved():
+    with pytest.warns(ConvergenceWarning, match=r"max_iter=2 .* R\^2 still changed by .* Raise max_iter"):
+        MiniBatchLinearRegressor(max_iter=2, random_state=0).fit(*diabetes())
+
+
+def test_early_stopping_restores_the_parameters_that_scored_best():
+    X, y = diabetes()
+    model = MiniBatchLinearRegressor(early_stopping=True, random_state=0, tol=None, max_iter=30)
+    best = np.argmax(model.fit(X, y).validation_scores_)
+    until = model.set_params(max_iter=best + 1).fit(X, y).coef_.copy()
+    np.testing.assert_array_equal(model.set_params(max_iter=30).fit(X, y).coef_, until)
+
+
+def test_zero_weight_rows_are_not_held_out():
+    X, y = diabetes()
+    weight = np.ones(len(X))
+    weight[::2] = 0
+    poisoned = np.where(weight == 0, 1e9, y)
+    clean, dirty = (MiniBatchLinearRegressor(early_stopping=True, random_state=0).fit(X, t, weight) for t in (y, poisoned))
+    np.testing.assert_array_equal(clean.validation_scores_, dirty.validation_scores_)

@@ -1,0 +1,280 @@
+"""Input that is odd, extreme or wrong: the right answer or a clear error, and never a model that lost something."""
+
+import copy
+import warnings
+
+import numpy as np
+import pytest
+from sklearn.exceptions import ConvergenceWarning, FitFailedWarning
+from sklearn.linear_model import LinearRegression
+from sklearn.model_selection import GridSearchCV
+
+from skgd import MiniBatchLinearRegressor
+from tests.conftest import diabetes, gap
+
+BATCHES = pytest.mark.parametrize("batch_size", [1, 32, None])
+
+
+def data(n=60, d=3):
+    X = np.random.default_rng(0).standard_normal((n, d))
+    return X, X @ np.arange(1.0, d + 1) + 0.1 * np.random.default_rng(1).standard_normal(n)
+
+
+def with_entry(array, value):
+    array = array.astype(type(value) if isinstance(value, complex) else float)
+    array[3 if array.ndim == 1 else (3, 1)] = value
+    return array
+
+
+X, y = data()
+UNUSABLE = {
+    "NaN in X": (with_entry(X, np.nan), y, None, "NaN"),
+    "inf in X": (with_entry(X, np.inf), y, None, "infinity"),
+    "NaN in y": (X, with_entry(y, np.nan), None, "NaN"),
+    "inf in y": (X, with_entry(y, -np.inf), None, "infinity"),
+    "X of one dimension": (X[:, 0], y, None, "Expected 2D array"),
+    "X of three dimensions": (X[None], y, None, "dim 3"),
+    "another number of rows": (X, y[:-1], None, "inconsistent"),
+    "strings": (X.astype(str)[:, :1] + "a", y, None, "could not convert"),
+    "complex X": (with_entry(X, 1j), y, None, "Complex"),
+    "complex y": (X, with_entry(y, 1j), None, "Complex"),
+    "no rows": (X[:0], y[:0], None, "0 sample"),
+    "no columns": (X[:, :0], y, None, "0 feature"),
+    "NaN in sample_weight": (X, y, with_entry(np.ones(60), np.nan), "sample_weight contains NaN"),
+    "negative sample_weight": (X, y, with_entry(np.ones(60), -1.0), r"sample_weight must be >= 0, got -1 in row 3"),
+    "sample_weight all zero": (X, y, np.zeros(60), "sample_weight is zero for every row"),
+    "sample_weight of another length": (X, y, np.ones(59), "sample_weight must be one number for each of 60 rows"),
+    "sample_weight of two dimensions": (X, y, np.ones((60, 1)), "sample_weight must be one number for each"),
+    "a column beyond float64": (X * [1, 1e200, 1], y, None, "Column 1 of X is too large"),
+    "a target beyond float64": (X, y * 1e200, None, "y is too large"),
+}
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+@pytest.mark.parametrize("method", ["fit", "partial_fit"])
+@pytest.mark.parametrize(("X_bad", "y_bad", "weight", "message"), UNUSABLE.values(), ids=UNUSABLE)
+def test_unusable_input_is_refused_and_leaves_the_model_as_it_was(method, X_bad, y_bad, weight, message):
+    model = MiniBatchLinearRegressor(random_state=0).fit(X, y)
+    before = copy.deepcopy(vars(model))
+    with pytest.raises(ValueError, match=message):
+        getattr(model, method)(X_bad, y_bad, sample_weight=weight)
+    assert vars(model).keys() == before.keys()
+    np.testing.assert_equal(vars(model), before)
+    with pytest.raises(ValueError, match=message):
+        getattr(MiniBatchLinearRegressor(), method)(X_bad, y_bad, sample_weight=weight)
+
+
+@pytest.mark.parametrize("method", ["fit", "partial_fit"])
+def test_a_column_whose_spread_is_below_float64_is_refused(method):
+    with pytest.raises(ValueError, match="Column 2 of X varies too little"):
+        getattr(MiniBatchLinearRegressor(), method)(X * [1, 1, 1e-200], y)
+
+
+@pytest.mark.parametrize("value", [0, -1, 1.5, True, "all", np.nan])
+def test_batch_size_that_is_no_number_of_rows_is_refused(value):
+    with pytest.raises(ValueError, match=r"batch_size.*range \[1, inf\)"):
+        MiniBatchLinearRegressor(value).fit(X, y)
+
+
+def test_partial_fit_with_another_number_of_features_or_targets_leaves_the_model_as_it_was():
+    model = MiniBatchLinearRegressor(random_state=0).partial_fit(X, y)
+    before = copy.deepcopy(vars(model))
+    with pytest.raises(ValueError, match="X has 2 features"):
+        model.partial_fit(X[:, :2], y)
+    with pytest.raises(ValueError, match="y has 2 targets, but the model has 1"):
+        model.partial_fit(X, np.column_stack([y, y]))
+    np.testing.assert_equal(vars(model), before)
+
+
+def test_warm_start_with_another_number_of_features_is_refused():
+    model = MiniBatchLinearRegressor(warm_start=True, random_state=0).fit(X, y)
+    with pytest.raises(ValueError, match="X has 2 features"):
+        model.fit(X[:, :2], y)
+
+
+@pytest.mark.parametrize("rate", ["constant", "invscaling", "adaptive"])
+@pytest.mark.parametrize("batch_size", [1, 7, None])
+def test_a_step_that_diverges_says_so_names_the_safe_step_and_leaves_the_model_as_it_was(rate, batch_size):
+    model = MiniBatchLinearRegressor(batch_size, learning_rate=rate, eta0=0.001, random_state=0).fit(X, y)
+    before = copy.deepcopy(vars(model))
+    X_raw, y_raw = diabetes()
+    model.set_params(eta0=0.5)
+    with pytest.raises(
+        ValueError, match=r"eta0=0.5 diverged in epoch \d+ .* largest step that is safe .* about [\d.e-]+\. Use"
+    ):
+        model.fit(X_raw, y_raw)
+    with pytest.raises(ValueError, match="diverged"):
+        for _ in range(2000):
+            model.partial_fit(1e3 * X, y)
+    model.set_params(eta0=0.001)
+    assert vars(model).keys() == before.keys()
+
+
+def test_the_safe_step_of_the_error_is_safe():
+    X_raw, y_raw = diabetes()
+    for batch_size in (1, 16, None):
+        model = MiniBatchLinearRegressor(batch_size, learning_rate="constant", eta0=1.0, random_state=0)
+        with pytest.raises(ValueError, match="diverged") as caught:
+            model.fit(X_raw, y_raw)
+        safe = float(str(caught.value).split("is about ")[1].split(". Use")[0])
+        model.set_params(eta0=safe, tol=None, max_iter=50).fit(X_raw, y_raw)
+        assert model.loss_curve_[-1] < model.loss_curve_[0]
+        with pytest.raises(ValueError, match="diverged"):  # and not needlessly small
+            model.set_params(eta0=200 * safe, max_iter=2000).fit(X_raw, y_raw)
+
+
+def test_a_plateau_above_the_constant_prediction_warns():
+    X_far = X + 10
+    with pytest.warns(UserWarning, match="above the .* of a constant prediction"):
+        MiniBatchLinearRegressor(None, learning_rate="constant", eta0=1e-9, tol=1e-3).fit(X_far, y + 100)
+
+
+def test_grid_search_marks_a_diverging_candidate_as_failed():
+    grid = GridSearchCV(MiniBatchLinearRegressor(learning_rate="constant", random_state=0), {"eta0": [1e-2, 1e3]})
+    with pytest.warns(FitFailedWarning):
+        grid.fit(X, y)
+    assert np.isnan(grid.cv_results_["mean_test_score"][1])
+    assert grid.best_params_ == {"eta0": 1e-2}
+
+
+@BATCHES
+def test_one_row_is_predicted_exactly(batch_size):
+    model = MiniBatchLinearRegressor(batch_size).fit(X[:1], y[:1])
+    np.testing.assert_allclose(model.predict(X[:1]), y[:1])
+
+
+@BATCHES
+def test_one_column(batch_size):
+    assert gap(MiniBatchLinearRegressor(batch_size, random_state=0).fit(X[:, :1], y), X[:, :1], y) < 5e-3
+
+
+@BATCHES
+def test_more_columns_than_rows(batch_size):
+    X, y = data(20, 60)
+    assert MiniBatchLinearRegressor(batch_size, random_state=0, tol=1e-6).fit(X, y).score(X, y) > 1 - 1e-3
+
+
+@BATCHES
+@pytest.mark.parametrize("constant", [0.0, 1.0, 1e8, -1e-8])
+def test_a_constant_column_gets_coefficient_zero_and_disturbs_nothing(batch_size, constant):
+    with_column = np.insert(X, 1, constant, axis=1)
+    model = MiniBatchLinearRegressor(batch_size, random_state=0).fit(with_column, y)
+    assert model.coef_[1] == 0.0
+    np.testing.assert_allclose(model.predict(with_column), LinearRegression().fit(X, y).predict(X), atol=0.1)
+
+
+@BATCHES
+def test_columns_given_twice_share_their_coefficient(batch_size):
+    twice = np.column_stack([X, X])
+    model = MiniBatchLinearRegressor(batch_size, random_state=0).fit(twice, y)
+    np.testing.assert_allclose(model.coef_[:3], model.coef_[3:], rtol=1e-6)
+    assert gap(model, twice, y) < 5e-3
+
+
+@BATCHES
+@pytest.mark.parametrize("unit", [1e-12, 1e12])
+def test_units_of_the_target(batch_size, unit):
+    reference = MiniBatchLinearRegressor(batch_size, random_state=0).fit(X, y)
+    model = MiniBatchLinearRegressor(batch_size, random_state=0).fit(X, y * unit)
+    np.testing.assert_allclose(model.coef_ / unit, reference.coef_, rtol=1e-6)
+
+
+@BATCHES
+def test_a_constant_target_is_the_intercept(batch_size):
+    model = MiniBatchLinearRegressor(batch_size, random_state=0).fit(X, np.full(60, 7.0))
+    np.testing.assert_allclose(model.predict(X), 7.0, rtol=1e-12)
+
+
+@BATCHES
+def test_from_the_first_row_of_a_stream_on_the_model_is_finite(batch_size):
+    model = MiniBatchLinearRegressor(batch_size)
+    for row in range(10):
+        model.partial_fit(X[row : row + 1], y[row : row + 1])
+        assert np.isfinite(model.coef_).all()
+    first = MiniBatchLinearRegressor(batch_size).partial_fit(X[:1], y[:1])
+    np.testing.assert_allclose(first.predict(X), y[0])
+
+
+def test_rows_of_one_chunk_may_all_be_alike():
+    model = MiniBatchLinearRegressor().partial_fit(np.ones((5, 3)), np.ones(5)).partial_fit(X, y)
+    assert np.isfinite(model.coef_).all()
+
+
+def test_read_only_and_fortran_ordered_input():
+    reference = MiniBatchLinearRegressor(random_state=0).fit(X, y).coef_
+    frozen, frozen_y, fortran = X.copy(), y.copy(), np.asfortranarray(X)
+    frozen.flags.writeable = frozen_y.flags.writeable = False
+    np.testing.assert_array_equal(MiniBatchLinearRegressor(random_state=0).fit(frozen, frozen_y).coef_, reference)
+    np.testing.assert_array_equal(MiniBatchLinearRegressor(random_state=0).fit(fortran, y).coef_, reference)
+
+
+INEFFECTIVE = [
+    {"eta0": 0.5},
+    {"power_t": 0.5},
+    {"learning_rate": "optimal", "alpha": 1.0, "eta0": 0.5},
+    {"epsilon": 0.2},
+    {"l1_ratio": 0.5},
+    {"penalty": None, "alpha": 0.1},
+    {"nesterovs_momentum": True},
+    {"validation_fraction": 0.2},
+]
+
+
+@pytest.mark.parametrize("parameters", INEFFECTIVE, ids=str)
+def test_a_parameter_without_effect_warns_and_names_the_cure(parameters):
+    name = list(parameters)[-1]
+    with pytest.warns(UserWarning, match=rf"{name}=.* has no effect here: it goes with "):
+        MiniBatchLinearRegressor(None, **parameters).fit(X / 10, y)
+
+
+def test_defaults_do_not_warn():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        MiniBatchLinearRegressor(random_state=0).fit(X, y).partial_fit(X, y).predict(X)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ({"learning_rate": "optimal"}, "needs a penalty with alpha > 0"),
+        ({"max_iter": 0}, "max_iter"),
+        ({"tol": -1.0}, "tol"),
+        ({"eta0": 0.0, "learning_rate": "constant"}, "eta0"),
+        ({"validation_fraction": 1.0, "early_stopping": True}, "validation_fraction"),
+        ({"average": -1}, "average"),
+        ({"momentum": 1.0}, "momentum"),
+    ],
+)
+def test_parameters_out_of_range_are_refused(parameters, message):
+    with pytest.raises(ValueError, match=message):
+        MiniBatchLinearRegressor(**parameters).fit(X, y)
+
+
+@pytest.mark.parametrize("parameters", [{"penalty": "l1"}, {"penalty": "elasticnet"}, {"momentum": 0.9}], ids=str)
+def test_what_is_not_there_yet_says_so(parameters):
+    with pytest.raises(NotImplementedError, match="not available yet"):
+        MiniBatchLinearRegressor(**parameters).fit(X, y)
+
+
+def test_early_stopping_needs_rows_to_hold_out():
+    with pytest.raises(ValueError, match=r"would hold out 2 rows, but n_samples=2"):
+        MiniBatchLinearRegressor(early_stopping=True).fit(X[:2], y[:2])
+
+
+@pytest.mark.parametrize(
+    ("init", "message"),
+    [
+        ({"coef_init": [1.0]}, r"coef_init must have shape \(3,\), got \(1,\)"),
+        ({"intercept_init": [1.0, 2.0]}, r"intercept_init must have shape \(\), got \(2,\)"),
+        ({"coef_init": [1.0, np.nan, 0.0]}, "NaN"),
+    ],
+)
+def test_a_start_of_the_wrong_shape_is_refused(init, message):
+    with pytest.raises(ValueError, match=message):
+        MiniBatchLinearRegressor().fit(X, y, **init)
+
+
+def test_a_start_is_where_the_path_begins():
+    model = MiniBatchLinearRegressor(record_steps=True, random_state=0).fit(X, y, coef_init=[1.0, 2.0, 3.0], intercept_init=4.0)
+    np.testing.assert_array_equal(model.coef_path_[0], [1.0, 2.0, 3.0])
+    assert model.intercept_path_[0] == pytest.approx(4.0, rel=1e-12)

@@ -1,0 +1,203 @@
+"""Symmetries: what must change nothing, and what must change everything in a known way."""
+
+import pickle
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.base import clone
+
+from skgd import MiniBatchLinearRegressor
+from tests.conftest import diabetes
+
+BATCHES = pytest.mark.parametrize("batch_size", [1, 7, 32, None])
+SCHEDULES = pytest.mark.parametrize(
+    "schedule",
+    [
+        {},
+        {"average": True},
+        {"average": False},
+        {"learning_rate": "constant"},
+        {"learning_rate": "constant", "average": 40},
+        {"learning_rate": "invscaling", "alpha": 0.1},
+        {"learning_rate": "optimal", "alpha": 1.0},
+        {"learning_rate": "adaptive"},
+    ],
+    ids=str,
+)
+
+
+def parameters_of(model):
+    return np.column_stack([np.atleast_2d(model.coef_), np.atleast_1d(model.intercept_)])
+
+
+def same_bits(a, b):
+    np.testing.assert_array_equal(parameters_of(a), parameters_of(b))
+
+
+@SCHEDULES
+@BATCHES
+def test_same_seed_same_bits(small, batch_size, schedule):
+    model = MiniBatchLinearRegressor(batch_size, random_state=3, max_iter=4, tol=None, **schedule)
+    same_bits(clone(model).fit(*small), clone(model).fit(*small))
+
+
+def test_another_seed_visits_the_rows_in_another_order(small):
+    one, other = (MiniBatchLinearRegressor(5, random_state=seed, max_iter=1, tol=None).fit(*small) for seed in (0, 1))
+    assert not np.array_equal(one.coef_, other.coef_)
+
+
+@SCHEDULES
+@BATCHES
+def test_a_fit_in_pieces_is_the_fit_in_one_go(small, batch_size, schedule):
+    whole = MiniBatchLinearRegressor(batch_size, random_state=3, max_iter=6, tol=None, **schedule).fit(*small)
+    pieces = MiniBatchLinearRegressor(batch_size, random_state=3, max_iter=2, tol=None, warm_start=True, **schedule)
+    for _ in range(3):
+        pieces.fit(*small)
+    assert pieces.n_steps_ == whole.n_steps_
+    # Between calls the intercept is kept at the origin and not at the columns' means: one rounding each way.
+    np.testing.assert_allclose(parameters_of(pieces), parameters_of(whole), rtol=1e-12, atol=1e-14)
+
+
+@BATCHES
+@SCHEDULES
+def test_pickled_in_mid_stream_is_never_stopped(small, batch_size, schedule):
+    X, y = small
+    straight = MiniBatchLinearRegressor(batch_size, random_state=3, **schedule)
+    broken = clone(straight)
+    for rows in slice(0, 10), slice(10, 20), slice(20, 30):
+        straight.partial_fit(X[rows], y[rows])
+        broken = pickle.loads(pickle.dumps(broken.partial_fit(X[rows], y[rows])))
+    same_bits(straight, broken)
+    assert straight.n_iter_ == broken.n_iter_ == 3
+    assert straight.n_steps_ == broken.n_steps_
+
+
+PLAIN = pytest.mark.parametrize("rate", ["constant", "invscaling", "optimal", "adaptive"])
+
+
+@PLAIN
+@pytest.mark.parametrize("average", [False, True])
+def test_chunks_of_whole_batches_in_order_are_an_unshuffled_epoch_of_fit_bit_for_bit(small, rate, average):
+    X, y = small
+    model = MiniBatchLinearRegressor(5, learning_rate=rate, alpha=0.1, shuffle=False, tol=None, max_iter=1, average=average)
+    chunked = clone(model)
+    for rows in slice(0, 5), slice(5, 20), slice(20, 30):
+        chunked.partial_fit(X[rows], y[rows])
+    same_bits(chunked, model.fit(X, y))
+
+
+@PLAIN
+def test_a_chunk_is_one_step_if_batch_size_is_none(small, rate):
+    X, y = small
+    chunked = MiniBatchLinearRegressor(None, learning_rate=rate, alpha=0.1, shuffle=False)
+    for rows in slice(0, 10), slice(10, 20), slice(20, 30):
+        chunked.partial_fit(X[rows], y[rows])
+    assert chunked.n_steps_ == 3
+    same_bits(chunked, clone(chunked).set_params(batch_size=10, max_iter=1, tol=None).fit(X, y))
+
+
+@SCHEDULES
+@BATCHES
+def test_several_targets_are_each_ones_own_fit(small, batch_size, schedule):
+    X, y = small
+    Y = np.column_stack([y, 5.0 - 100 * y**2, np.cos(y)])
+    model = MiniBatchLinearRegressor(batch_size, random_state=3, max_iter=4, tol=None, **schedule)
+    together = clone(model).fit(X, Y)
+    assert together.coef_.shape == (3, 3)
+    assert together.intercept_.shape == (3,)
+    alone = [clone(model).fit(X, target) for target in Y.T]
+    # Sums over targets side by side are taken in another order than alone by the full batch's matrix products.
+    np.testing.assert_allclose(together.coef_, [each.coef_ for each in alone], rtol=1e-10)
+    np.testing.assert_allclose(together.intercept_, [each.intercept_ for each in alone], rtol=1e-10)
+    np.testing.assert_allclose(together.loss_curve_, np.mean([each.loss_curve_ for each in alone], axis=0), rtol=1e-10)
+    np.testing.assert_allclose(together.predict(X)[:, 1], alone[1].predict(X), rtol=1e-10, atol=1e-10)
+
+
+@BATCHES
+@SCHEDULES
+def test_weights_times_a_constant_change_nothing(small, batch_size, schedule):
+    X, y = small
+    weight = np.random.default_rng(2).uniform(0, 3, len(X))
+    model = MiniBatchLinearRegressor(batch_size, random_state=3, max_iter=4, tol=None, **schedule)
+    same_bits(clone(model).fit(X, y, weight), clone(model).fit(X, y, 1024 * weight))  # a power of two: no rounding
+    np.testing.assert_allclose(clone(model).fit(X, y, 0 * y + 7).coef_, clone(model).fit(X, y).coef_, rtol=1e-12)
+
+
+@SCHEDULES
+def test_weight_two_is_the_row_twice_for_the_full_batch(small, schedule):
+    X, y = small
+    twice = np.random.default_rng(2).integers(0, 4, len(X))
+    model = MiniBatchLinearRegressor(None, max_iter=20, tol=None, **schedule)
+    repeated = clone(model).fit(np.repeat(X, twice, axis=0), np.repeat(y, twice))
+    weighted = clone(model).fit(X, y, sample_weight=twice)
+    np.testing.assert_allclose(parameters_of(weighted), parameters_of(repeated), rtol=1e-10)
+
+
+def test_weight_two_on_one_row_of_a_stream_pulls_twice(small):
+    X, y = small
+    model = MiniBatchLinearRegressor(1, learning_rate="constant", eta0=0.01, shuffle=False)
+    double_weight = clone(model).partial_fit(X[:1], y[:1], sample_weight=[2.0])
+    double_step = clone(model).set_params(eta0=0.02).partial_fit(X[:1], y[:1])
+    same_bits(double_weight, double_step)
+
+
+@SCHEDULES
+def test_row_order_is_irrelevant_for_the_full_batch(small, schedule):
+    X, y = small
+    order = np.random.default_rng(5).permutation(len(X))
+    model = MiniBatchLinearRegressor(None, max_iter=20, tol=None, **schedule)
+    straight, shuffled = clone(model).fit(X, y), clone(model).fit(X[order], y[order])
+    np.testing.assert_allclose(parameters_of(straight), parameters_of(shuffled), rtol=1e-10)
+
+
+@SCHEDULES
+@BATCHES
+def test_float32_is_close_to_float64(small, batch_size, schedule):
+    X, y = (a.astype(np.float32) for a in small)
+    model = MiniBatchLinearRegressor(batch_size, random_state=3, max_iter=4, tol=None, **schedule)
+    single, double = clone(model).fit(X, y), clone(model).fit(X.astype(float), y.astype(float))
+    assert single.coef_.dtype == np.float32
+    assert single.predict(X).dtype == np.float32
+    # The state is float64 and X is the same to the bit; the result is rounded once.
+    np.testing.assert_allclose(parameters_of(single), parameters_of(double), rtol=1e-6, atol=1e-7)
+
+
+@SCHEDULES
+@pytest.mark.parametrize("batch_size", [1, 7, None])
+def test_recording_and_printing_change_no_bit(small, batch_size, schedule, capsys):
+    model = MiniBatchLinearRegressor(batch_size, random_state=3, max_iter=4, tol=None, **schedule)
+    watched = clone(model).set_params(record_steps=True, verbose=1).fit(*small)
+    same_bits(clone(model).fit(*small), watched)
+    assert capsys.readouterr().out.count("Epoch") == 4
+    assert watched.coef_path_.shape == (watched.n_steps_ + 1, 3)
+    assert watched.intercept_path_.shape == (watched.n_steps_ + 1,)
+    assert watched.loss_path_.shape == (watched.n_steps_,)
+    np.testing.assert_allclose(watched.loss_path_.reshape(4, -1).mean(axis=1), watched.loss_curve_, rtol=1e-12)
+
+
+exponents = st.integers(-20, 20)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(exponents, min_size=10, max_size=10), exponents, st.sampled_from([1, 32, None]))
+def test_auto_units_of_columns_and_target_do_not_matter(column_exponents, target_exponent, batch_size):
+    X, y = diabetes()
+    units, unit = 2.0 ** np.array(column_exponents), 2.0**target_exponent
+    model = MiniBatchLinearRegressor(batch_size, random_state=0, max_iter=3, tol=None)
+    before, after = clone(model).fit(X, y), clone(model).fit(X * units, y * unit)
+    # Powers of two round nothing but the eigenvectors' signs and the intercept's sum.
+    np.testing.assert_allclose(after.coef_ * units / unit, before.coef_, rtol=1e-8)
+    np.testing.assert_allclose(after.intercept_ / unit, before.intercept_, rtol=1e-8)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.floats(-1e3, 1e3), min_size=10, max_size=10), st.floats(-1e6, 1e6), st.sampled_from([1, 32, None]))
+def test_auto_origins_of_columns_and_target_do_not_matter(column_shifts, target_shift, batch_size):
+    X, y = diabetes()
+    model = MiniBatchLinearRegressor(batch_size, random_state=0, max_iter=3, tol=None)
+    before, after = clone(model).fit(X, y), clone(model).fit(X + column_shifts, y + target_shift)
+    # A shift of 1e6 rounds y at 1e-10, that of a column at 1e-13; conditions of 1e3 lie between them and the coefficients.
+    np.testing.assert_allclose(after.coef_, before.coef_, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(after.predict(X + column_shifts), before.predict(X) + target_shift, rtol=1e-6, atol=1e-5)

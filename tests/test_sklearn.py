@@ -1,0 +1,95 @@
+"""Citizenship: scikit-learn's own checks, metadata routing, frames, repr."""
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pytest
+import sklearn
+from sklearn.model_selection import GridSearchCV, cross_validate
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import PolynomialFeatures
+from sklearn.utils.estimator_checks import check_dataframe_column_names_consistency, check_estimator
+
+from skgd import MiniBatchLinearRegressor
+from tests.conftest import diabetes
+
+STOCHASTIC = {
+    name: "weights are exact in expectation only where a step sees a few shuffled rows"
+    for name in ("check_sample_weight_equivalence_on_dense_data", "check_sample_weight_equivalence_on_sparse_data")
+}
+# These fit columns of mean 100 and deviation 1, where a plain step is safe below 1e-4; "auto" has no such limit.
+UNSCALED = {
+    name: "a constant step of 0.01 is unstable on columns of mean 100, and says so"
+    for name in ("check_fit_idempotent", "check_fit_check_is_fitted", "check_n_features_in")
+}
+
+INSTANCES = [
+    (MiniBatchLinearRegressor(), STOCHASTIC),
+    (MiniBatchLinearRegressor(batch_size=None), {}),
+    (MiniBatchLinearRegressor(batch_size=1), STOCHASTIC),
+    (MiniBatchLinearRegressor(batch_size=7), STOCHASTIC),
+    (MiniBatchLinearRegressor(early_stopping=True), STOCHASTIC),
+    (MiniBatchLinearRegressor(average=True), STOCHASTIC),
+    (MiniBatchLinearRegressor(alpha=0.1), STOCHASTIC),
+    (MiniBatchLinearRegressor(learning_rate="constant"), {**STOCHASTIC, **UNSCALED}),
+]
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(("model", "expected_failures"), INSTANCES, ids=str)
+def test_every_estimator_check_passes_but_those_that_cannot(model, expected_failures):
+    results = check_estimator(model, expected_failed_checks=expected_failures, on_fail=None, on_skip=None)
+    assert {r["check_name"]: str(r["exception"]) for r in results if r["status"] == "failed"} == {}
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_constant_step_fails_exactly_the_checks_on_unscaled_columns():
+    results = check_estimator(MiniBatchLinearRegressor(learning_rate="constant"), on_fail=None, on_skip=None)
+    failed = {r["check_name"] for r in results if r["status"] == "failed"}
+    assert UNSCALED.keys() <= failed <= UNSCALED.keys() | STOCHASTIC.keys()
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_checks_of_parameters_and_of_column_names():
+    from sklearn.utils.estimator_checks import check_param_validation
+
+    check_dataframe_column_names_consistency("MiniBatchLinearRegressor", MiniBatchLinearRegressor())
+    check_param_validation("MiniBatchLinearRegressor", MiniBatchLinearRegressor())
+
+
+def test_sample_weight_is_routed_through_a_pipeline_and_a_search():
+    X, y = diabetes()
+    weight = np.random.default_rng(0).uniform(0, 2, len(X))
+    with sklearn.config_context(enable_metadata_routing=True):
+        model = (
+            MiniBatchLinearRegressor(random_state=0).set_fit_request(sample_weight=True).set_score_request(sample_weight=True)
+        )
+        model.set_partial_fit_request(sample_weight=True)
+        search = GridSearchCV(make_pipeline(PolynomialFeatures(1), model), {"minibatchlinearregressor__batch_size": [8, None]})
+        search.fit(X, y, sample_weight=weight)
+        weighted = cross_validate(model, X, y, params={"sample_weight": weight})["test_score"]
+        plain = cross_validate(MiniBatchLinearRegressor(random_state=0), X, y)["test_score"]
+    direct = make_pipeline(PolynomialFeatures(1), search.best_estimator_[-1])
+    direct.fit(X, y, minibatchlinearregressor__sample_weight=weight)
+    np.testing.assert_array_equal(search.best_estimator_[-1].coef_, direct[-1].coef_)
+    assert not np.allclose(weighted, plain)
+
+
+@pytest.mark.parametrize("frame", [pd.DataFrame, pl.DataFrame])
+@pytest.mark.parametrize("method", ["fit", "partial_fit"])
+def test_frames_in(frame, method):
+    X, y = diabetes()
+    names = [f"column {j}" for j in range(X.shape[1])]
+    table = frame({name: X[:, j] for j, name in enumerate(names)})
+    model = getattr(MiniBatchLinearRegressor(random_state=0), method)(table, frame({"y": y})["y"])
+    assert list(model.feature_names_in_) == names
+    reference = getattr(MiniBatchLinearRegressor(random_state=0), method)(X, y)
+    np.testing.assert_allclose(model.predict(table), reference.predict(X), rtol=1e-12)
+    with pytest.raises(ValueError, match="feature names"):
+        model.predict(table.rename(columns={names[0]: "other"}) if frame is pd.DataFrame else table.rename({names[0]: "other"}))
+
+
+def test_html_repr_names_every_parameter():
+    html = MiniBatchLinearRegressor(batch_size=8)._repr_html_()
+    for name in MiniBatchLinearRegressor().get_params():
+        assert name in html
