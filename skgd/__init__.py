@@ -3,5 +3,4 @@
 from skgd._regressor import MiniBatchLinearRegressor
 from skgd._version import __version__
 
-
 __all__ = ["MiniBatchLinearRegressor", "__version__"]

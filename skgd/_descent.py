@@ -20,7 +20,7 @@ except ImportError:
         stacklevel=2,
     )
 
-LONGEST_RUN = 4096  # batches in one compiled call: their steps stay in cache,
+LONGEST_RUN = 16384  # batches in one compiled call: their steps stay in cache,
 LARGEST_RUN = 2**26  # and numbers of X: after a fraction of a second Ctrl-C is heard
 GROWTH = 1e12  # a loss this many times that of the start, or of a constant prediction, is a divergence,
 STALLED_GROWTH = 10.0  # and so is this many times, if it has ceased to fall

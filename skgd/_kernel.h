@@ -3,9 +3,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* One pass is compiled for three generations of x86-64 and chosen at load time; elsewhere once, for the baseline. */
+/* One pass is compiled for two generations of x86-64 and chosen at load time; elsewhere once, for the baseline. */
 #if defined(__x86_64__) && defined(__GLIBC__) && defined(__GNUC__) && !defined(__clang__) && __GNUC__ >= 12
-#define CLONES __attribute__((target_clones("default", "arch=x86-64-v3", "arch=x86-64-v4")))
+#define CLONES __attribute__((target_clones("default", "arch=x86-64-v3")))
 #else
 #define CLONES
 #endif
@@ -71,12 +71,12 @@ INLINE double add_penalty(const Penalty *penalty, const double *restrict coef, d
     return 0.5 * penalty->l2 * squares + penalty->l1 * absolutes;
 }
 
-/* direction = D gradient for the metric D = diag(scale) + sum_k gain_k * axis_k axis_k'; returns gradient'D gradient */
-INLINE double precondition(const Metric *metric, const double *restrict gradient, double *restrict direction,
-                           ptrdiff_t n_features) {
-    double norm = 0.0;
+/* direction = D gradient for the metric D = diag(scale) + sum_k gain_k * axis_k axis_k' */
+INLINE void precondition(const Metric *metric, const double *restrict gradient, double *restrict direction,
+                         ptrdiff_t n_features) {
+    const double *restrict scale = metric->scale;
 #pragma omp simd
-    for (ptrdiff_t j = 0; j <= n_features; j++) direction[j] = metric->scale[j] * gradient[j];
+    for (ptrdiff_t j = 0; j <= n_features; j++) direction[j] = scale[j] * gradient[j];
     for (ptrdiff_t k = 0; k < metric->n_axes; k++) {
         const double *restrict axis = metric->axes + k * (n_features + 1);
         double along = 0.0;
@@ -86,18 +86,21 @@ INLINE double precondition(const Metric *metric, const double *restrict gradient
 #pragma omp simd
         for (ptrdiff_t j = 0; j < n_features; j++) direction[j] += along * axis[j];
     }
-#pragma omp simd reduction(+ : norm)
-    for (ptrdiff_t j = 0; j <= n_features; j++) norm += direction[j] * gradient[j];
-    return norm;
 }
 
+/* See _reference.update */
 INLINE void update(const Step *step, double objective, const Metric *metric, double l1, Parameters p,
                    ptrdiff_t n_features) {
     double *restrict coef = p.coef, *restrict velocity = p.velocity, *restrict average = p.average;
-    const double *restrict direction = p.direction;
-    const double norm = precondition(metric, p.gradient, p.direction, n_features);
+    const double *restrict direction = p.direction, *restrict gradient = p.gradient;
+    precondition(metric, p.gradient, p.direction, n_features);
     double eta = step->eta;
-    if (eta * norm > step->cap * objective) eta = step->cap * objective / norm;
+    if (step->cap < INFINITY) {
+        double norm = 0.0;
+#pragma omp simd reduction(+ : norm)
+        for (ptrdiff_t j = 0; j <= n_features; j++) norm += direction[j] * gradient[j];
+        if (eta * norm > step->cap * objective) eta = step->cap * objective / norm;
+    }
     if (step->lookahead != 0.0) {
 #pragma omp simd
         for (ptrdiff_t j = 0; j <= n_features; j++) {
@@ -132,6 +135,11 @@ static void shuffle_rows(int32_t *order, ptrdiff_t n_rows, uint64_t seed) {
         order[i] = order[j];
         order[j] = row;
     }
+}
+
+/* Whether a step on a single row can go from the row straight to the parameters, without a gradient in between */
+INLINE int is_plain(const Step *step, const Metric *metric, const Penalty *penalty) {
+    return metric->n_axes == 0 && penalty->l1 == 0.0 && step->lookahead == 0.0 && step->cap == INFINITY;
 }
 
 #define REAL double

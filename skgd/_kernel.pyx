@@ -22,14 +22,20 @@ cdef extern from "_kernel.h":
         const double *axes
         Py_ssize_t n_axes
     void shuffle_rows(int32_t *order, Py_ssize_t n_rows, uint64_t seed) nogil
-    void run_float64(const double *X, const double *y, const double *weight, Py_ssize_t weight_stride,
-                     const int32_t *order, Py_ssize_t n_rows, Py_ssize_t batch_size, const Step *step,
-                     const Metric *metric, const Loss *loss, const Penalty *penalty,
-                     Parameters parameters, Py_ssize_t n_features, double *batch_objective) nogil
-    void run_float32(const float *X, const double *y, const double *weight, Py_ssize_t weight_stride,
-                     const int32_t *order, Py_ssize_t n_rows, Py_ssize_t batch_size, const Step *step,
-                     const Metric *metric, const Loss *loss, const Penalty *penalty,
-                     Parameters parameters, Py_ssize_t n_features, double *batch_objective) nogil
+    ctypedef struct Data_float64:
+        const double *X
+        const double *y
+        const double *weight
+        Py_ssize_t weight_stride, n_features
+    ctypedef struct Data_float32:
+        const float *X
+        const double *y
+        const double *weight
+        Py_ssize_t weight_stride, n_features
+    void run_float64(Data_float64 data, const int32_t *order, Py_ssize_t n_rows, Py_ssize_t batch_size, const Step *step,
+                     const Metric *metric, const Loss *loss, const Penalty *penalty, Parameters p, double *objective) nogil
+    void run_float32(Data_float32 data, const int32_t *order, Py_ssize_t n_rows, Py_ssize_t batch_size, const Step *step,
+                     const Metric *metric, const Loss *loss, const Penalty *penalty, Parameters p, double *objective) nogil
 
 
 ctypedef fused real:
@@ -55,16 +61,22 @@ def descend(const real[:, ::1] X, const double[::1] y, const double[:] weight, c
     p.coef, p.velocity, p.average, p.gradient, p.direction = (
         &parameters[0, 0], &parameters[1, 0], &parameters[2, 0], &parameters[3, 0], &parameters[4, 0])
     cdef Metric m
-    m.center, m.scale, m.axes, m.n_axes = &metric[0, 0], &metric[1, 0], &metric[1, 0] + (n_features+1), metric.shape[0] - 2
+    m.center, m.scale, m.axes, m.n_axes = &metric[0, 0], &metric[1, 0], &metric[1, 0] + n_features + 1, metric.shape[0] - 2
+    cdef const Loss *loss_numbers = <const Loss *>&loss[0]
+    cdef const Penalty *strengths = <const Penalty *>&penalty[0]
+    cdef Data_float64 double_data
+    cdef Data_float32 single_data
     with nogil:
         if real is double:
-            run_float64(&X[0, 0], &y[0], &weight[0], weight_stride, &order[0], n_rows, batch_size, &steps[0],
-                        &m, <const Loss *>&loss[0], <const Penalty *>&penalty[0], p,
-                        n_features, &objectives[0])
+            double_data.X, double_data.y, double_data.weight = &X[0, 0], &y[0], &weight[0]
+            double_data.weight_stride, double_data.n_features = weight_stride, n_features
+            run_float64(double_data, &order[0], n_rows, batch_size, &steps[0], &m, loss_numbers, strengths, p,
+                        &objectives[0])
         else:
-            run_float32(&X[0, 0], &y[0], &weight[0], weight_stride, &order[0], n_rows, batch_size, &steps[0],
-                        &m, <const Loss *>&loss[0], <const Penalty *>&penalty[0], p,
-                        n_features, &objectives[0])
+            single_data.X, single_data.y, single_data.weight = &X[0, 0], &y[0], &weight[0]
+            single_data.weight_stride, single_data.n_features = weight_stride, n_features
+            run_float32(single_data, &order[0], n_rows, batch_size, &steps[0], &m, loss_numbers, strengths, p,
+                        &objectives[0])
 
 
 def shuffle(int32_t[::1] order, uint64_t seed):

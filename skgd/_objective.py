@@ -61,4 +61,11 @@ def penalty_at(penalty, coef):
 
 def best_constant(loss, y, weight):
     """The constant prediction of smallest loss, for targets y of shape (n_targets, n_samples)."""
-    return np.average(y, axis=1, weights=weight)
+    return y @ weight / weight.sum()
+
+
+def constant_loss(loss, y, weight, constant):
+    """Weighted mean loss of a constant prediction for each target."""
+    if loss == LOSSES["squared_error"](0.0):
+        return np.square(y - constant[:, None]) @ weight / weight.sum()
+    return loss_and_slope(loss, constant[:, None] - y)[0] @ weight / weight.sum()

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from numbers import Integral, Real
+from typing import ClassVar
 
 import numpy as np
 from sklearn.base import BaseEstimator, RegressorMixin
@@ -27,7 +28,7 @@ from skgd._geometry import (
     safe_step,
     stream_geometry,
 )
-from skgd._objective import LOSSES, best_constant, loss_and_slope, make_penalty
+from skgd._objective import LOSSES, best_constant, constant_loss, make_penalty
 from skgd._quadratic import Quadratic, Statistics
 from skgd._reference import AVERAGE, COEF
 from skgd._sklearn import Interval, InvalidParameterError, StrOptions, _fit_context
@@ -179,7 +180,7 @@ class MiniBatchLinearRegressor(RegressorMixin, BaseEstimator):
     0.52
     """
 
-    _parameter_constraints = {
+    _parameter_constraints: ClassVar = {
         "batch_size": [Interval(Integral, 1, None, closed="left"), None],
         "loss": [StrOptions(set(LOSSES))],
         "epsilon": [Interval(Real, 0, None, closed="left")],
@@ -288,7 +289,8 @@ class MiniBatchLinearRegressor(RegressorMixin, BaseEstimator):
             rows, score = np.arange(len(X), dtype=np.int32), None
             if self.early_stopping:
                 rows, weight, score = self._hold_out(X, y, weight, state.seed)
-            weight = weight * (len(rows) / weight.sum())
+            if sample_weight is not None:
+                weight = weight * (len(rows) / weight.sum())
             problem = self._problem(X, y, weight, rows)
             self._measure(problem, state)
             if not go_on:
@@ -405,8 +407,8 @@ class MiniBatchLinearRegressor(RegressorMixin, BaseEstimator):
         n_held_out = max(2, math.ceil(self.validation_fraction * len(candidates)))
         if len(candidates) <= n_held_out:
             raise ValueError(
-                f"early_stopping=True with validation_fraction={self.validation_fraction} would hold out {n_held_out} rows, but "
-                f"n_samples={len(candidates)} have a weight. Give more rows, lower validation_fraction, or set "
+                f"early_stopping=True with validation_fraction={self.validation_fraction} would hold out {n_held_out} rows, "
+                f"but n_samples={len(candidates)} have a weight. Give more rows, lower validation_fraction, or set "
                 f"early_stopping=False."
             )
         _, held_out = train_test_split(candidates, test_size=n_held_out, random_state=seed)
@@ -427,10 +429,11 @@ class MiniBatchLinearRegressor(RegressorMixin, BaseEstimator):
         penalty = make_penalty(self.penalty, self.alpha, self.l1_ratio)
         batch_size = len(rows) if self.batch_size is None else min(self.batch_size, len(rows))
         constant = best_constant(loss, y, weight) if self.fit_intercept else np.zeros(len(y))
-        constant_loss = np.average(loss_and_slope(loss, constant[:, None] - y)[0], axis=1, weights=weight)
-        if not np.isfinite(constant_loss).all():
+        with np.errstate(over="ignore"):
+            loss_of_constant = constant_loss(loss, y, weight, constant)
+        if not np.isfinite(loss_of_constant).all():
             raise ValueError("y is too large: its squared error exceeds the range of float64. Divide y by a power of ten.")
-        return Problem(X, y, weight, rows, batch_size, loss, penalty, constant, constant_loss)
+        return Problem(X, y, weight, rows, batch_size, loss, penalty, constant, loss_of_constant)
 
     def _measure(self, problem, state):
         """Find the geometry of all rows, and of squared error on the full batch its sufficient statistics."""
@@ -498,7 +501,9 @@ class MiniBatchLinearRegressor(RegressorMixin, BaseEstimator):
             epoch = max(1.0, FEW_STEPS * problem.batch_size / len(problem.rows)) if stochastic else 1.0
             decay = 0.5 ** (1.0 / epoch) if stochastic and patience < np.inf else 1.0
             step = problem.geometry.step
-            schedule = Schedule(lambda t: np.full(len(t), step), average, np.ones(len(problem.y)), cap=SAFE_CAP, decay=decay)
+            # A single row is never overshot by 1 / L(1); batches may be, since their L(b) is an expectation.
+            cap = np.inf if in_fit and problem.batch_size == 1 else SAFE_CAP
+            schedule = Schedule(lambda t: np.full(len(t), step), average, np.ones(len(problem.y)), cap=cap, decay=decay)
             return schedule, Plateau(tolerance, patience * epoch)
         # "optimal" begins where SGDRegressor's does, whose alpha is half of ours for a loss that it halves.
         offset = optimal_offset(self.alpha / 2.0) if self.learning_rate == "optimal" else 0.0
@@ -578,8 +583,8 @@ class MiniBatchLinearRegressor(RegressorMixin, BaseEstimator):
             return ValueError("The numbers in X and y are too large or too small for float64. Rescale them by powers of ten.")
         given, cure = ("alpha", "raise alpha") if self.learning_rate == "optimal" else ("eta0", "lower eta0")
         return ValueError(
-            f"learning_rate={self.learning_rate!r} with {given}={getattr(self, given):g} diverged in epoch {epoch} at step size "
-            f"{eta:.3g}; the largest step that is safe for this data with batch_size={self.batch_size} is about "
+            f"learning_rate={self.learning_rate!r} with {given}={getattr(self, given):g} diverged in epoch {epoch} at step "
+            f"size {eta:.3g}; the largest step that is safe for this data with batch_size={self.batch_size} is about "
             f"{self._safe_step(problem):.2g}. Use learning_rate='auto', standardise the columns, or {cure}. The model is what "
             f"it was before."
         )
@@ -592,14 +597,14 @@ class MiniBatchLinearRegressor(RegressorMixin, BaseEstimator):
             unit = 1.0 if history.score else np.where(problem.constant_loss > 0.0, problem.constant_loss, 1.0)
             change = np.max(np.abs(recent[0] - recent[-1]) / unit)
             message = (
-                f"max_iter={self.max_iter} epochs ended the descent before it reached a plateau: over the last {len(recent) - 1} "
-                f"epochs R^2 still changed by {change:.1e}, against tol={self.tol:g}. Raise max_iter or tol"
+                f"max_iter={self.max_iter} epochs ended the descent before it reached a plateau: over the last "
+                f"{len(recent) - 1} epochs R^2 still changed by {change:.1e}, against tol={self.tol:g}. Raise max_iter or tol"
                 + (", or use learning_rate='auto'." if self.learning_rate != "auto" else ".")
             )
         elif self.learning_rate != "auto" and np.any(last > problem.constant_loss):
             message = (
-                f"The descent ended at an objective of {np.mean(last):.3g}, above the {np.mean(problem.constant_loss):.3g} of a "
-                f"constant prediction: its steps are too long or too short. The largest that is safe for this data with "
+                f"The descent ended at an objective of {np.mean(last):.3g}, above the {np.mean(problem.constant_loss):.3g} of "
+                f"a constant prediction: its steps are too long or too short. The largest that is safe for this data with "
                 f"batch_size={self.batch_size} is about {self._safe_step(problem):.2g}. Use learning_rate='auto', or set eta0."
             )
         else:

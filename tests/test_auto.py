@@ -58,7 +58,7 @@ def test_cap_that_prevents_a_blow_up_does_not_bind_on_an_ordinary_fit(monkeypatc
 
 
 def test_one_row_is_never_overshot():
-    X, y = scales_side_by_side()
+    X, _ = scales_side_by_side()
     weight = np.random.default_rng(0).uniform(0, 2, len(X))
     geometry = mini_batch_geometry(X, weight, 1, Penalty(0.1, 0.0), True, 2.0)
     curvature = 2.0 * weight * squared_norms(X, geometry.metric)

@@ -5,7 +5,7 @@ import warnings
 
 import numpy as np
 import pytest
-from sklearn.exceptions import ConvergenceWarning, FitFailedWarning
+from sklearn.exceptions import FitFailedWarning
 from sklearn.linear_model import LinearRegression
 from sklearn.model_selection import GridSearchCV
 
@@ -103,11 +103,7 @@ def test_a_step_that_diverges_says_so_names_the_safe_step_and_leaves_the_model_a
         ValueError, match=r"eta0=0.5 diverged in epoch \d+ .* largest step that is safe .* about [\d.e-]+\. Use"
     ):
         model.fit(X_raw, y_raw)
-    with pytest.raises(ValueError, match="diverged"):
-        for _ in range(2000):
-            model.partial_fit(1e3 * X, y)
-    model.set_params(eta0=0.001)
-    assert vars(model).keys() == before.keys()
+    np.testing.assert_equal(vars(model.set_params(eta0=0.001)), before)
 
 
 def test_the_safe_step_of_the_error_is_safe():

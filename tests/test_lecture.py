@@ -30,7 +30,7 @@ def fit(batch_size, rows, **parameters):
     return model.fit(x[rows], y[rows], coef_init=[0.2])
 
 
-@pytest.mark.parametrize("batch_size, rows, w", LECTURE.values(), ids=LECTURE)
+@pytest.mark.parametrize(("batch_size", "rows", "w"), LECTURE.values(), ids=LECTURE)
 def test_steps_are_those_worked_by_hand(batch_size, rows, w):
     model = fit(batch_size, rows)
     np.testing.assert_allclose(model.coef_path_[:, 0], [0.2, *w], rtol=1e-12)
@@ -43,7 +43,7 @@ def test_loss_at_the_start_is_the_mean_squared_error_without_a_half():
     np.testing.assert_allclose(fit(None, range(6)).loss_curve_, [33.95 / 6], rtol=1e-12)
 
 
-@pytest.mark.parametrize("batch_size, rows, w", LECTURE.values(), ids=LECTURE)
+@pytest.mark.parametrize(("batch_size", "rows", "w"), LECTURE.values(), ids=LECTURE)
 def test_loss_path_is_the_batch_loss_before_each_step_and_loss_curve_its_mean(batch_size, rows, w):
     model = fit(batch_size, rows)
     b = batch_size or 6
