@@ -2,7 +2,6 @@
 
 import os
 
-from Cython.Build import cythonize
 from setuptools import Extension, setup
 
 FLAGS = [] if os.name == "nt" else ["-O3", "-fopenmp-simd", "-fno-math-errno", "-fno-trapping-math"]
@@ -14,5 +13,4 @@ kernel = Extension(
     extra_compile_args=FLAGS,
     optional=True,
 )
-directives = {"language_level": 3, "boundscheck": False, "wraparound": False, "cdivision": True}
-setup(ext_modules=cythonize([kernel], compiler_directives=directives))
+setup(ext_modules=[kernel])

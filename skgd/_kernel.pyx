@@ -1,3 +1,4 @@
+# cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True
 """The compiled pass over mini-batches; `_reference.py` is the same call in NumPy and explains the arguments."""
 
 from libc.stdint cimport int32_t, uint64_t
