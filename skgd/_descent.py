@@ -14,8 +14,8 @@ except ImportError:
     from skgd import _reference as engine
 
     warnings.warn(
-        "skgd runs without its compiled kernel, several times slower and with the same results. To have it, reinstall skgd "
-        "where a C compiler is available.",
+        "skgd runs without its compiled kernel: many times slower, the same algorithm, other random orders. To have it, "
+        "reinstall skgd where a C compiler is available.",
         RuntimeWarning,
         stacklevel=2,
     )

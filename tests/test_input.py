@@ -35,7 +35,7 @@ UNUSABLE = {
     "X of one dimension": (X[:, 0], y, None, "Expected 2D array"),
     "X of three dimensions": (X[None], y, None, "dim 3"),
     "another number of rows": (X, y[:-1], None, "inconsistent"),
-    "strings": (X.astype(str)[:, :1] + "a", y, None, "could not convert"),
+    "strings": (np.full((60, 3), "a"), y, None, "could not convert"),
     "complex X": (with_entry(X, 1j), y, None, "Complex"),
     "complex y": (X, with_entry(y, 1j), None, "Complex"),
     "no rows": (X[:0], y[:0], None, "0 sample"),
