@@ -42,7 +42,8 @@ class Problem:
     loss: tuple
     penalty: tuple
     constant: np.ndarray  # (n_targets,): the best constant prediction,
-    constant_loss: np.ndarray  # and its loss
+    constant_loss: np.ndarray  # and its loss,
+    curvature: np.ndarray  # and the curvature of a parabola as steep as the loss there
     geometry: Geometry | None = None
     quadratics: list | None = None  # the full batch as a function of the parameters, one for each target
 

@@ -3,16 +3,17 @@
 The descent is done as if the columns had mean 0, deviation 1 and no slow direction. A metric (see _reference.py) turns the
 gradient g into D g, with
 
-    D = S (I + sum_k gain_k q_k q_k') S        S = diag(1 / sigma)        sigma_j^2 = var(x_j) + alpha / curvature
+    D = S (I + sum_k gain_k q_k q_k') S        S = diag(1 / sigma)        sigma_j^2 = var(x_j) + ridge
 
 where the axes q_k are those eigenvectors of the standardised covariance along which plain steps would be too slow to arrive
 within an epoch, or too steep for a long step, and 1 + gain_k brings their eigenvalue to the nearest bound. The step is the
 largest safe one, 1 / L(b), for batches of b out of n rows (expected smoothness, Gower et al. 2019, arXiv:1901.09401):
 
     L(b) = n(b-1) / (b(n-1)) * L + (n-b) / (b(n-1)) * L_max
-    L = curvature * lambda_max(D^(1/2) C D^(1/2))        L_max = curvature * max_i s_i ((x_i - mu)' D (x_i - mu) + 1)
+    L = lambda_max(D^(1/2) C D^(1/2))        L_max = max_i s_i ((x_i - mu)' D (x_i - mu) + 1)
 
-with C the covariance and `curvature` the second derivative of the loss. None of this moves the minimum.
+with C the covariance, and `ridge` its like in the l2 penalty: alpha over the curvature of the loss. All this is for a loss of
+curvature 1; for another, the step is divided by it. None of it moves the minimum.
 """
 
 from typing import NamedTuple
@@ -80,7 +81,7 @@ class Stream(NamedTuple):
 
 
 class Geometry(NamedTuple):
-    """A metric, the length of the step that is safe in it, and what both rest on."""
+    """A metric, the step that is safe in it for a loss of curvature 1, and what both rest on."""
 
     metric: np.ndarray
     step: float
@@ -172,37 +173,40 @@ def axes_out_of_band(eigenvalues, eigenvectors, low, high, most):
     return eigenvectors[:, chosen].T, bounds[chosen]
 
 
-def full_batch_geometry(statistics, n_samples, penalty, fit_intercept, curvature):
+def full_batch_step(geometry, ridge):
+    """The step that is safe for all rows at once in the metric of a Stream, without axes."""
+    return 1.0 / (SAFETY * max(geometry.stream.eigenvalue, 1.0) + np.max(ridge * geometry.metric[1, :-1]))
+
+
+def full_batch_geometry(statistics, n_samples, ridge, fit_intercept, separable):
     """For the full batch of a known covariance: every axis corrected, so that a step is nearly Newton's."""
-    ridge = penalty.l2 / curvature
     metric = standard_metric(statistics.mean, np.diag(statistics.covariance), ridge, fit_intercept)
     shift = statistics.mean - metric[0, :-1]
     root = np.sqrt(metric[1, :-1])
     gram = (statistics.covariance + np.outer(shift, shift) + ridge * np.eye(len(shift))) * np.outer(root, root)
     eigenvalues, eigenvectors = np.linalg.eigh(gram)
     largest = max(eigenvalues[-1], 1.0)
-    if penalty.l1 == 0.0:
+    if not separable:
         axes, bounds = axes_out_of_band(eigenvalues, eigenvectors, 1.0, 1.0, most=len(gram))
         metric = with_axes(metric, axes, bounds / np.sum((axes @ gram) * axes, axis=1) - 1.0)
         largest = min(largest, WORTHWHILE)
     stream = Stream(
         n_samples, float(n_samples), statistics.mean, np.diag(statistics.covariance), 1.0 + len(gram), eigenvalues[-1]
     )
-    return Geometry(metric, 1.0 / (curvature * largest), stream)
+    return Geometry(metric, 1.0 / largest, stream)
 
 
-def mini_batch_geometry(X, weight, batch_size, penalty, fit_intercept, curvature):
-    """For batches of `batch_size` rows, drawn from those that have a weight."""
+def mini_batch_geometry(X, weight, batch_size, ridge, fit_intercept, separable):
+    """For batches of `batch_size` rows, drawn from those that have a weight; without axes if D must be `separable`."""
     n_samples, n_features = np.count_nonzero(weight), X.shape[1]
     batch_size = min(batch_size, n_samples)
-    ridge = penalty.l2 / curvature
     stream = Stream.empty(n_features).with_moments_of(X, weight)
     metric = standard_metric(stream.mean, stream.variance, ridge, fit_intercept)
     penalised = ridge * metric[1, :-1]  # what the l2 norm adds to the curvature of each column
     norms = weight * squared_norms(X, metric)
     stream = stream._replace(longest=norms.max())
     z = sample_rows(X, weight, metric, norms, offset=0.25)
-    if n_features > MOST_COLUMNS or penalty.l1 != 0.0:
+    if separable or n_features > MOST_COLUMNS:
         mean = largest_eigenvalue(z) + penalised.max()
         stream = stream._replace(eigenvalue=mean)
     else:
@@ -226,12 +230,11 @@ def mini_batch_geometry(X, weight, batch_size, penalty, fit_intercept, curvature
             norms = weight * squared_norms(X, metric)
     longest = norms.max() + penalised.max()
     smoothness = expected_smoothness(longest, SAFETY * max(mean, 1.0), n_samples, batch_size)
-    return Geometry(metric, 1.0 / (curvature * smoothness), stream)
+    return Geometry(metric, 1.0 / smoothness, stream)
 
 
-def stream_geometry(stream, X, weight, batch_size, penalty, fit_intercept, curvature):
+def stream_geometry(stream, X, weight, batch_size, ridge, fit_intercept):
     """For a further chunk of a stream, which counts before it is descended on: all columns seen so far standardised."""
-    ridge = penalty.l2 / curvature
     stream = stream.with_moments_of(X, weight)
     metric = standard_metric(stream.mean, stream.variance, ridge, fit_intercept)
     if stream.n_samples < LEAST_SEEN:
@@ -243,7 +246,7 @@ def stream_geometry(stream, X, weight, batch_size, penalty, fit_intercept, curva
         largest = largest_eigenvalue(sample_rows(X, weight, metric, norms, offset=0.5)) * weight.mean()
         eigenvalue += weight.sum() / stream.weight * (largest - eigenvalue)
     smoothness = ((b - 1) * SAFETY * max(eigenvalue, 1.0) + longest) / b + ridge * metric[1, :-1].max()
-    return Geometry(metric, 1.0 / (curvature * smoothness), stream._replace(longest=longest, eigenvalue=eigenvalue))
+    return Geometry(metric, 1.0 / smoothness, stream._replace(longest=longest, eigenvalue=eigenvalue))
 
 
 def measure_axes(X, weight, metric, penalised, axes):
@@ -257,9 +260,9 @@ def measure_axes(X, weight, metric, penalised, axes):
     return total / weight.sum() + axes**2 @ penalised, longest
 
 
-def safe_step(X, weight, batch_size, metric, curvature):
-    """The step 1 / L(b) in a given metric: what a constant step should not exceed."""
+def safe_step(X, weight, batch_size, metric):
+    """The step 1 / L(b) in a given metric: what a constant step should not exceed, for a loss of curvature 1."""
     norms = weight * squared_norms(X, metric)
     mean = largest_eigenvalue(sample_rows(X, weight, metric, norms, offset=0.5))
     n_samples = np.count_nonzero(weight)
-    return 1.0 / (curvature * expected_smoothness(norms.max(), SAFETY * mean, n_samples, min(batch_size, n_samples)))
+    return 1.0 / expected_smoothness(norms.max(), SAFETY * mean, n_samples, min(batch_size, n_samples))

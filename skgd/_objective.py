@@ -16,6 +16,8 @@ from typing import NamedTuple
 import numpy as np
 
 INF = np.inf
+STEEP = 1e300  # the curvature of a kink: finite, so that 0 times it is 0
+MOST_ROWS = 10_000  # from which the best constant of other losses than the squared error is found
 
 
 class Loss(NamedTuple):
@@ -35,8 +37,14 @@ class Penalty(NamedTuple):
 
 
 LOSSES = {
-    "squared_error": lambda epsilon: Loss(0.0, 2.0, INF, INF),
+    "squared_error": lambda epsilon, quantile: Loss(0.0, 2.0, INF, INF),
+    "huber": lambda epsilon, quantile: Loss(0.0, 2.0, 2.0 * epsilon, 2.0 * epsilon),
+    "epsilon_insensitive": lambda epsilon, quantile: Loss(epsilon, STEEP, 1.0, 1.0),
+    "squared_epsilon_insensitive": lambda epsilon, quantile: Loss(epsilon, 2.0, INF, INF),
+    "quantile": lambda epsilon, quantile: Loss(0.0, STEEP, 1.0 - quantile, quantile),
 }
+HALVED = {"squared_error", "huber"}  # of these, scikit-learn's SGD takes half
+SQUARED_ERROR = LOSSES["squared_error"](None, None)
 
 
 def loss_and_slope(loss, residual):
@@ -61,11 +69,36 @@ def penalty_at(penalty, coef):
 
 def best_constant(loss, y, weight):
     """The constant prediction of smallest loss, for targets y of shape (n_targets, n_samples)."""
-    return y @ weight / weight.sum()
+    if loss == SQUARED_ERROR:
+        return y @ weight / weight.sum()
+    every = -(-y.shape[1] // MOST_ROWS)
+    y, weight = y[:, ::every], weight[::every]
+    low, high = y.min(axis=1), y.max(axis=1)
+    for _ in range(50):  # halvings of the range of y: the slope of the mean loss rises with the constant
+        middle = 0.5 * (low + high)
+        rising = loss_and_slope(loss, middle[:, None] - y)[1] @ weight > 0.0
+        low, high = np.where(rising, low, middle), np.where(rising, middle, high)
+    return 0.5 * (low + high)
 
 
 def constant_loss(loss, y, weight, constant):
     """Weighted mean loss of a constant prediction for each target."""
-    if loss == LOSSES["squared_error"](0.0):
-        return np.square(y - constant[:, None]) @ weight / weight.sum()
-    return loss_and_slope(loss, constant[:, None] - y)[0] @ weight / weight.sum()
+    value = np.square(y - constant[:, None]) if loss == SQUARED_ERROR else loss_and_slope(loss, constant[:, None] - y)[0]
+    return value @ weight / weight.sum()
+
+
+def curvature_at(loss, y, weight, constant):
+    """The curvature of a parabola as steep as the loss at the residuals of a constant prediction, for each target.
+
+    Its own curvature, if the loss grows like a square; if it goes on straight, its mean slope over its mean residual, since
+    far from the minimum it is the distance to cross, in units of y, that calls for a step and not the sharpness of the bend.
+    """
+    if min(loss.cap_above, loss.cap_below) == INF:
+        return np.full(len(y), loss.curvature)
+    residual = constant[:, None] - y
+    return secant_curvature(loss, np.abs(loss_and_slope(loss, residual)[1]) @ weight, np.abs(residual) @ weight)
+
+
+def secant_curvature(loss, slope, distance):
+    """Mean slope over mean residual, but no more than the curvature of the loss; 1 where neither is known."""
+    return np.minimum(np.divide(slope, distance, out=np.ones_like(slope), where=slope > 0.0), loss.curvature)

@@ -19,6 +19,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from skgd._descent import Divergence, Problem, descend
 from skgd._geometry import (
+    HALF_LIFE,
     MOST_COLUMNS,
     Geometry,
     Stream,
@@ -28,7 +29,17 @@ from skgd._geometry import (
     safe_step,
     stream_geometry,
 )
-from skgd._objective import LOSSES, best_constant, constant_loss, make_penalty
+from skgd._objective import (
+    HALVED,
+    LOSSES,
+    SQUARED_ERROR,
+    best_constant,
+    constant_loss,
+    curvature_at,
+    loss_and_slope,
+    make_penalty,
+    secant_curvature,
+)
 from skgd._quadratic import Quadratic, Statistics
 from skgd._reference import AVERAGE, COEF
 from skgd._sklearn import Interval, InvalidParameterError, StrOptions, _fit_context
@@ -45,7 +56,8 @@ class State:
     seed: int  # of all orders to come
     n_passes: int = 0
     n_steps: int = 0
-    stream: tuple | None = None  # a Stream's fields, once partial_fit has needed them
+    stream: tuple | None = None  # a Stream's fields, once "auto" has seen rows
+    steepness: tuple = (0.0, 0.0)  # of a stream's losses: sums of their slopes and of the residuals, fading
 
 
 class MiniBatchLinearRegressor(RegressorMixin, BaseEstimator):
@@ -184,6 +196,7 @@ class MiniBatchLinearRegressor(RegressorMixin, BaseEstimator):
         "batch_size": [Interval(Integral, 1, None, closed="left"), None],
         "loss": [StrOptions(set(LOSSES))],
         "epsilon": [Interval(Real, 0, None, closed="left")],
+        "quantile": [Interval(Real, 0, 1, closed="neither")],
         "penalty": [StrOptions({"l2", "l1", "elasticnet"}), None],
         "alpha": [Interval(Real, 0, None, closed="left")],
         "l1_ratio": [Interval(Real, 0, 1, closed="both")],
@@ -212,6 +225,7 @@ class MiniBatchLinearRegressor(RegressorMixin, BaseEstimator):
         *,
         loss="squared_error",
         epsilon=0.1,
+        quantile=0.5,
         penalty="l2",
         alpha=0.0,
         l1_ratio=0.15,
@@ -236,6 +250,7 @@ class MiniBatchLinearRegressor(RegressorMixin, BaseEstimator):
         self.batch_size = batch_size
         self.loss = loss
         self.epsilon = epsilon
+        self.quantile = quantile
         self.penalty = penalty
         self.alpha = alpha
         self.l1_ratio = l1_ratio
@@ -389,9 +404,8 @@ class MiniBatchLinearRegressor(RegressorMixin, BaseEstimator):
                 f"learning_rate='optimal' is 1 / (alpha * (t0 + t - 1)) and needs a penalty with alpha > 0, got "
                 f"penalty={self.penalty!r}, alpha={self.alpha}. Set alpha, or use learning_rate='auto'."
             )
-        for name, missing, available in NOT_YET:
-            if missing(getattr(self, name)):
-                raise NotImplementedError(f"{name}={getattr(self, name)!r} is not available yet: use {available}.")
+        if self.loss == "huber" and self.epsilon == 0:
+            raise ValueError("loss='huber' needs epsilon > 0, got 0: it is the residual from which the loss grows straight.")
         for name, has_effect, cure in CONDITIONAL:
             value = getattr(self, name)
             if value != DEFAULTS[name] and not has_effect(self):
@@ -425,7 +439,7 @@ class MiniBatchLinearRegressor(RegressorMixin, BaseEstimator):
 
     def _problem(self, X, y, weight, rows):
         """All that the descent needs to know and does not change, but for the geometry."""
-        loss = LOSSES[self.loss](self.epsilon)
+        loss = LOSSES[self.loss](self.epsilon, self.quantile)
         penalty = make_penalty(self.penalty, self.alpha, self.l1_ratio)
         batch_size = len(rows) if self.batch_size is None else min(self.batch_size, len(rows))
         constant = best_constant(loss, y, weight) if self.fit_intercept else np.zeros(len(y))
@@ -433,7 +447,8 @@ class MiniBatchLinearRegressor(RegressorMixin, BaseEstimator):
             loss_of_constant = constant_loss(loss, y, weight, constant)
         if not np.isfinite(loss_of_constant).all():
             raise ValueError("y is too large: its squared error exceeds the range of float64. Divide y by a power of ten.")
-        return Problem(X, y, weight, rows, batch_size, loss, penalty, constant, loss_of_constant)
+        curvature = curvature_at(loss, y, weight, constant)
+        return Problem(X, y, weight, rows, batch_size, loss, penalty, constant, loss_of_constant, curvature)
 
     def _measure(self, problem, state):
         """Find the geometry of all rows, and of squared error on the full batch its sufficient statistics."""
@@ -443,14 +458,14 @@ class MiniBatchLinearRegressor(RegressorMixin, BaseEstimator):
         worthwhile = MOST_COLUMNS if self.learning_rate == "auto" else self.max_iter
         if problem.batch_size == n_samples and self.loss == "squared_error" and n_features <= min(n_samples, worthwhile):
             statistics = Statistics(problem.X, problem.y, problem.weight)
-        curvature = problem.loss.curvature
+        ridge, separable = problem.penalty.l2 / problem.curvature.min(), problem.penalty.l1 > 0.0
         if self.learning_rate != "auto":
             problem.geometry = Geometry(plain_metric(n_features, self.fit_intercept), None, None)
         elif statistics is not None:
-            problem.geometry = full_batch_geometry(statistics, n_samples, problem.penalty, self.fit_intercept, curvature)
+            problem.geometry = full_batch_geometry(statistics, n_samples, ridge, self.fit_intercept, separable)
         else:
             problem.geometry = mini_batch_geometry(
-                problem.X, problem.weight, problem.batch_size, problem.penalty, self.fit_intercept, curvature
+                problem.X, problem.weight, problem.batch_size, ridge, self.fit_intercept, separable
             )
         if statistics is not None:
             metric, penalty = problem.geometry.metric, problem.penalty
@@ -463,17 +478,16 @@ class MiniBatchLinearRegressor(RegressorMixin, BaseEstimator):
         if self.learning_rate != "auto":
             problem.geometry = Geometry(plain_metric(n_features, self.fit_intercept), None, state.stream)
             return
+        if np.isfinite(problem.loss.cap_above):  # far from the minimum the loss is as steep as the residuals met so far say
+            residual = state.parameters[:, AVERAGE, :-1] @ problem.X.T + state.parameters[:, AVERAGE, -1:] - problem.y
+            met = np.abs(loss_and_slope(problem.loss, residual)[1]) @ problem.weight, np.abs(residual) @ problem.weight
+            fading = 0.5 ** (len(problem.X) / HALF_LIFE)
+            state.steepness = tuple(fading * old + new for old, new in zip(state.steepness, met, strict=True))
+            problem.curvature = secant_curvature(problem.loss, *state.steepness)
         stream = Stream(*state.stream) if state.stream else Stream.empty(n_features)
-        problem.geometry = stream_geometry(
-            stream,
-            problem.X,
-            problem.weight,
-            problem.batch_size,
-            problem.penalty,
-            self.fit_intercept,
-            problem.loss.curvature,
-        )
-        state.stream = problem.geometry.stream and tuple(problem.geometry.stream)
+        ridge = problem.penalty.l2 / problem.curvature.min()
+        problem.geometry = stream_geometry(stream, problem.X, problem.weight, problem.batch_size, ridge, self.fit_intercept)
+        state.stream = tuple(problem.geometry.stream)
 
     def _set_start(self, state, problem, coef_init=None, intercept_init=None):
         """Zero, or what the user gives; "auto" starts the intercept at the best constant prediction at the columns' means."""
@@ -495,21 +509,27 @@ class MiniBatchLinearRegressor(RegressorMixin, BaseEstimator):
             problem.constant_loss * (self.tol or 0.0) if not self.early_stopping else np.full(len(problem.y), self.tol or 0.0)
         )
         patience = self.n_iter_no_change if in_fit and self.tol is not None else np.inf
+        momentum = {"momentum": self.momentum, "nesterov": self.nesterovs_momentum}
         if self.learning_rate == "auto":
-            stochastic = not in_fit or problem.batch_size < len(problem.rows)
-            average = self.average if stochastic or self.average != "auto" else 0
-            epoch = max(1.0, FEW_STEPS * problem.batch_size / len(problem.rows)) if stochastic else 1.0
-            decay = 0.5 ** (1.0 / epoch) if stochastic and patience < np.inf else 1.0
-            step = problem.geometry.step
-            # A single row is never overshot by 1 / L(1); batches may be, since their L(b) is an expectation.
-            cap = np.inf if in_fit and problem.batch_size == 1 else SAFE_CAP
-            schedule = Schedule(lambda t: np.full(len(t), step), average, np.ones(len(problem.y)), cap=cap, decay=decay)
+            # A quadratic on the full batch is followed without noise; other steps leave some, which shorter steps make less.
+            noisy = not in_fit or problem.batch_size < len(problem.rows) or self.loss != "squared_error"
+            epoch = max(1.0, FEW_STEPS * problem.batch_size / len(problem.rows)) if noisy else 1.0
+            schedule = Schedule(
+                partial(SCHEDULES["constant"], eta0=problem.geometry.step * (1.0 - self.momentum)),
+                self.average if noisy or self.average != "auto" else 0,
+                1.0 / problem.curvature,
+                # A single row is never overshot by 1 / L(1); batches may be, since their L(b) is an expectation.
+                cap=np.inf if in_fit and problem.batch_size == 1 and problem.loss == SQUARED_ERROR else SAFE_CAP,
+                decay=0.5 ** (1.0 / epoch) if noisy and patience < np.inf else 1.0,
+                **momentum,
+            )
             return schedule, Plateau(tolerance, patience * epoch)
         # "optimal" begins where SGDRegressor's does, whose alpha is half of ours for a loss that it halves.
-        offset = optimal_offset(self.alpha / 2.0) if self.learning_rate == "optimal" else 0.0
+        offset = optimal_offset(self.alpha / (2.0 if self.loss in HALVED else 1.0)) if self.learning_rate == "optimal" else 0.0
         eta = partial(SCHEDULES[self.learning_rate], eta0=self.eta0, power_t=self.power_t, alpha=self.alpha, offset=offset)
         average = 0 if self.average == "auto" else self.average
-        return Schedule(eta, average, state.factor, adaptive=self.learning_rate == "adaptive"), Plateau(tolerance, patience)
+        schedule = Schedule(eta, average, state.factor, adaptive=self.learning_rate == "adaptive", **momentum)
+        return schedule, Plateau(tolerance, patience)
 
     def _descend(self, problem, state, max_iter=None, score=None):
         """Descend from the state, for one pass or up to max_iter, and publish where it ends."""
@@ -539,7 +559,9 @@ class MiniBatchLinearRegressor(RegressorMixin, BaseEstimator):
         parameters[:, :3, -1] -= parameters[:, :3, :-1] @ center
         parameters[:, AVERAGE] = parameters[:, kept]
         n_epochs, n_rows = len(history.objective), len(problem.rows)
-        state.parameters, state.factor = parameters[:, :3], schedule.factor
+        state.parameters = parameters[:, :3]
+        if schedule.adaptive:
+            state.factor = schedule.factor
         state.n_passes += n_epochs
         state.n_steps += n_epochs * -(-n_rows // problem.batch_size)
         self._publish(state, schedule, history, center, problem.X.dtype)
@@ -553,7 +575,7 @@ class MiniBatchLinearRegressor(RegressorMixin, BaseEstimator):
         self.n_steps_ = state.n_steps
         self.coef_ = self._per_target(state.parameters[:, AVERAGE, :-1].astype(dtype))
         self.intercept_ = self._per_target(state.parameters[:, AVERAGE, -1].astype(dtype))
-        self.step_size_ = self._per_target(schedule.eta(np.array([max(state.n_steps, 1.0)]))[0] * state.factor)
+        self.step_size_ = self._per_target(schedule.eta(np.array([max(state.n_steps, 1.0)]))[0] * schedule.factor)
         if self.record_steps:
             path = np.array(history.path)
             path[..., -1] -= path[..., :-1] @ center
@@ -575,7 +597,7 @@ class MiniBatchLinearRegressor(RegressorMixin, BaseEstimator):
 
     def _safe_step(self, problem):
         metric = plain_metric(problem.X.shape[1], self.fit_intercept)
-        return safe_step(problem.X, problem.weight, problem.batch_size, metric, problem.loss.curvature)
+        return safe_step(problem.X, problem.weight, problem.batch_size, metric) / problem.curvature.max()
 
     def _explained(self, divergence, problem):
         epoch, eta = divergence.args
@@ -622,16 +644,12 @@ CONDITIONAL = [
         "learning_rate='constant', 'invscaling' or 'adaptive'",
     ),
     ("power_t", lambda model: model.learning_rate == "invscaling", "learning_rate='invscaling'"),
-    ("epsilon", lambda model: model.loss != "squared_error", "a loss that has a threshold"),
-    ("alpha", lambda model: model.penalty is not None, "penalty='l2'"),
+    ("epsilon", lambda model: model.loss not in {"squared_error", "quantile"}, "loss='huber' or an epsilon-insensitive one"),
+    ("quantile", lambda model: model.loss == "quantile", "loss='quantile'"),
+    ("alpha", lambda model: model.penalty is not None, "penalty='l2', 'l1' or 'elasticnet'"),
     ("l1_ratio", lambda model: model.penalty == "elasticnet", "penalty='elasticnet'"),
     ("nesterovs_momentum", lambda model: model.momentum > 0.0, "momentum > 0"),
     ("validation_fraction", lambda model: model.early_stopping, "early_stopping=True"),
-]
-
-NOT_YET = [
-    ("penalty", lambda value: value in {"l1", "elasticnet"}, "penalty='l2' or None"),
-    ("momentum", lambda value: value > 0.0, "momentum=0.0"),
 ]
 
 

@@ -11,10 +11,10 @@ SAFE_CAP = 2.0  # eta |g|^2 <= 2 f holds wherever eta is within the batch's own 
 
 # eta(t) of each schedule; `offset` places the beginning of "optimal".
 SCHEDULES = {
-    "constant": lambda t, eta0, power_t, alpha, offset: np.full(len(t), eta0),
-    "adaptive": lambda t, eta0, power_t, alpha, offset: np.full(len(t), eta0),
-    "invscaling": lambda t, eta0, power_t, alpha, offset: eta0 / t**power_t,
-    "optimal": lambda t, eta0, power_t, alpha, offset: 1.0 / (alpha * (offset + t - 1.0)),
+    "constant": lambda t, eta0, **_: np.full(len(t), eta0),
+    "adaptive": lambda t, eta0, **_: np.full(len(t), eta0),
+    "invscaling": lambda t, eta0, power_t, **_: eta0 / t**power_t,
+    "optimal": lambda t, alpha, offset, **_: 1.0 / (alpha * (offset + t - 1.0)),
 }
 
 
@@ -40,21 +40,28 @@ class Schedule:
         By which a step is multiplied after an epoch without progress: the noise it leaves shrinks with it.
     adaptive : bool
         Whether a plateau divides the step by five, down to SMALLEST_ETA, before it ends the descent.
+    momentum : float
+    nesterov : bool
     """
 
-    def __init__(self, eta, average, factor, cap=np.inf, decay=1.0, adaptive=False):
+    def __init__(self, eta, average, factor, cap=np.inf, decay=1.0, adaptive=False, momentum=0.0, nesterov=False):
         self.eta = eta
         self.average = average
         self.factor = factor
         self.cap = cap
         self.decay = decay
         self.adaptive = adaptive
+        self.momentum = momentum
+        self.lookahead = 0.0 if momentum == 0.0 else momentum if nesterov else 1.0
+        self.correction = 1.0 if nesterov or momentum == 0.0 else 0.0
 
     def steps(self, t, target):
         steps = np.zeros(len(t), STEP)
         steps["eta"] = self.eta(t) * self.factor[target]
         steps["cap"] = self.cap
-        steps["correction"] = 1.0
+        steps["momentum"] = self.momentum
+        steps["lookahead"] = self.lookahead
+        steps["correction"] = self.correction
         if self.average:
             steps["averaging"] = averaging_weights(t, self.average)
         return steps

@@ -6,7 +6,6 @@ from sklearn.exceptions import ConvergenceWarning
 
 from skgd import MiniBatchLinearRegressor
 from skgd._geometry import Stream, expected_smoothness, mini_batch_geometry, sample_rows, squared_norms, standard_metric
-from skgd._objective import Penalty
 from tests.conftest import UNKIND, diabetes, gap, heavy_tails, scales_side_by_side
 
 
@@ -60,18 +59,18 @@ def test_cap_that_prevents_a_blow_up_does_not_bind_on_an_ordinary_fit(monkeypatc
 def test_one_row_is_never_overshot():
     X, _ = scales_side_by_side()
     weight = np.random.default_rng(0).uniform(0, 2, len(X))
-    geometry = mini_batch_geometry(X, weight, 1, Penalty(0.1, 0.0), True, 2.0)
-    curvature = 2.0 * weight * squared_norms(X, geometry.metric)
+    geometry = mini_batch_geometry(X, weight, 1, 0.05, True, False)
+    curvature = weight * squared_norms(X, geometry.metric)
     assert geometry.step * curvature.max() <= 1.0
 
 
 def test_full_batch_step_is_below_the_stability_limit(unkind):
     X, _ = unkind
-    metric, step, _ = mini_batch_geometry(X, np.ones(len(X)), len(X), Penalty(0.0, 0.0), True, 2.0)
+    metric, step, _ = mini_batch_geometry(X, np.ones(len(X)), len(X), 0.0, True, False)
     z = np.column_stack([X - metric[0, :-1], np.ones(len(X))])
     D = np.diag(metric[1])
     D[:-1, :-1] += metric[2:, :-1].T * metric[2:, -1] @ metric[2:, :-1]
-    largest = np.abs(np.linalg.eigvals(D @ (2 * z.T @ z / len(X)))).max()
+    largest = np.abs(np.linalg.eigvals(D @ (z.T @ z / len(X)))).max()
     assert step * largest <= 1.5  # stable below 2; the sample from which it is estimated may miss a third
 
 

@@ -34,7 +34,7 @@ def arguments(dtype, batch_size, *, weighted, intercept, l2, l1, axes, average, 
         "batch_size": batch_size,
         "steps": steps,
         "metric": metric,
-        "loss": np.array(loss or LOSSES["squared_error"](0.1)),
+        "loss": np.array(loss or LOSSES["squared_error"](0.1, 0.5)),
         "penalty": np.array([l2, l1]),
         "parameters": np.random.default_rng(1).standard_normal((5, D + 1)),
         "objectives": np.empty(n_batches),
@@ -85,19 +85,10 @@ def test_kernel_is_the_reference_in_any_metric_and_under_any_cap(axes, cap, batc
     np.testing.assert_allclose(compiled, specified, rtol=1e-12, atol=1e-12)
 
 
-LOSS_NUMBERS = {
-    "squared": (0.0, 2.0, np.inf, np.inf),
-    "straight beyond": (0.0, 2.0, 0.7, 0.7),
-    "insensitive": (0.4, 1e300, 1.0, 1.0),
-    "insensitive, then squared": (0.4, 2.0, np.inf, np.inf),
-    "tilted": (0.0, 1e300, 0.2, 0.8),
-}
-
-
-@pytest.mark.parametrize("loss", LOSS_NUMBERS.values(), ids=LOSS_NUMBERS)
+@pytest.mark.parametrize("loss", LOSSES)
 @pytest.mark.parametrize("batch_size", [1, 3, N])
-def test_kernel_is_the_reference_for_every_shape_of_loss(loss, batch_size):
-    compiled, specified = both(**PLAIN, dtype=np.float64, batch_size=batch_size, loss=loss)
+def test_kernel_is_the_reference_for_every_loss(loss, batch_size):
+    compiled, specified = both(**PLAIN, dtype=np.float64, batch_size=batch_size, loss=LOSSES[loss](0.4, 0.8))
     np.testing.assert_allclose(compiled, specified, rtol=1e-12, atol=1e-12)
 
 
