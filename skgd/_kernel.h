@@ -22,7 +22,7 @@
 #define ROWS_AHEAD 8 /* shuffled rows lie where no hardware expects them: asked for this many rows before their turn */
 
 typedef struct {
-    double eta, cap, momentum, lookahead, correction, averaging;
+    double eta, cap, momentum, lookahead, averaging;
 } Step;
 
 typedef struct {
@@ -88,6 +88,12 @@ INLINE void precondition(const Metric *metric, const double *restrict gradient, 
     }
 }
 
+/* The proximal step of the l1 norm */
+INLINE double shrunk(double value, double threshold) {
+    const double size = fabs(value) - threshold;
+    return threshold == 0.0 ? value : size < 0.0 ? 0.0 : copysign(size, value);
+}
+
 /* See _reference.update */
 INLINE void update(const Step *step, double objective, const Metric *metric, double l1, Parameters p,
                    ptrdiff_t n_features) {
@@ -101,21 +107,19 @@ INLINE void update(const Step *step, double objective, const Metric *metric, dou
         for (ptrdiff_t j = 0; j <= n_features; j++) norm += direction[j] * gradient[j];
         if (eta * norm > step->cap * objective) eta = step->cap * objective / norm;
     }
-    if (step->lookahead != 0.0) {
+    if (step->momentum == 0.0 && step->lookahead == 0.0) {
 #pragma omp simd
+        for (ptrdiff_t j = 0; j <= n_features; j++) coef[j] -= eta * direction[j];
+        for (ptrdiff_t j = 0; j < n_features && l1 != 0.0; j++) coef[j] = shrunk(coef[j], eta * metric->scale[j] * l1);
+    } else {
+        const double ahead = step->lookahead != 0.0 ? step->momentum : 0.0;
         for (ptrdiff_t j = 0; j <= n_features; j++) {
-            velocity[j] = step->momentum * velocity[j] - eta * direction[j];
-            coef[j] += step->lookahead * velocity[j];
+            const double before = coef[j] - ahead * velocity[j];
+            const double moved = coef[j] + (step->momentum - ahead) * velocity[j] - eta * direction[j];
+            const double now = j < n_features ? shrunk(moved, eta * metric->scale[j] * l1) : moved;
+            velocity[j] = now - before;
+            coef[j] = now + step->lookahead * velocity[j];
         }
-    }
-    if (step->correction != 0.0) {
-        const double length = step->correction * eta;
-#pragma omp simd
-        for (ptrdiff_t j = 0; j <= n_features; j++) coef[j] -= length * direction[j];
-    }
-    if (l1 != 0.0) {
-        for (ptrdiff_t j = 0; j < n_features; j++)
-            coef[j] = copysign(fmax(fabs(coef[j]) - eta * metric->scale[j] * l1, 0.0), coef[j]);
     }
     if (step->averaging != 0.0) {
 #pragma omp simd
@@ -139,7 +143,8 @@ static void shuffle_rows(int32_t *order, ptrdiff_t n_rows, uint64_t seed) {
 
 /* Whether a step on a single row can go from the row straight to the parameters, without a gradient in between */
 INLINE int is_plain(const Step *step, const Metric *metric, const Penalty *penalty) {
-    return metric->n_axes == 0 && penalty->l1 == 0.0 && step->lookahead == 0.0 && step->cap == INFINITY;
+    return metric->n_axes == 0 && penalty->l1 == 0.0 && step->momentum == 0.0 && step->lookahead == 0.0
+           && step->cap == INFINITY;
 }
 
 #define REAL double

@@ -38,7 +38,7 @@ INLINE double NAME(step_on_row)(const Step *step, double slope, const REAL *rest
                                 Parameters p, ptrdiff_t n_features) {
     const double *restrict center = metric->center, *restrict scale = metric->scale;
     double *restrict coef = p.coef, *restrict average = p.average;
-    const double eta = step->eta * step->correction, averaging = step->averaging;
+    const double eta = step->eta, averaging = step->averaging;
     double squares = 0.0;
     if (l2 != 0.0) {
 #pragma omp simd reduction(+ : squares)

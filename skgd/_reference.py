@@ -14,9 +14,9 @@ from skgd._objective import Loss, Penalty, loss_and_slope, penalty_at
 
 COEF, VELOCITY, AVERAGE, GRADIENT, DIRECTION = range(5)
 
-# One step: how far (eta), what bounds it (cap), how it remembers (momentum, lookahead, correction), and how much of it
-# enters the average. A plain step has lookahead 0 and correction 1, heavy ball 1 and 0, Nesterov's momentum m has m and 1.
-STEP = np.dtype([(name, np.float64) for name in ("eta", "cap", "momentum", "lookahead", "correction", "averaging")])
+# One step: how far (eta), what bounds it (cap), how it remembers (momentum, lookahead), how much of it enters the average.
+# Heavy ball has lookahead 0; Nesterov's momentum m has lookahead m, and coef is then the point where it looks.
+STEP = np.dtype([(name, np.float64) for name in ("eta", "cap", "momentum", "lookahead", "averaging")])
 
 
 def descend(X, y, weight, order, batch_size, steps, metric, loss, penalty, parameters, objectives):
@@ -60,10 +60,10 @@ def descend(X, y, weight, order, batch_size, steps, metric, loss, penalty, param
 def update(step, objective, metric, l1, parameters):
     """Move the parameters against their gradient, shrink them by the l1 norm, and let them enter their average.
 
-    v <- momentum * v - eta * D g        w <- w + lookahead * v - correction * eta * D g
-    w_j <- sign(w_j) * max(|w_j| - eta * D_jj * l1, 0)        average <- average + averaging * (w - average)
+    w <- shrink(w - eta * D g)      shrink(w_j) = sign(w_j) * max(|w_j| - eta * D_jj * l1, 0), the intercept as it is
 
-    with eta cut so that eta * g'Dg <= cap * objective.
+    with eta cut so that eta * g'Dg <= cap * objective. With momentum m, v is the last displacement: heavy ball starts from
+    w + m * v; Nesterov's w looks m * v ahead of the point that moved, from where it starts.
     """
     coef, velocity, average, gradient, _ = parameters
     scale, axes, gains = metric[1], metric[2:, :-1], metric[2:, -1]
@@ -72,12 +72,15 @@ def update(step, objective, metric, l1, parameters):
     eta, norm = step["eta"], direction @ gradient
     if norm > 0.0 and eta * norm > step["cap"] * objective:
         eta = step["cap"] * objective / norm
-    if step["lookahead"] != 0.0:
-        velocity[:] = step["momentum"] * velocity - eta * direction
-        coef += step["lookahead"] * velocity
-    coef -= step["correction"] * eta * direction
+    ahead = step["momentum"] if step["lookahead"] != 0.0 else 0.0
+    before = coef - ahead * velocity
+    now = coef + (step["momentum"] - ahead) * velocity - eta * direction
     if l1 != 0.0:
-        coef[:-1] = np.copysign(np.maximum(np.abs(coef[:-1]) - eta * scale[:-1] * l1, 0.0), coef[:-1])
+        now[:-1] = np.copysign(np.maximum(np.abs(now[:-1]) - eta * scale[:-1] * l1, 0.0), now[:-1])
+    if step["momentum"] != 0.0 or step["lookahead"] != 0.0:
+        velocity[:] = now - before
+        now += step["lookahead"] * velocity
+    coef[:] = now
     if step["averaging"] != 0.0:
         average += step["averaging"] * (coef - average)
 

@@ -4,7 +4,7 @@ import inspect
 import math
 import warnings
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from numbers import Integral, Real
 from typing import ClassVar
@@ -24,6 +24,7 @@ from skgd._geometry import (
     Geometry,
     Stream,
     full_batch_geometry,
+    full_batch_step,
     mini_batch_geometry,
     plain_metric,
     safe_step,
@@ -41,10 +42,12 @@ from skgd._objective import (
     secant_curvature,
 )
 from skgd._quadratic import Quadratic, Statistics
-from skgd._reference import AVERAGE, COEF
+from skgd._reference import AVERAGE, COEF, VELOCITY
 from skgd._sklearn import Interval, InvalidParameterError, StrOptions, _fit_context
-from skgd._step_size import FEW_STEPS, SAFE_CAP, SCHEDULES, Schedule, optimal_offset
+from skgd._step_size import FEW_STEPS, SAFE_CAP, SCHEDULES, Schedule, accelerated_steps, optimal_offset
 from skgd._stopping import Plateau
+
+SETTLING_STEPS = 10  # on all rows, after an averaged descent with an l1 penalty
 
 
 @dataclass
@@ -468,9 +471,12 @@ class MiniBatchLinearRegressor(RegressorMixin, BaseEstimator):
                 problem.X, problem.weight, problem.batch_size, ridge, self.fit_intercept, separable
             )
         if statistics is not None:
-            metric, penalty = problem.geometry.metric, problem.penalty
-            problem.quadratics = [Quadratic(statistics, target, metric, penalty) for target in range(len(problem.y))]
+            problem.quadratics = self._quadratics(statistics, problem)
         state.stream = problem.geometry.stream and tuple(problem.geometry.stream)
+
+    def _quadratics(self, statistics, problem):
+        metric, penalty = problem.geometry.metric, problem.penalty
+        return [Quadratic(statistics, target, metric, penalty) for target in range(len(problem.y))]
 
     def _measure_stream(self, problem, state):
         """Find the geometry of the rows seen so far, these included."""
@@ -556,8 +562,10 @@ class MiniBatchLinearRegressor(RegressorMixin, BaseEstimator):
                 )
         except Divergence as divergence:
             raise self._explained(divergence, problem) from None
-        parameters[:, :3, -1] -= parameters[:, :3, :-1] @ center
         parameters[:, AVERAGE] = parameters[:, kept]
+        if in_fit and problem.penalty.l1 > 0.0 and self.learning_rate == "auto":
+            self._settle_zeros(problem, parameters)
+        parameters[:, :3, -1] -= parameters[:, :3, :-1] @ center
         n_epochs, n_rows = len(history.objective), len(problem.rows)
         state.parameters = parameters[:, :3]
         if schedule.adaptive:
@@ -568,6 +576,31 @@ class MiniBatchLinearRegressor(RegressorMixin, BaseEstimator):
         if plateau.patience < np.inf:
             self._warn_if_poor(history, problem)
         return history
+
+    def _settle_zeros(self, problem, parameters):
+        """Proximal steps on all rows from where the descent ended: averages of sparse vectors have no zeros, these have.
+
+        They are accelerated and many where sufficient statistics make them cheap, and cannot end above their start.
+        """
+        eta = full_batch_step(problem.geometry, problem.penalty.l2 / problem.curvature.min()) / problem.curvature
+        everything = replace(problem, batch_size=len(problem.rows))
+        n_samples, n_features = len(problem.rows), problem.X.shape[1]
+        if not problem.quadratics and self.loss == "squared_error" and n_features <= min(n_samples, MOST_COLUMNS):
+            statistics = Statistics(problem.X, problem.y, problem.weight)
+            everything.quadratics = self._quadratics(statistics, problem)
+        n_steps, rounds = (50, 10) if everything.quadratics else (SETTLING_STEPS, 1)
+        if self.early_stopping:
+            n_steps = rounds = 1
+        for settled, settling_pass, step, unit in zip(parameters, everything.passes(), eta, problem.constant_loss, strict=True):
+            work, objectives = settled.copy(), np.empty(n_steps)
+            work[COEF], work[VELOCITY] = settled[AVERAGE], 0.0
+            for _ in range(rounds):
+                steps = accelerated_steps(step, n_steps)
+                for k in range(n_steps):
+                    settling_pass(problem.rows, steps[k : k + 1], work, objectives[k : k + 1])
+                if objectives[0] - objectives[-1] <= 1e-9 * unit:
+                    break
+            settled[AVERAGE] = work[COEF]
 
     def _publish(self, state, schedule, history, center, dtype):
         """Set the attributes that fit and partial_fit have in common."""

@@ -52,8 +52,7 @@ class Schedule:
         self.decay = decay
         self.adaptive = adaptive
         self.momentum = momentum
-        self.lookahead = 0.0 if momentum == 0.0 else momentum if nesterov else 1.0
-        self.correction = 1.0 if nesterov or momentum == 0.0 else 0.0
+        self.lookahead = momentum if nesterov else 0.0
 
     def steps(self, t, target):
         steps = np.zeros(len(t), STEP)
@@ -61,7 +60,6 @@ class Schedule:
         steps["cap"] = self.cap
         steps["momentum"] = self.momentum
         steps["lookahead"] = self.lookahead
-        steps["correction"] = self.correction
         if self.average:
             steps["averaging"] = averaging_weights(t, self.average)
         return steps
@@ -77,6 +75,16 @@ class Schedule:
         elif self.decay < 1.0:
             self.factor = np.where(plateau.waited > 0, self.factor * self.decay, self.factor)
         return stalled.all()
+
+
+def accelerated_steps(eta, n_steps):
+    """Full-batch steps with Nesterov's growing momentum, and a last one without, which looks ahead no more."""
+    steps = np.zeros(n_steps, STEP)
+    k = np.arange(n_steps)
+    steps["eta"], steps["cap"] = eta, np.inf
+    steps["momentum"], steps["lookahead"] = k / (k + 3.0), (k + 1.0) / (k + 4.0)
+    steps["momentum"][-1] = steps["lookahead"][-1] = 0.0
+    return steps
 
 
 def averaging_weights(t, average):

@@ -14,14 +14,13 @@ kernel = pytest.importorskip("skgd._kernel", reason="no compiled kernel: the ref
 N, D = 23, 5
 
 
-def arguments(dtype, batch_size, *, weighted, intercept, l2, l1, axes, average, momentum, cap, loss=None):
+def arguments(dtype, batch_size, *, weighted, intercept, l2, l1, axes, average, momentum, cap, lookahead=0.0, loss=None):
     rng = np.random.default_rng(0)
     n_batches = -(-N // batch_size)
     steps = np.zeros(n_batches, reference.STEP)
     steps["eta"] = 0.02 / np.arange(1, n_batches + 1) ** 0.25
     steps["cap"] = cap
-    steps["correction"] = 1.0
-    steps["momentum"], steps["lookahead"] = momentum, momentum
+    steps["momentum"], steps["lookahead"] = momentum, lookahead
     if average:
         steps["averaging"] = 1.0 / np.arange(1, n_batches + 1)
     metric = rng.uniform(0.5, 1.5, (2 + axes, D + 1))
@@ -60,8 +59,8 @@ PLAIN = {"weighted": True, "intercept": 1.0, "l2": 0.0, "l1": 0.0, "axes": 0, "a
 @pytest.mark.parametrize("intercept", [0.0, 1.0])
 @pytest.mark.parametrize(("l2", "l1"), [(0.0, 0.0), (0.3, 0.0), (0.0, 0.2), (0.3, 0.2)])
 @pytest.mark.parametrize("average", [False, True])
-@pytest.mark.parametrize("momentum", [0.0, 0.6])
-def test_kernel_is_the_reference(dtype, batch_size, weighted, intercept, l2, l1, average, momentum):
+@pytest.mark.parametrize(("momentum", "lookahead"), [(0.0, 0.0), (0.6, 0.0), (0.6, 0.6)])
+def test_kernel_is_the_reference(dtype, batch_size, weighted, intercept, l2, l1, average, momentum, lookahead):
     compiled, specified = both(
         dtype=dtype,
         batch_size=batch_size,
@@ -72,6 +71,7 @@ def test_kernel_is_the_reference(dtype, batch_size, weighted, intercept, l2, l1,
         axes=0,
         average=average,
         momentum=momentum,
+        lookahead=lookahead,
         cap=np.inf,
     )
     np.testing.assert_allclose(compiled, specified, rtol=1e-12, atol=1e-12)
