@@ -516,10 +516,12 @@ class MiniBatchLinearRegressor(RegressorMixin, BaseEstimator):
         )
         patience = self.n_iter_no_change if in_fit and self.tol is not None else np.inf
         momentum = {"momentum": self.momentum, "nesterov": self.nesterovs_momentum}
+        share = problem.batch_size / len(problem.rows)  # of an epoch that is a step
+        patience *= max(1.0, share / (1.0 - self.momentum))  # momentum carries on for so many steps, uphill too
         if self.learning_rate == "auto":
             # A quadratic on the full batch is followed without noise; other steps leave some, which shorter steps make less.
             noisy = not in_fit or problem.batch_size < len(problem.rows) or self.loss != "squared_error"
-            epoch = max(1.0, FEW_STEPS * problem.batch_size / len(problem.rows)) if noisy else 1.0
+            epoch = max(1.0, FEW_STEPS * share) if noisy else 1.0
             schedule = Schedule(
                 partial(SCHEDULES["constant"], eta0=problem.geometry.step * (1.0 - self.momentum)),
                 self.average if noisy or self.average != "auto" else 0,

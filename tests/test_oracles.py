@@ -106,31 +106,36 @@ def test_adaptive_is_sgd_regressor_with_its_step_halved(small):
     assert ours.step_size_ < 1e-6
 
 
-def stepped_mlp(X, y, batch_size, alpha, epochs):
+def stepped_mlp(X, y, batch_size, alpha, epochs, momentum, nesterov):
     """MLPRegressor without a hidden layer, its weights zeroed, stepped through partial_fit; its loss halves ours."""
     mlp = MLPRegressor(
         hidden_layer_sizes=(),
         solver="sgd",
-        momentum=0.0,
-        learning_rate_init=0.1,
+        momentum=momentum,
+        nesterovs_momentum=nesterov,
+        learning_rate_init=0.02,
         batch_size=batch_size,
         alpha=alpha,
         shuffle=False,
     )
     mlp.partial_fit(X[:1], y[:1])
-    mlp.coefs_[0][:], mlp.intercepts_[0][:] = 0.0, 0.0
+    for parameter in (*mlp.coefs_, *mlp.intercepts_, *mlp._optimizer.velocities):
+        parameter[:] = 0.0
     for _ in range(epochs):
         mlp.partial_fit(X, y)
     return mlp.coefs_[0][:, 0], mlp.intercepts_[0][0]
 
 
+@pytest.mark.filterwarnings("ignore:Got `batch_size` less than 1")
 @pytest.mark.parametrize("batch_size", [1, 5, 10, 30])
 @pytest.mark.parametrize("alpha", [0.0, 0.3])
-def test_mini_batches_are_those_of_mlp_regressor(small, batch_size, alpha):
+@pytest.mark.parametrize(("momentum", "nesterov"), [(0.0, False), (0.9, False), (0.9, True)])
+def test_mini_batches_and_momentum_are_those_of_mlp_regressor(small, batch_size, alpha, momentum, nesterov):
     X, y = small
-    coef, intercept = stepped_mlp(X, y, batch_size, alpha, epochs=3)
+    coef, intercept = stepped_mlp(X, y, batch_size, alpha, 3, momentum, nesterov)
+    parameters = {**PLAIN, "eta0": 0.01, "max_iter": 3, "momentum": momentum, "nesterovs_momentum": nesterov}
     penalty = {"penalty": None} if alpha == 0 else {"alpha": 2 * alpha / batch_size}  # it divides alpha by the batch's rows
-    ours = MiniBatchLinearRegressor(batch_size, max_iter=3, **{**PLAIN, **penalty}).fit(X, y)
+    ours = MiniBatchLinearRegressor(batch_size, **parameters, **penalty).fit(X, y)
     np.testing.assert_allclose(ours.coef_, coef, **EXACT)
     np.testing.assert_allclose(ours.intercept_, intercept, **EXACT)
 
