@@ -9,7 +9,7 @@ FLAGS = [] if os.name == "nt" else ["-O3", "-fopenmp-simd", "-fno-math-errno", "
 kernel = Extension(
     "skgd._kernel",
     ["skgd/_kernel.pyx"],
-    depends=["skgd/_kernel.h", "skgd/_pass.h"],
+    depends=["skgd/_kernel.h", "skgd/_pass.h", "skgd/_sparse_pass.h"],
     extra_compile_args=FLAGS,
     optional=True,
 )

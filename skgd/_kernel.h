@@ -127,6 +127,77 @@ INLINE void update(const Step *step, double objective, const Metric *metric, dou
     }
 }
 
+/* What the steps of a run have done to columns that they did not meet: sums up to each step k, from the last flush on.
+ * Without l1: w_k = w_l * decay_k / decay_l. With l1, shrinking included, a coefficient is sign * decay_k * (c - threshold_k)
+ * for a c of its own until that is zero. Its average is kept_k * (average_l / kept_l + what entered since), kept being the
+ * product of 1 - averaging. Where scales differ the decay is a power instead, and averages are not kept up this way. */
+typedef struct {
+    int active, averages, uniform;
+    ptrdiff_t *last;    /* the step up to which a column is up to date */
+    ptrdiff_t *counted; /* the last batch in whose norm a column entered */
+    double *decay, *threshold, *kept, *entered, *missed;
+} Lazy;
+
+INLINE double sign_of(double value) { return copysign(1.0, value); }
+
+INLINE void note_step(Lazy lazy, ptrdiff_t k, double eta, double averaging, const Penalty *penalty) {
+    const double decay = lazy.decay[k] * (1.0 - eta * penalty->l2);
+    const double kept = lazy.kept[k] * (1.0 - averaging);
+    lazy.decay[k + 1] = decay;
+    lazy.kept[k + 1] = kept;
+    lazy.threshold[k + 1] = lazy.threshold[k] + (decay != 0.0 ? eta * penalty->l1 / fabs(decay) : 0.0);
+    const double entering = kept != 0.0 ? averaging * decay / kept : 0.0;
+    lazy.entered[k + 1] = lazy.entered[k] + entering;
+    lazy.missed[k + 1] = lazy.missed[k] + entering * lazy.threshold[k + 1];
+}
+
+/* Make up for the steps from last[j] to k */
+INLINE void bring(Lazy lazy, ptrdiff_t j, ptrdiff_t k, const Metric *metric, double eta, const Penalty *penalty,
+                  Parameters p) {
+    const ptrdiff_t l = lazy.last[j];
+    if (l >= k) return;
+    lazy.last[j] = k;
+    const double w = p.coef[j];
+    if (!lazy.uniform) {
+        const double decay = 1.0 - eta * metric->scale[j] * penalty->l2, step = eta * metric->scale[j] * penalty->l1;
+        const double power = pow(decay, (double)(k - l));
+        const double steps = decay == 1.0 ? (double)(k - l) : (1.0 - power) / (1.0 - decay);
+        p.coef[j] = shrunk(power * w, steps * step);
+        return;
+    }
+    const double start = w / lazy.decay[l], sign = sign_of(start), c = fabs(start) + lazy.threshold[l];
+    ptrdiff_t until = k; /* the last step that leaves it other than zero */
+    if (lazy.threshold[k] >= c && penalty->l1 != 0.0) {
+        ptrdiff_t above = k;
+        for (until = l; above - until > 1;) {
+            const ptrdiff_t middle = until + (above - until) / 2;
+            if (lazy.threshold[middle] < c) until = middle;
+            else above = middle;
+        }
+        p.coef[j] = 0.0;
+    } else {
+        p.coef[j] = penalty->l1 == 0.0 ? start * lazy.decay[k] : sign * lazy.decay[k] * (c - lazy.threshold[k]);
+    }
+    if (!lazy.averages) return;
+    const double in = sign * (c * (lazy.entered[until] - lazy.entered[l]) - (lazy.missed[until] - lazy.missed[l]));
+    p.average[j] = lazy.kept[k] == 0.0 ? p.coef[j] : lazy.kept[k] * (p.average[j] / lazy.kept[l] + in);
+}
+
+/* Bring every column up to step k, from which the sums begin anew */
+INLINE void flush(Lazy lazy, ptrdiff_t k, const Metric *metric, double eta, const Penalty *penalty, Parameters p,
+                  ptrdiff_t n_features) {
+    for (ptrdiff_t j = 0; j < n_features; j++) bring(lazy, j, k, metric, eta, penalty, p);
+    lazy.decay[k] = lazy.kept[k] = 1.0;
+    lazy.threshold[k] = lazy.entered[k] = lazy.missed[k] = 0.0;
+}
+
+INLINE int must_flush(Lazy lazy, ptrdiff_t k) { return fabs(lazy.decay[k]) < 1e-100 || lazy.kept[k] < 1e-100; }
+
+/* Taking all of a step is in vain if the next one does too */
+INLINE double averaging_at(const Step *steps, ptrdiff_t k, int is_last) {
+    return steps[k].averaging >= 1.0 && !is_last && steps[k + 1].averaging >= 1.0 ? 0.0 : steps[k].averaging;
+}
+
 /* Fisher-Yates, with the numbers of splitmix64 (Steele, Lea & Flood 2014) from a seed on */
 static void shuffle_rows(int32_t *order, ptrdiff_t n_rows, uint64_t seed) {
     for (ptrdiff_t i = n_rows - 1; i > 0; i--) {
@@ -150,10 +221,12 @@ INLINE int is_plain(const Step *step, const Metric *metric, const Penalty *penal
 #define REAL double
 #define NAME(function) function##_float64
 #include "_pass.h"
+#include "_sparse_pass.h"
 #undef REAL
 #undef NAME
 #define REAL float
 #define NAME(function) function##_float32
 #include "_pass.h"
+#include "_sparse_pass.h"
 #undef REAL
 #undef NAME

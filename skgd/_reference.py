@@ -9,6 +9,7 @@ gain in the last column. The gradient g becomes the direction D g, with D = diag
 """
 
 import numpy as np
+from scipy.sparse import csr_array
 
 from skgd._objective import Loss, Penalty, loss_and_slope, penalty_at
 
@@ -55,6 +56,20 @@ def descend(X, y, weight, order, batch_size, steps, metric, loss, penalty, param
         gradient[-1] = share @ slope
         objectives[k] = share @ value + penalty_at(penalty, coef[:-1])
         update(steps[k], objectives[k], metric, penalty.l1, parameters)
+
+
+def descend_sparse(
+    values, columns, starts, y, weight, order, batch_size, steps, metric, loss, penalty, parameters, objectives
+):
+    """The same over the rows of a CSR matrix; the objectives leave the penalty out."""
+    X = csr_array((values, columns, starts), shape=(len(starts) - 1, metric.shape[1] - 1))
+    for k in range(len(steps)):
+        rows = order[k * batch_size : (k + 1) * batch_size]
+        before = penalty_at(Penalty(*penalty), parameters[COEF, :-1])
+        dense, every = X[rows].toarray(), np.arange(len(rows))
+        step, objective = steps[k : k + 1], objectives[k : k + 1]
+        descend(dense, y[rows], weight[rows], every, batch_size, step, metric, loss, penalty, parameters, objective)
+        objective -= before
 
 
 def update(step, objective, metric, l1, parameters):
