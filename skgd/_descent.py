@@ -1,11 +1,14 @@
 """The descent: epochs of mini-batches, from a start to a plateau."""
 
+import math
 import warnings
 from dataclasses import dataclass, field
 
 import numpy as np
+from scipy.sparse import issparse
 
 from skgd._geometry import Geometry
+from skgd._objective import penalty_at
 from skgd._reference import COEF, GRADIENT
 
 try:
@@ -21,6 +24,7 @@ except ImportError:
     )
 
 LONGEST_RUN = 16384  # batches in one compiled call: their steps stay in cache,
+UPKEEP = 4  # sparse steps as costly as what they must make up for in all columns, between two times of doing so
 LARGEST_RUN = 2**26  # and numbers of X: after a fraction of a second Ctrl-C is heard
 GROWTH = 1e12  # a loss this many times that of the start, or of a constant prediction, is a divergence,
 STALLED_GROWTH = 10.0  # and so is this many times, if it has ceased to fall
@@ -51,15 +55,35 @@ class Problem:
         """For each target, the pass over mini-batches: a callable (order, steps, parameters, objectives)."""
         if self.quadratics is not None:
             return [quadratic.descend for quadratic in self.quadratics]
-        loss, penalty = np.array(self.loss), np.array(self.penalty)
-        metric = self.geometry.metric
+        loss, penalty, metric = np.array(self.loss), np.array(self.penalty), self.geometry.metric
+        if issparse(self.X):
+            descend_rows = engine.descend_sparse
+            data = self.X.data, self.X.indices.astype(np.int32, copy=False), self.X.indptr.astype(np.int64, copy=False)
+        else:
+            descend_rows, data = engine.descend, (self.X,)
 
         def pass_for(y):
-            return lambda order, steps, parameters, objectives: engine.descend(
-                self.X, y, self.weight, order, self.batch_size, steps, metric, loss, penalty, parameters, objectives
+            return lambda order, steps, parameters, objectives: descend_rows(
+                *data, y, self.weight, order, self.batch_size, steps, metric, loss, penalty, parameters, objectives
             )
 
         return [pass_for(y) for y in self.y]
+
+    @property
+    def numbers_in_a_batch(self):
+        """How many numbers of X a batch holds, about."""
+        return self.batch_size * (self.X.nnz / self.X.shape[0] if issparse(self.X) else self.X.shape[1]) + 1.0
+
+    def longest_run(self):
+        """Batches in one call of a pass: few enough to be interrupted; of sparse rows enough to pay for all columns' upkeep."""
+        most = LONGEST_RUN
+        if issparse(self.X):
+            most = max(most, int(UPKEEP * self.X.shape[1] / self.numbers_in_a_batch))
+        return min(most, max(1, int(LARGEST_RUN / self.numbers_in_a_batch)))
+
+    def averaging_interval(self):
+        """Steps between two looks at all columns, for an average that does without the others."""
+        return math.ceil(UPKEEP * self.X.shape[1] / self.numbers_in_a_batch) if issparse(self.X) else 1
 
 
 @dataclass
@@ -150,13 +174,17 @@ def one_epoch(problem, passes, parameters, schedule, n_steps, order, history):
     batch_size = problem.batch_size
     n_batches = -(-len(order) // batch_size)
     objectives = np.empty((len(parameters), n_batches))
-    run = 1 if history else min(max(1, LARGEST_RUN // (batch_size * problem.X.shape[1])), LONGEST_RUN)
+    run = 1 if history else problem.longest_run()
+    sparse = issparse(problem.X)
     for first in range(0, n_batches, run):
         last = min(first + run, n_batches)
         rows = order[first * batch_size : last * batch_size]
         t = n_steps + 1.0 + np.arange(first, last)
         for target, run_pass in enumerate(passes):
+            # To follow the penalty of sparse rows' parameters from step to step would cost all columns: one value a run.
+            offset = penalty_at(problem.penalty, parameters[target, COEF, :-1]) if sparse else 0.0
             run_pass(rows, schedule.steps(t, target), parameters[target], objectives[target, first:last])
+            objectives[target, first:last] += offset
         if history:
             history.step_objective.append(objectives[:, first].copy())
             history.path.append(parameters[:, COEF].copy())

@@ -19,6 +19,7 @@ curvature 1; for another, the step is divided by it. None of it moves the minimu
 from typing import NamedTuple
 
 import numpy as np
+from scipy.sparse import diags_array, hstack, issparse
 from scipy.sparse.linalg import svds
 
 from skgd._quadratic import row_blocks
@@ -28,7 +29,8 @@ FEW_COLUMNS = 100  # up to here a full eigendecomposition is faster than an iter
 NEGLIGIBLE = 1e-12  # an eigenvalue below this is a redundant column and rounding
 WORTHWHILE = 1.5  # the factor by which an eigenvalue must miss its bound to be corrected
 LEAST_AXES = 8  # corrected at any batch size; more only as far as they cost no more than the rows of a batch
-LEAST_SAMPLE = 1000  # rows from which eigenvalues are estimated; ten for each column if that is more
+LEAST_SAMPLE = 1000  # rows from which eigenvalues are estimated; ten for each column if that is more,
+MOST_SAMPLE = 20_000  # but not more than these
 SAFETY = 1.1  # of an eigenvalue estimated from a sample
 LEAST_SEEN = 10  # rows of a stream before the spread of its columns is trusted and coefficients move
 HALF_LIFE = 10_000  # rows after which a stream has half forgotten its longest row
@@ -51,6 +53,11 @@ class Stream(NamedTuple):
     def with_moments_of(self, X, weight):
         """After further rows (Chan, Golub & LeVeque 1983): the same for one chunk or a thousand."""
         seen, mean, variance = self.weight, self.mean, self.variance
+        if issparse(X):  # left where they are: the variance is that about zero
+            added = weight.sum()
+            squares = X.multiply(X).T @ weight
+            variance = variance + (squares - added * variance) / (seen + added)
+            return self._replace(n_samples=self.n_samples + X.shape[0], weight=seen + added, variance=check_range(variance))
         for rows in row_blocks(*X.shape):
             added = weight[rows].sum()
             if added == 0.0:
@@ -65,11 +72,7 @@ class Stream(NamedTuple):
             variance = variance + fraction * (block_variance - variance + (1.0 - fraction) * delta**2)
             mean = mean + fraction * delta
             seen += added
-        if not np.isfinite(variance).all():
-            column = np.flatnonzero(~np.isfinite(variance))[0]
-            raise ValueError(
-                f"Column {column} of X is too large: its variance exceeds the range of float64. Divide it by a power of ten."
-            )
+        check_range(variance)
         lost = np.flatnonzero(variance < np.finfo(np.float64).tiny)
         lost = lost[np.ptp(X[:, lost], axis=0) > 0.0]
         if len(lost) and weight.all():
@@ -78,6 +81,16 @@ class Stream(NamedTuple):
                 f"of ten."
             )
         return self._replace(n_samples=self.n_samples + len(X), weight=seen, mean=mean, variance=variance)
+
+
+def check_range(variance):
+    """`variance`, if float64 can hold it."""
+    if not np.isfinite(variance).all():
+        column = np.flatnonzero(~np.isfinite(variance))[0]
+        raise ValueError(
+            f"Column {column} of X is too large: its variance exceeds the range of float64. Divide it by a power of ten."
+        )
+    return variance
 
 
 class Geometry(NamedTuple):
@@ -118,6 +131,8 @@ def squared_norms(X, metric):
     """(x - center)' D (x - center) of each row, plus the intercept's share."""
     center, scale = metric[0, :-1], metric[1, :-1]
     axes, gains = metric[2:, :-1], metric[2:, -1]
+    if issparse(X):
+        return X.multiply(X) @ scale + metric[1, -1]
     norms = np.full(len(X), metric[1, -1])
     for rows in row_blocks(*X.shape):
         z = X[rows] - center
@@ -138,7 +153,8 @@ def expected_smoothness(longest, mean, n_samples, batch_size):
 def largest_eigenvalue(z):
     """The largest eigenvalue of z'z."""
     if min(z.shape) <= FEW_COLUMNS:
-        return np.linalg.eigvalsh(z.T @ z if z.shape[1] <= z.shape[0] else z @ z.T)[-1]
+        gram = z.T @ z if z.shape[1] <= z.shape[0] else z @ z.T
+        return np.linalg.eigvalsh(gram.toarray() if issparse(gram) else gram)[-1]
     start = np.random.default_rng(0).standard_normal(min(z.shape))
     return svds(z, k=1, v0=start, return_singular_vectors=False)[0] ** 2
 
@@ -148,15 +164,19 @@ def sample_rows(X, weight, metric, norms, offset):
 
     Taken at even distances along the cumulated norms: long rows more often, each with the inverse of its chance.
     """
-    size = max(LEAST_SAMPLE, 10 * X.shape[1])
-    if len(X) <= size:
+    size = max(LEAST_SAMPLE, min(10 * X.shape[1], MOST_SAMPLE))
+    n_samples = X.shape[0]
+    if n_samples <= size:
         rows, share = slice(None), weight / weight.sum()
     else:
         chance = norms + norms.mean()
         chance /= chance.sum()
         rows = np.searchsorted(np.cumsum(chance), (np.arange(size) + offset) / size)
-        rows = np.minimum(rows, len(X) - 1)
+        rows = np.minimum(rows, n_samples - 1)
         share = weight[rows] / (weight.sum() * size * chance[rows])
+    if issparse(X):
+        z = hstack([X[rows], np.ones((len(share), 1))]) @ diags_array(np.sqrt(metric[1]))
+        return diags_array(np.sqrt(share)) @ z
     z = np.column_stack([X[rows] - metric[0, :-1], np.ones(len(share))])
     z *= np.sqrt(metric[1])
     z *= np.sqrt(share)[:, None]
@@ -206,7 +226,7 @@ def mini_batch_geometry(X, weight, batch_size, ridge, fit_intercept, separable):
     norms = weight * squared_norms(X, metric)
     stream = stream._replace(longest=norms.max())
     z = sample_rows(X, weight, metric, norms, offset=0.25)
-    if separable or n_features > MOST_COLUMNS:
+    if separable or n_features > MOST_COLUMNS or issparse(X):
         mean = largest_eigenvalue(z) + penalised.max()
         stream = stream._replace(eigenvalue=mean)
     else:
@@ -240,8 +260,8 @@ def stream_geometry(stream, X, weight, batch_size, ridge, fit_intercept):
     if stream.n_samples < LEAST_SEEN:
         metric[1, :-1] = 0.0
     norms = weight * squared_norms(X, metric)
-    longest = max(norms.max(), stream.longest * 0.5 ** (len(X) / HALF_LIFE))
-    eigenvalue, b = stream.eigenvalue, min(batch_size, len(X))
+    longest = max(norms.max(), stream.longest * 0.5 ** (X.shape[0] / HALF_LIFE))
+    eigenvalue, b = stream.eigenvalue, min(batch_size, X.shape[0])
     if b > 1:
         largest = largest_eigenvalue(sample_rows(X, weight, metric, norms, offset=0.5)) * weight.mean()
         eigenvalue += weight.sum() / stream.weight * (largest - eigenvalue)

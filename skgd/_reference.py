@@ -58,9 +58,7 @@ def descend(X, y, weight, order, batch_size, steps, metric, loss, penalty, param
         update(steps[k], objectives[k], metric, penalty.l1, parameters)
 
 
-def descend_sparse(
-    values, columns, starts, y, weight, order, batch_size, steps, metric, loss, penalty, parameters, objectives
-):
+def descend_sparse(values, columns, starts, y, weight, order, batch_size, steps, metric, loss, penalty, parameters, objectives):
     """The same over the rows of a CSR matrix; the objectives leave the penalty out."""
     X = csr_array((values, columns, starts), shape=(len(starts) - 1, metric.shape[1] - 1))
     for k in range(len(steps)):

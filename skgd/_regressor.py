@@ -10,6 +10,7 @@ from numbers import Integral, Real
 from typing import ClassVar
 
 import numpy as np
+from scipy.sparse import issparse
 from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import r2_score
@@ -304,7 +305,7 @@ class MiniBatchLinearRegressor(RegressorMixin, BaseEstimator):
         with unchanged_on_error(self):
             go_on = self.warm_start and hasattr(self, "_state") and coef_init is None and intercept_init is None
             X, y, weight, state = self._begin(X, y, sample_weight, go_on)
-            rows, score = np.arange(len(X), dtype=np.int32), None
+            rows, score = np.arange(X.shape[0], dtype=np.int32), None
             if self.early_stopping:
                 rows, weight, score = self._hold_out(X, y, weight, state.seed)
             if sample_weight is not None:
@@ -346,7 +347,7 @@ class MiniBatchLinearRegressor(RegressorMixin, BaseEstimator):
         with unchanged_on_error(self):
             go_on = hasattr(self, "_state")
             X, y, weight, state = self._begin(X, y, sample_weight, go_on)
-            problem = self._problem(X, y, weight, np.arange(len(X), dtype=np.int32))
+            problem = self._problem(X, y, weight, np.arange(X.shape[0], dtype=np.int32))
             self._measure_stream(problem, state)
             if not go_on:
                 self._set_start(state, problem)
@@ -367,23 +368,35 @@ class MiniBatchLinearRegressor(RegressorMixin, BaseEstimator):
         ndarray of shape (n_samples,) or (n_samples, n_targets)
         """
         check_is_fitted(self)
-        X = validate_data(self, X, dtype=[np.float64, np.float32], reset=False)
+        X = validate_data(self, X, accept_sparse="csr", dtype=[np.float64, np.float32], reset=False)
         return X @ self.coef_.T + self.intercept_
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         tags.target_tags.multi_output = True
+        tags.input_tags.sparse = True
         return tags
 
     def _begin(self, X, y, sample_weight, go_on):
         """Check everything given; the state to work on is the model's own or an empty one."""
         self._check_parameters()
         X, y = validate_data(
-            self, X, y, dtype=[np.float64, np.float32], order="C", multi_output=True, y_numeric=True, reset=not go_on
+            self,
+            X,
+            y,
+            accept_sparse="csr",
+            dtype=[np.float64, np.float32],
+            order="C",
+            multi_output=True,
+            y_numeric=True,
+            reset=not go_on,
         )
+        if issparse(X) and not X.has_canonical_format:
+            X = X.copy()  # the caller's stays as it is
+            X.sum_duplicates()
         single = y.ndim == 1
         y = np.ascontiguousarray(np.atleast_2d(y.T), dtype=np.float64)
-        weight = check_weight(sample_weight, len(X))
+        weight = check_weight(sample_weight, X.shape[0])
         if go_on:
             n_targets = len(self._state["parameters"])
             if len(y) != n_targets:
@@ -434,10 +447,10 @@ class MiniBatchLinearRegressor(RegressorMixin, BaseEstimator):
         weight[held_out] = 0.0
 
         def score(parameters, center):
-            prediction = (X_held_out - center) @ parameters[:, :-1].T + parameters[:, -1]
+            prediction = X_held_out @ parameters[:, :-1].T + (parameters[:, -1] - parameters[:, :-1] @ center)
             return r2_score(y_held_out, prediction, sample_weight=weight_held_out, multioutput="raw_values")
 
-        rows = np.setdiff1d(np.arange(len(X), dtype=np.int32), held_out)
+        rows = np.setdiff1d(np.arange(X.shape[0], dtype=np.int32), held_out)
         return rows, weight, score
 
     def _problem(self, X, y, weight, rows):
@@ -459,7 +472,12 @@ class MiniBatchLinearRegressor(RegressorMixin, BaseEstimator):
         statistics = None
         # Statistics cost n_features passes over the rows and save one in each epoch; "auto" also learns the curvature.
         worthwhile = MOST_COLUMNS if self.learning_rate == "auto" else self.max_iter
-        if problem.batch_size == n_samples and self.loss == "squared_error" and n_features <= min(n_samples, worthwhile):
+        if (
+            problem.batch_size == n_samples
+            and self.loss == "squared_error"
+            and n_features <= min(n_samples, worthwhile)
+            and not issparse(problem.X)
+        ):
             statistics = Statistics(problem.X, problem.y, problem.weight)
         ridge, separable = problem.penalty.l2 / problem.curvature.min(), problem.penalty.l1 > 0.0
         if self.learning_rate != "auto":
@@ -485,9 +503,9 @@ class MiniBatchLinearRegressor(RegressorMixin, BaseEstimator):
             problem.geometry = Geometry(plain_metric(n_features, self.fit_intercept), None, state.stream)
             return
         if np.isfinite(problem.loss.cap_above):  # far from the minimum the loss is as steep as the residuals met so far say
-            residual = state.parameters[:, AVERAGE, :-1] @ problem.X.T + state.parameters[:, AVERAGE, -1:] - problem.y
+            residual = (problem.X @ state.parameters[:, AVERAGE, :-1].T).T + state.parameters[:, AVERAGE, -1:] - problem.y
             met = np.abs(loss_and_slope(problem.loss, residual)[1]) @ problem.weight, np.abs(residual) @ problem.weight
-            fading = 0.5 ** (len(problem.X) / HALF_LIFE)
+            fading = 0.5 ** (problem.X.shape[0] / HALF_LIFE)
             state.steepness = tuple(fading * old + new for old, new in zip(state.steepness, met, strict=True))
             problem.curvature = secant_curvature(problem.loss, *state.steepness)
         stream = Stream(*state.stream) if state.stream else Stream.empty(n_features)
@@ -529,6 +547,7 @@ class MiniBatchLinearRegressor(RegressorMixin, BaseEstimator):
                 # A single row is never overshot by 1 / L(1); batches may be, since their L(b) is an expectation.
                 cap=np.inf if in_fit and problem.batch_size == 1 and problem.loss == SQUARED_ERROR else SAFE_CAP,
                 decay=0.5 ** (1.0 / epoch) if noisy and patience < np.inf else 1.0,
+                every=problem.averaging_interval() if self.average == "auto" else 1,
                 **momentum,
             )
             return schedule, Plateau(tolerance, patience * epoch)
@@ -587,7 +606,12 @@ class MiniBatchLinearRegressor(RegressorMixin, BaseEstimator):
         eta = full_batch_step(problem.geometry, problem.penalty.l2 / problem.curvature.min()) / problem.curvature
         everything = replace(problem, batch_size=len(problem.rows))
         n_samples, n_features = len(problem.rows), problem.X.shape[1]
-        if not problem.quadratics and self.loss == "squared_error" and n_features <= min(n_samples, MOST_COLUMNS):
+        if (
+            not problem.quadratics
+            and self.loss == "squared_error"
+            and n_features <= min(n_samples, MOST_COLUMNS)
+            and not issparse(problem.X)
+        ):
             statistics = Statistics(problem.X, problem.y, problem.weight)
             everything.quadratics = self._quadratics(statistics, problem)
         n_steps, rounds = (50, 10) if everything.quadratics else (SETTLING_STEPS, 1)

@@ -42,9 +42,11 @@ class Schedule:
         Whether a plateau divides the step by five, down to SMALLEST_ETA, before it ends the descent.
     momentum : float
     nesterov : bool
+    every : int
+        Only each `every`-th step enters the average, for itself and those before it.
     """
 
-    def __init__(self, eta, average, factor, cap=np.inf, decay=1.0, adaptive=False, momentum=0.0, nesterov=False):
+    def __init__(self, eta, average, factor, cap=np.inf, decay=1.0, adaptive=False, momentum=0.0, nesterov=False, every=1):
         self.eta = eta
         self.average = average
         self.factor = factor
@@ -52,6 +54,7 @@ class Schedule:
         self.decay = decay
         self.adaptive = adaptive
         self.momentum = momentum
+        self.every = every
         self.lookahead = momentum if nesterov else 0.0
 
     def steps(self, t, target):
@@ -61,7 +64,8 @@ class Schedule:
         steps["momentum"] = self.momentum
         steps["lookahead"] = self.lookahead
         if self.average:
-            steps["averaging"] = averaging_weights(t, self.average)
+            weights = averaging_weights(t, self.average)
+            steps["averaging"] = weights if self.every == 1 else gathered(weights, t % self.every == 0)
         return steps
 
     def finished(self, plateau):
@@ -96,3 +100,12 @@ def averaging_weights(t, average):
     if average == "auto":
         return (FORGET + 1.0) / (t + FORGET)
     return 1.0 / np.maximum(1.0, t - average + 1.0)
+
+
+def gathered(weights, chosen):
+    """Averaging weights that are zero but at the chosen steps and the last, which there stand for all since the one before."""
+    chosen[-1] = True
+    kept = np.cumsum(np.log(np.maximum(1.0 - weights, 1e-300)))[chosen]
+    result = np.zeros_like(weights)
+    result[chosen] = -np.expm1(np.diff(kept, prepend=0.0))
+    return result
