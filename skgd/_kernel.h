@@ -19,6 +19,7 @@
 #define restrict __restrict
 #endif
 #define CACHE_LINE 64
+#define SPARSE_ROWS_AHEAD 2
 #define ROWS_AHEAD 8 /* shuffled rows lie where no hardware expects them: asked for this many rows before their turn */
 
 typedef struct {
@@ -132,10 +133,11 @@ INLINE void update(const Step *step, double objective, const Metric *metric, dou
  * for a c of its own until that is zero. Its average is kept_k * (average_l / kept_l + what entered since), kept being the
  * product of 1 - averaging. Where scales differ the decay is a power instead, and averages are not kept up this way. */
 typedef struct {
-    int active, averages, uniform;
+    int active, remembers, averages, uniform, uniform_scale;
     ptrdiff_t *last;    /* the step up to which a column is up to date */
     ptrdiff_t *counted; /* the last batch in whose norm a column entered */
     double *decay, *threshold, *kept, *entered, *missed;
+    double *slopes; /* room for those of a batch */
 } Lazy;
 
 INLINE double sign_of(double value) { return copysign(1.0, value); }
@@ -192,6 +194,27 @@ INLINE void flush(Lazy lazy, ptrdiff_t k, const Metric *metric, double eta, cons
 }
 
 INLINE int must_flush(Lazy lazy, ptrdiff_t k) { return fabs(lazy.decay[k]) < 1e-100 || lazy.kept[k] < 1e-100; }
+
+/* coef = decay * p.coef, average = kept * (p.average + entered * p.coef), the intercept apart */
+typedef struct {
+    double decay, kept, entered;
+} Factors;
+
+/* All columns enter the average; of a decay of zero, or all of them, nothing is left to be multiplied */
+INLINE void average_factors(Factors *factors, double averaging) {
+    factors->kept *= 1.0 - averaging;
+    if (factors->kept != 0.0) factors->entered += averaging * factors->decay / factors->kept;
+}
+
+INLINE void write_out(Factors *factors, Parameters p, ptrdiff_t n_features) {
+    const double decay = factors->decay, kept = factors->kept, entered = factors->entered;
+    if (decay == 1.0 && kept == 1.0) return;
+    for (ptrdiff_t j = 0; j < n_features; j++) {
+        p.average[j] = kept == 0.0 ? decay * p.coef[j] : kept * (p.average[j] + entered * p.coef[j]);
+        p.coef[j] *= decay;
+    }
+    *factors = (Factors){1.0, 1.0, 0.0};
+}
 
 /* Taking all of a step is in vain if the next one does too */
 INLINE double averaging_at(const Step *steps, ptrdiff_t k, int is_last) {

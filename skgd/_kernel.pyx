@@ -50,7 +50,7 @@ cdef extern from "_kernel.h":
         const double *weight
         Py_ssize_t weight_stride, n_features
     ctypedef struct Lazy:
-        int active, averages, uniform
+        int active, remembers, averages, uniform, uniform_scale
         Py_ssize_t *last
         Py_ssize_t *counted
         double *decay
@@ -58,6 +58,7 @@ cdef extern from "_kernel.h":
         double *kept
         double *entered
         double *missed
+        double *slopes
     void run_sparse_float64(SparseData_float64 data, const int32_t *order, Py_ssize_t n_rows, Py_ssize_t batch_size,
                             const Step *steps, const Metric *metric, const Loss *loss, const Penalty *penalty, Parameters p,
                             Lazy lazy, double *objective) nogil
@@ -140,9 +141,11 @@ def descend_sparse(const real[::1] values, const int32_t[::1] columns, const int
     remembers = bool(np.any(step_array["momentum"]))
     work = float(starts[n_samples]) / n_samples * n_rows
     cdef Lazy lazy
-    lazy.uniform = not penalised or bool(np.all(np.asarray(metric)[1, :n_features] == 1.0))
+    lazy.uniform_scale = bool(np.all(np.asarray(metric)[1, :n_features] == 1.0))
+    lazy.uniform = lazy.uniform_scale or not penalised
     lazy.averages = lazy.uniform and not remembers and np.count_nonzero(step_array["averaging"]) * n_features > work
-    lazy.active = not remembers and (penalised or lazy.averages)
+    lazy.remembers = remembers
+    lazy.active = not remembers and (strengths.l1 != 0.0 or not lazy.uniform)
     cdef Py_ssize_t[:, ::1] marks = np.zeros((2, n_features if lazy.active or not np.isinf(step_array["cap"]).all() else 0),
                                              dtype=np.intp)
     cdef double[:, ::1] sums = np.zeros((5, n_batches + 1 if lazy.active else 1))
@@ -151,6 +154,9 @@ def descend_sparse(const real[::1] values, const int32_t[::1] columns, const int
     np.asarray(marks)[1] = -1
     lazy.decay, lazy.threshold, lazy.kept, lazy.entered, lazy.missed = (
         &sums[0, 0], &sums[1, 0], &sums[2, 0], &sums[3, 0], &sums[4, 0])
+
+    cdef double[::1] slopes = np.empty(min(batch_size, n_rows))
+    lazy.slopes = &slopes[0]
 
     cdef SparseData_float64 double_data
     cdef SparseData_float32 single_data
