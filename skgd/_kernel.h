@@ -137,6 +137,7 @@ typedef struct {
     ptrdiff_t *last;    /* the step up to which a column is up to date */
     ptrdiff_t *counted; /* the last batch in whose norm a column entered */
     double *decay, *threshold, *kept, *entered, *missed;
+    double *log_decay;  /* of each column in a step, where scales differ */
     double *slopes; /* room for those of a batch */
 } Lazy;
 
@@ -161,13 +162,15 @@ INLINE void bring(Lazy lazy, ptrdiff_t j, ptrdiff_t k, const Metric *metric, dou
     lazy.last[j] = k;
     const double w = p.coef[j];
     if (!lazy.uniform) {
-        const double decay = 1.0 - eta * metric->scale[j] * penalty->l2, step = eta * metric->scale[j] * penalty->l1;
-        const double power = pow(decay, (double)(k - l));
-        const double steps = decay == 1.0 ? (double)(k - l) : (1.0 - power) / (1.0 - decay);
-        p.coef[j] = shrunk(power * w, steps * step);
+        if (w == 0.0) return;
+        const double step = eta * metric->scale[j], lost = step * penalty->l2;
+        const double power = lost == 0.0 ? 1.0 : exp((double)(k - l) * lazy.log_decay[j]);
+        const double steps = lost == 0.0 ? (double)(k - l) : (1.0 - power) / lost;
+        p.coef[j] = shrunk(power * w, steps * step * penalty->l1);
         return;
     }
-    const double start = w / lazy.decay[l], sign = sign_of(start), c = fabs(start) + lazy.threshold[l];
+    if (w == 0.0 && !lazy.averages) return;
+    const double start = penalty->l2 == 0.0 ? w : w / lazy.decay[l], sign = sign_of(start), c = fabs(start) + lazy.threshold[l];
     ptrdiff_t until = k; /* the last step that leaves it other than zero */
     if (lazy.threshold[k] >= c && penalty->l1 != 0.0) {
         ptrdiff_t above = k;

@@ -58,6 +58,7 @@ cdef extern from "_kernel.h":
         double *kept
         double *entered
         double *missed
+        double *log_decay
         double *slopes
     void run_sparse_float64(SparseData_float64 data, const int32_t *order, Py_ssize_t n_rows, Py_ssize_t batch_size,
                             const Step *steps, const Metric *metric, const Loss *loss, const Penalty *penalty, Parameters p,
@@ -155,6 +156,9 @@ def descend_sparse(const real[::1] values, const int32_t[::1] columns, const int
     lazy.decay, lazy.threshold, lazy.kept, lazy.entered, lazy.missed = (
         &sums[0, 0], &sums[1, 0], &sums[2, 0], &sums[3, 0], &sums[4, 0])
 
+    cdef double[::1] log_decay = (
+        np.zeros(1) if lazy.uniform else np.log1p(-steps[0].eta * strengths.l2 * np.asarray(metric)[1, :n_features]))
+    lazy.log_decay = &log_decay[0]
     cdef double[::1] slopes = np.empty(min(batch_size, n_rows))
     lazy.slopes = &slopes[0]
 

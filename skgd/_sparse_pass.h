@@ -52,6 +52,23 @@ INLINE void NAME(move_by_row)(NAME(SparseData) data, ptrdiff_t row, double facto
     }
 }
 
+/* coef_j -= length * scale_j * gradient_j over a batch's columns, whose gradient is zero from then on; returns g'Dg */
+INLINE double NAME(move_by_gradient)(NAME(SparseData) data, const int32_t *order, ptrdiff_t start, ptrdiff_t stop,
+                                     double length, const double *restrict scale, double entered, Parameters p) {
+    double *restrict coef = p.coef, *restrict average = p.average, *restrict gradient = p.gradient;
+    double norm = 0.0;
+    for (ptrdiff_t i = start; i < stop; i++)
+        for (int64_t e = data.starts[order[i]]; e < data.starts[order[i] + 1]; e++) {
+            const ptrdiff_t j = data.columns[e];
+            const double direction = scale[j] * gradient[j];
+            norm += direction * gradient[j];
+            coef[j] -= length * direction;
+            if (entered != 0.0) average[j] += entered * length * direction;
+            gradient[j] = 0.0;
+        }
+    return norm;
+}
+
 INLINE void NAME(fetch_sparse)(NAME(SparseData) data, ptrdiff_t row) {
     for (int64_t e = data.starts[row]; e < data.starts[row + 1]; e += CACHE_LINE / 8) {
         PREFETCH(data.values + e);
@@ -109,7 +126,8 @@ void NAME(run_sparse)(NAME(SparseData) data, const int32_t *order, ptrdiff_t n_r
             for (ptrdiff_t j = 0; j <= d; j++) gradient[j] = 0.0;
             continue;
         }
-        if (step->cap < INFINITY) eta = NAME(capped)(data, order, start, stop, step, total, scale, gradient, k, lazy.counted);
+        if (lazy.active && step->cap < INFINITY)
+            eta = NAME(capped)(data, order, start, stop, step, total, scale, gradient, k, lazy.counted);
         if (lazy.active) {
             note_step(lazy, k, eta, averaging, penalty);
             for (ptrdiff_t i = start; i < stop; i++)
@@ -125,13 +143,22 @@ void NAME(run_sparse)(NAME(SparseData) data, const int32_t *order, ptrdiff_t n_r
             if (stop == n_rows || must_flush(lazy, k + 1)) flush(lazy, k + 1, metric, steps->eta, penalty, p, d);
         } else {
             factors.decay *= 1.0 - eta * penalty->l2;
-            for (ptrdiff_t i = start; i < stop && factors.decay != 0.0; i++)
-                NAME(move_by_row)(data, order[i], -eta * lazy.slopes[i - start] / factors.decay,
-                                  lazy.uniform_scale ? NULL : scale, factors.entered, p);
-            for (ptrdiff_t i = start; i < stop && keeps_gradient; i++)
-                for (int64_t e = data.starts[order[i]]; e < data.starts[order[i] + 1]; e++) gradient[data.columns[e]] = 0.0;
+            if (fabs(factors.decay) < 1e-100) write_out(&factors, p, d);
+            double length = eta / factors.decay;
+            if (keeps_gradient) {
+                const double norm = NAME(move_by_gradient)(data, order, start, stop, length, scale, factors.entered, p)
+                                    + scale[d] * gradient[d] * gradient[d];
+                length = 0.0;
+                if (eta * norm > step->cap * total) { /* seldom: go back by what was too much */
+                    length = (step->cap * total / norm - eta) / factors.decay;
+                    eta = step->cap * total / norm;
+                }
+            }
+            for (ptrdiff_t i = start; i < stop && length != 0.0; i++)
+                NAME(move_by_row)(data, order[i], -length * lazy.slopes[i - start], lazy.uniform_scale ? NULL : scale,
+                                  factors.entered, p);
             if (lazy.averages) average_factors(&factors, averaging);
-            if (stop == n_rows || fabs(factors.decay) < 1e-100 || factors.kept < 1e-100) write_out(&factors, p, d);
+            if (stop == n_rows || factors.kept < 1e-100) write_out(&factors, p, d);
         }
         coef[d] -= eta * scale[d] * gradient[d];
         gradient[d] = 0.0;
