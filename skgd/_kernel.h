@@ -196,7 +196,10 @@ INLINE void flush(Lazy lazy, ptrdiff_t k, const Metric *metric, double eta, cons
     lazy.threshold[k] = lazy.entered[k] = lazy.missed[k] = 0.0;
 }
 
-INLINE int must_flush(Lazy lazy, ptrdiff_t k) { return fabs(lazy.decay[k]) < 1e-100 || lazy.kept[k] < 1e-100; }
+/* Before what enters an average becomes small beside what has, or a factor too small to divide by */
+INLINE int too_small(double decay, double kept, int averages) {
+    return fabs(decay) < (averages ? 1e-3 : 1e-100) || kept < 1e-100;
+}
 
 /* coef = decay * p.coef, average = kept * (p.average + entered * p.coef), the intercept apart */
 typedef struct {

@@ -51,7 +51,8 @@ def loss_and_slope(loss, residual):
     """Value and derivative of a loss at an array of residuals."""
     insensitive, curvature, cap_above, cap_below = loss
     excess = np.maximum(np.abs(residual) - insensitive, 0.0)
-    steepness = np.minimum(curvature * excess, np.where(residual > 0.0, cap_above, cap_below))
+    with np.errstate(over="ignore"):  # a kink's curvature times any excess: the cap holds
+        steepness = np.minimum(curvature * excess, np.where(residual > 0.0, cap_above, cap_below))
     return steepness * (excess - 0.5 * steepness / curvature), np.copysign(steepness, residual)
 
 

@@ -140,10 +140,10 @@ void NAME(run_sparse)(NAME(SparseData) data, const int32_t *order, ptrdiff_t n_r
                     lazy.last[j] = k + 1;
                     gradient[j] = 0.0;
                 }
-            if (stop == n_rows || must_flush(lazy, k + 1)) flush(lazy, k + 1, metric, steps->eta, penalty, p, d);
+            if (stop == n_rows || too_small(lazy.decay[k + 1], lazy.kept[k + 1], lazy.averages)) flush(lazy, k + 1, metric, steps->eta, penalty, p, d);
         } else {
             factors.decay *= 1.0 - eta * penalty->l2;
-            if (fabs(factors.decay) < 1e-100) write_out(&factors, p, d);
+            if (too_small(factors.decay, 1.0, lazy.averages)) write_out(&factors, p, d);
             double length = eta / factors.decay;
             if (keeps_gradient) {
                 const double norm = NAME(move_by_gradient)(data, order, start, stop, length, scale, factors.entered, p)

@@ -1,0 +1,170 @@
+"""Sparse rows: the dense result, whatever is asked, from whatever format."""
+
+import itertools
+
+import numpy as np
+import pytest
+from scipy import sparse
+
+from skgd import MiniBatchLinearRegressor
+from skgd import _reference as reference
+from skgd._objective import LOSSES
+
+kernel = pytest.importorskip("skgd._kernel", reason="no compiled kernel: the reference is what runs")
+
+
+def table(n=80, d=25, density=0.2, dtype=np.float64):
+    rng = np.random.default_rng(0)
+    X = sparse.random_array((n, d), density=density, rng=np.random.default_rng(1), format="csr", dtype=np.float64)
+    X.data[:] = rng.standard_normal(X.nnz)
+    y = X @ rng.standard_normal(d) + 1 + 0.3 * rng.standard_normal(n)
+    return X.astype(dtype), y
+
+
+PENALTIES = [{"penalty": None}, {"alpha": 0.1}, {"penalty": "l1", "alpha": 0.05}, {"penalty": "elasticnet", "alpha": 0.1}]
+# alpha=20 makes eta * alpha = 1: a decay to exactly zero
+GRID = list(itertools.product([1, 7, None], [*PENALTIES, {"alpha": 20.0}], [False, True, 100], [0.0, 0.5]))
+
+
+@pytest.mark.parametrize(("batch_size", "penalty", "average", "momentum"), GRID, ids=str)
+@pytest.mark.parametrize("rate", ["constant", "invscaling"])
+def test_plain_steps_on_sparse_rows_are_those_on_dense_ones(batch_size, penalty, average, momentum, rate):
+    X, y = table()
+    weight = np.random.default_rng(2).uniform(0, 2, len(y))
+    model = MiniBatchLinearRegressor(
+        batch_size,
+        learning_rate=rate,
+        eta0=0.05,
+        max_iter=3,
+        tol=None,
+        random_state=0,
+        average=average,
+        momentum=momentum,
+        **penalty,
+    )
+    on_dense = model.fit(X.toarray(), y, weight)
+    expected = on_dense.coef_.copy(), on_dense.intercept_
+    on_sparse = model.fit(X, y, weight)
+    # Sums of factors over some hundred steps in place of the steps: some thousand roundings.
+    np.testing.assert_allclose(on_sparse.coef_, expected[0], rtol=1e-10, atol=1e-12)
+    np.testing.assert_allclose(on_sparse.intercept_, expected[1], rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("batch_size", [1, 7])
+def test_every_loss(loss, batch_size):
+    X, y = table()
+    model = MiniBatchLinearRegressor(
+        batch_size, loss=loss, learning_rate="constant", max_iter=2, tol=None, random_state=0, alpha=0.1, average=True
+    )
+    expected = model.fit(X.toarray(), y).coef_.copy()
+    np.testing.assert_allclose(model.fit(X, y).coef_, expected, rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("batch_size", [1, 3, 80])
+@pytest.mark.parametrize(("l2", "l1"), [(0.0, 0.0), (0.3, 0.0), (0.0, 0.2), (0.3, 0.2)])
+@pytest.mark.parametrize("averaging", ["none", "each", "from 20", "decay"])
+@pytest.mark.parametrize("scaled", [False, True])
+def test_kernel_is_the_reference(batch_size, l2, l1, averaging, scaled):
+    X, y = table()
+    n, d = X.shape
+    n_batches = -(-n // batch_size)
+    t = np.arange(1.0, n_batches + 1)
+    steps = np.zeros(n_batches, reference.STEP)
+    steps["eta"] = 0.05 if scaled else 0.05 / t**0.25  # where scales differ, a run has one step size
+    steps["cap"] = np.inf
+    each = {"none": 0 * t, "each": 1 / t, "from 20": 1 / np.maximum(1, t - 19), "decay": 4 / (t + 3)}
+    steps["averaging"] = each[averaging]
+    metric = np.zeros((2, d + 1))
+    metric[1] = np.random.default_rng(0).uniform(0.5, 1.5, d + 1) if scaled else 1.0
+    results = []
+    for engine in kernel, reference:
+        parameters, objectives = np.random.default_rng(1).standard_normal((5, d + 1)), np.empty(n_batches)
+        order = np.random.default_rng(3).permutation(n).astype(np.int32)
+        loss, penalty = np.array(LOSSES["squared_error"](0, 0)), np.array([l2, l1])
+        arrays = X.data, X.indices.astype(np.int32), X.indptr.astype(np.int64), y, np.ones(n), order
+        engine.descend_sparse(*arrays, batch_size, steps, metric, loss, penalty, parameters, objectives)
+        results.append(np.concatenate([parameters[[0, 2]].ravel(), objectives]))
+    np.testing.assert_allclose(*results, rtol=1e-11, atol=1e-11)
+
+
+@pytest.mark.parametrize("cap", [0.1, 1.0])
+@pytest.mark.parametrize("batch_size", [1, 3, 80])
+def test_kernel_is_the_reference_under_a_cap(cap, batch_size):
+    X, y = table()
+    n, d = X.shape
+    steps = np.zeros(-(-n // batch_size), reference.STEP)
+    steps["eta"], steps["cap"] = 0.3, cap
+    metric = np.zeros((2, d + 1))
+    metric[1] = np.random.default_rng(0).uniform(0.5, 1.5, d + 1)
+    results = []
+    for engine in kernel, reference:
+        parameters, objectives = np.random.default_rng(1).standard_normal((5, d + 1)), np.empty(len(steps))
+        loss, penalty = np.array(LOSSES["squared_error"](0, 0)), np.zeros(2)
+        arrays = X.data, X.indices.astype(np.int32), X.indptr.astype(np.int64), y, np.ones(n), np.arange(n, dtype=np.int32)
+        engine.descend_sparse(*arrays, batch_size, steps, metric, loss, penalty, parameters, objectives)
+        results.append(np.concatenate([parameters[0], objectives]))
+    np.testing.assert_allclose(*results, rtol=1e-11, atol=1e-11)
+
+
+@pytest.mark.parametrize("batch_size", [1, 7, None])
+@pytest.mark.parametrize("make", [sparse.csc_matrix, sparse.coo_array, sparse.lil_matrix, sparse.bsr_array, sparse.dok_array])
+def test_every_format_gives_the_same_bits(batch_size, make):
+    X, y = table()
+    model = MiniBatchLinearRegressor(batch_size, random_state=0, max_iter=2, tol=None)
+    expected = model.fit(X, y).coef_.copy()
+    np.testing.assert_array_equal(model.fit(make(X), y).coef_, expected)
+
+
+def test_wide_indices_and_repeated_entries():
+    X, y = table()
+    model = MiniBatchLinearRegressor(random_state=0)
+    expected = model.fit(X, y).coef_.copy()
+    wide = X.copy()
+    wide.indices, wide.indptr = X.indices.astype(np.int64), X.indptr.astype(np.int64)
+    np.testing.assert_array_equal(model.fit(wide, y).coef_, expected)
+    halves = sparse.csr_array(
+        (np.repeat(X.data / 2, 2), np.repeat(X.indices, 2), 2 * X.indptr), shape=X.shape
+    )  # each entry in two halves
+    before = halves.nnz
+    np.testing.assert_allclose(model.fit(halves, y).coef_, expected, rtol=1e-12)
+    assert halves.nnz == before
+
+
+@pytest.mark.parametrize("penalty", [*PENALTIES], ids=str)
+@pytest.mark.parametrize("batch_size", [1, 32, None])
+def test_auto_ends_where_it_does_on_dense_rows(penalty, batch_size):
+    X, y = table(600, 30)
+    on_sparse, on_dense = (
+        MiniBatchLinearRegressor(batch_size, random_state=0, **penalty).fit(A, y).predict(X) for A in (X, X.toarray())
+    )
+    # Scaled and not centred, the metric differs and so does the way; both end within some ten-thousandths of the variance.
+    assert np.mean((on_sparse - on_dense) ** 2) < 3e-3 * np.var(y)
+
+
+def test_partial_fit_weights_targets_and_prediction():
+    X, y = table()
+    Y = np.column_stack([y, -2 * y**2])
+    weight = np.random.default_rng(2).uniform(0, 2, len(y))
+    model = MiniBatchLinearRegressor(5, learning_rate="constant", eta0=0.02, shuffle=False)
+    dense = MiniBatchLinearRegressor(5, learning_rate="constant", eta0=0.02, shuffle=False)
+    for rows in slice(0, 40), slice(40, 80):
+        model.partial_fit(X[rows], Y[rows], weight[rows])
+        dense.partial_fit(X[rows].toarray(), Y[rows], weight[rows])
+    np.testing.assert_allclose(model.coef_, dense.coef_, rtol=1e-10, atol=1e-12)
+    np.testing.assert_allclose(model.predict(X), dense.predict(X.toarray()), rtol=1e-10, atol=1e-10)
+
+
+def test_a_stream_of_sparse_rows_under_auto_is_finite_and_learns():
+    X, y = table(2000, 30)
+    model = MiniBatchLinearRegressor(random_state=0)
+    for start in range(0, 2000, 50):
+        model.partial_fit(X[start : start + 50], y[start : start + 50])
+    assert model.score(X, y) > 0.9 * MiniBatchLinearRegressor(random_state=0).fit(X, y).score(X, y)
+
+
+def test_float32_and_early_stopping():
+    X, y = table(400, 30, dtype=np.float32)
+    model = MiniBatchLinearRegressor(random_state=0, early_stopping=True).fit(X, y)
+    assert model.coef_.dtype == np.float32
+    assert model.score(X, y) > 0.9
