@@ -2,14 +2,15 @@
 
 import math
 import warnings
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from scipy.sparse import issparse
 
-from skgd._geometry import Geometry
+from skgd._geometry import Geometry, full_batch_step
 from skgd._objective import penalty_at
-from skgd._reference import COEF, GRADIENT
+from skgd._reference import AVERAGE, COEF, GRADIENT, VELOCITY
+from skgd._step_size import accelerated_steps
 
 try:
     from skgd import _kernel as engine
@@ -26,6 +27,7 @@ except ImportError:
 LONGEST_RUN = 16384  # batches in one compiled call: their steps stay in cache,
 UPKEEP = 4  # sparse steps as costly as what they must make up for in all columns, between two times of doing so
 LARGEST_RUN = 2**26  # and numbers of X: after a fraction of a second Ctrl-C is heard
+SETTLING_STEPS = 10  # on all rows, after a descent with an l1 norm that has no sufficient statistics
 GROWTH = 1e12  # a loss this many times that of the start, or of a constant prediction, is a divergence,
 STALLED_GROWTH = 10.0  # and so is this many times, if it has ceased to fall
 
@@ -189,3 +191,26 @@ def one_epoch(problem, passes, parameters, schedule, n_steps, order, history):
             history.step_objective.append(objectives[:, first].copy())
             history.path.append(parameters[:, COEF].copy())
     return objectives
+
+
+def settle_zeros(problem, parameters, quadratics, hastily=False):
+    """End a descent with an l1 norm on exact zeros: an average of sparse vectors has none, proximal steps on all rows have.
+
+    From the average that the parameters hold, in its place: accelerated steps, some hundred where sufficient statistics make
+    them cheap, else SETTLING_STEPS; a single one if hastily.
+    """
+    eta = full_batch_step(problem.geometry, problem.penalty.l2 / problem.curvature.min()) / problem.curvature
+    n_steps, rounds = (50, 10) if quadratics else (SETTLING_STEPS, 1)
+    if hastily:
+        n_steps = rounds = 1
+    passes = replace(problem, batch_size=len(problem.rows), quadratics=quadratics).passes()
+    for settled, take_steps, step, unit in zip(parameters, passes, eta, problem.constant_loss, strict=True):
+        work, objectives = settled.copy(), np.empty(n_steps)
+        work[COEF], work[VELOCITY] = settled[AVERAGE], 0.0
+        steps = accelerated_steps(step, n_steps)
+        for _ in range(rounds):
+            for k in range(n_steps):
+                take_steps(problem.rows, steps[k : k + 1], work, objectives[k : k + 1])
+            if objectives[0] - objectives[-1] <= 1e-9 * unit:
+                break
+        settled[AVERAGE] = work[COEF]

@@ -1,10 +1,8 @@
 """The estimator: its parameters, what it accepts, and how fit and partial_fit set a descent going."""
 
-import inspect
 import math
 import warnings
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from numbers import Integral, Real
 from typing import ClassVar
@@ -15,17 +13,16 @@ from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import r2_score
 from sklearn.model_selection import train_test_split
-from sklearn.utils import check_array, check_random_state
+from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from skgd._descent import Divergence, Problem, descend
+from skgd._descent import Divergence, Problem, descend, settle_zeros
 from skgd._geometry import (
     HALF_LIFE,
     MOST_COLUMNS,
     Geometry,
     Stream,
     full_batch_geometry,
-    full_batch_step,
     mini_batch_geometry,
     plain_metric,
     safe_step,
@@ -43,12 +40,11 @@ from skgd._objective import (
     secant_curvature,
 )
 from skgd._quadratic import Quadratic, Statistics
-from skgd._reference import AVERAGE, COEF, VELOCITY
-from skgd._sklearn import Interval, InvalidParameterError, StrOptions, _fit_context
-from skgd._step_size import FEW_STEPS, SAFE_CAP, SCHEDULES, Schedule, accelerated_steps, optimal_offset
+from skgd._reference import AVERAGE, COEF
+from skgd._sklearn import Interval, StrOptions, _fit_context
+from skgd._step_size import FEW_STEPS, SAFE_CAP, SCHEDULES, Schedule, optimal_offset
 from skgd._stopping import Plateau
-
-SETTLING_STEPS = 10  # on all rows, after an averaged descent with an l1 penalty
+from skgd._validation import check_parameters, check_start, check_weight, unchanged_on_error
 
 
 @dataclass
@@ -379,7 +375,7 @@ class MiniBatchLinearRegressor(RegressorMixin, BaseEstimator):
 
     def _begin(self, X, y, sample_weight, go_on):
         """Check everything given; the state to work on is the model's own or an empty one."""
-        self._check_parameters()
+        check_parameters(self)
         X, y = validate_data(
             self,
             X,
@@ -408,28 +404,6 @@ class MiniBatchLinearRegressor(RegressorMixin, BaseEstimator):
         self._single_target = single
         seed = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
         return X, y, weight, State(np.zeros((len(y), 3, X.shape[1] + 1)), np.ones(len(y)), seed)
-
-    def _check_parameters(self):
-        for name in ("batch_size", "max_iter", "n_iter_no_change"):
-            if isinstance(getattr(self, name), (bool, np.bool_)):
-                raise InvalidParameterError(
-                    f"{name}={getattr(self, name)} must be an int in the range [1, inf), not a bool: say {name}=1 for one."
-                )
-        if self.learning_rate == "optimal" and (self.alpha == 0 or self.penalty is None):
-            raise ValueError(
-                f"learning_rate='optimal' is 1 / (alpha * (t0 + t - 1)) and needs a penalty with alpha > 0, got "
-                f"penalty={self.penalty!r}, alpha={self.alpha}. Set alpha, or use learning_rate='auto'."
-            )
-        if self.loss == "huber" and self.epsilon == 0:
-            raise ValueError("loss='huber' needs epsilon > 0, got 0: it is the residual from which the loss grows straight.")
-        for name, has_effect, cure in CONDITIONAL:
-            value = getattr(self, name)
-            if value != DEFAULTS[name] and not has_effect(self):
-                warnings.warn(
-                    f"{name}={value!r} has no effect here: it goes with {cure}. Set that, or leave {name} at its default.",
-                    UserWarning,
-                    stacklevel=5,
-                )
 
     def _hold_out(self, X, y, weight, seed):
         """The rows to descend on, weights that are zero elsewhere, and R^2 on the others as a function of parameters."""
@@ -472,12 +446,7 @@ class MiniBatchLinearRegressor(RegressorMixin, BaseEstimator):
         statistics = None
         # Statistics cost n_features passes over the rows and save one in each epoch; "auto" also learns the curvature.
         worthwhile = MOST_COLUMNS if self.learning_rate == "auto" else self.max_iter
-        if (
-            problem.batch_size == n_samples
-            and self.loss == "squared_error"
-            and n_features <= min(n_samples, worthwhile)
-            and not issparse(problem.X)
-        ):
+        if problem.batch_size == n_samples and self._is_countable(problem, worthwhile):
             statistics = Statistics(problem.X, problem.y, problem.weight)
         ridge, separable = problem.penalty.l2 / problem.curvature.min(), problem.penalty.l1 > 0.0
         if self.learning_rate != "auto":
@@ -491,6 +460,12 @@ class MiniBatchLinearRegressor(RegressorMixin, BaseEstimator):
         if statistics is not None:
             problem.quadratics = self._quadratics(statistics, problem)
         state.stream = problem.geometry.stream and tuple(problem.geometry.stream)
+
+    def _is_countable(self, problem, most_columns):
+        """Whether sufficient statistics say all about the objective, and are smaller than the data."""
+        n_features = problem.X.shape[1]
+        few = n_features <= min(len(problem.rows), most_columns)
+        return few and self.loss == "squared_error" and not issparse(problem.X)
 
     def _quadratics(self, statistics, problem):
         metric, penalty = problem.geometry.metric, problem.penalty
@@ -585,7 +560,9 @@ class MiniBatchLinearRegressor(RegressorMixin, BaseEstimator):
             raise self._explained(divergence, problem) from None
         parameters[:, AVERAGE] = parameters[:, kept]
         if in_fit and problem.penalty.l1 > 0.0 and self.learning_rate == "auto":
-            self._settle_zeros(problem, parameters)
+            statistics = Statistics(problem.X, problem.y, problem.weight) if self._is_countable(problem, MOST_COLUMNS) else None
+            quadratics = problem.quadratics or (statistics and self._quadratics(statistics, problem))
+            settle_zeros(problem, parameters, quadratics, hastily=self.early_stopping)
         parameters[:, :3, -1] -= parameters[:, :3, :-1] @ center
         n_epochs, n_rows = len(history.objective), len(problem.rows)
         state.parameters = parameters[:, :3]
@@ -597,36 +574,6 @@ class MiniBatchLinearRegressor(RegressorMixin, BaseEstimator):
         if plateau.patience < np.inf:
             self._warn_if_poor(history, problem)
         return history
-
-    def _settle_zeros(self, problem, parameters):
-        """Proximal steps on all rows from where the descent ended: averages of sparse vectors have no zeros, these have.
-
-        They are accelerated and many where sufficient statistics make them cheap, and cannot end above their start.
-        """
-        eta = full_batch_step(problem.geometry, problem.penalty.l2 / problem.curvature.min()) / problem.curvature
-        everything = replace(problem, batch_size=len(problem.rows))
-        n_samples, n_features = len(problem.rows), problem.X.shape[1]
-        if (
-            not problem.quadratics
-            and self.loss == "squared_error"
-            and n_features <= min(n_samples, MOST_COLUMNS)
-            and not issparse(problem.X)
-        ):
-            statistics = Statistics(problem.X, problem.y, problem.weight)
-            everything.quadratics = self._quadratics(statistics, problem)
-        n_steps, rounds = (50, 10) if everything.quadratics else (SETTLING_STEPS, 1)
-        if self.early_stopping:
-            n_steps = rounds = 1
-        for settled, settling_pass, step, unit in zip(parameters, everything.passes(), eta, problem.constant_loss, strict=True):
-            work, objectives = settled.copy(), np.empty(n_steps)
-            work[COEF], work[VELOCITY] = settled[AVERAGE], 0.0
-            for _ in range(rounds):
-                steps = accelerated_steps(step, n_steps)
-                for k in range(n_steps):
-                    settling_pass(problem.rows, steps[k : k + 1], work, objectives[k : k + 1])
-                if objectives[0] - objectives[-1] <= 1e-9 * unit:
-                    break
-            settled[AVERAGE] = work[COEF]
 
     def _publish(self, state, schedule, history, center, dtype):
         """Set the attributes that fit and partial_fit have in common."""
@@ -691,63 +638,3 @@ class MiniBatchLinearRegressor(RegressorMixin, BaseEstimator):
         else:
             return
         warnings.warn(message, ConvergenceWarning, stacklevel=5)
-
-
-DEFAULTS = {name: p.default for name, p in inspect.signature(MiniBatchLinearRegressor).parameters.items()}
-
-# Parameters that do something only beside others: when that is, and how to bring it about.
-CONDITIONAL = [
-    (
-        "eta0",
-        lambda model: model.learning_rate in {"constant", "invscaling", "adaptive"},
-        "learning_rate='constant', 'invscaling' or 'adaptive'",
-    ),
-    ("power_t", lambda model: model.learning_rate == "invscaling", "learning_rate='invscaling'"),
-    ("epsilon", lambda model: model.loss not in {"squared_error", "quantile"}, "loss='huber' or an epsilon-insensitive one"),
-    ("quantile", lambda model: model.loss == "quantile", "loss='quantile'"),
-    ("alpha", lambda model: model.penalty is not None, "penalty='l2', 'l1' or 'elasticnet'"),
-    ("l1_ratio", lambda model: model.penalty == "elasticnet", "penalty='elasticnet'"),
-    ("nesterovs_momentum", lambda model: model.momentum > 0.0, "momentum > 0"),
-    ("validation_fraction", lambda model: model.early_stopping, "early_stopping=True"),
-]
-
-
-@contextmanager
-def unchanged_on_error(estimator):
-    """Whatever goes wrong, the estimator stays what it was."""
-    before = vars(estimator).copy()
-    try:
-        yield
-    except BaseException:
-        vars(estimator).clear()
-        vars(estimator).update(before)
-        raise
-
-
-def check_weight(sample_weight, n_samples):
-    """sample_weight as float64 of shape (n_samples,); all ones, of one number in memory, if there is none."""
-    if sample_weight is None:
-        return np.broadcast_to(1.0, n_samples)
-    weight = np.asarray(sample_weight)
-    if weight.ndim == 0:
-        weight = np.full(n_samples, weight)
-    weight = check_array(weight, ensure_2d=False, dtype=np.float64, input_name="sample_weight")
-    if weight.shape != (n_samples,):
-        raise ValueError(f"sample_weight must be one number for each of {n_samples} rows, got shape {weight.shape}.")
-    if np.any(weight < 0.0):
-        row = np.flatnonzero(weight < 0.0)[0]
-        raise ValueError(f"sample_weight must be >= 0, got {weight[row]:g} in row {row}. Use 0 to leave a row out.")
-    if not weight.any():
-        raise ValueError("sample_weight is zero for every row: there is nothing to fit. Give some row a weight > 0.")
-    return weight
-
-
-def check_start(name, value, shape, single_target):
-    """coef_init or intercept_init as float64 of the given shape, whose first entry is the number of targets."""
-    value = check_array(value, ensure_2d=False, allow_nd=True, dtype=np.float64, input_name=name) if np.ndim(value) else value
-    value = np.asarray(value, dtype=np.float64)
-    if single_target and value.shape == shape[1:]:
-        value = value[None]
-    if value.shape != shape:
-        raise ValueError(f"{name} must have shape {shape[1:] if single_target else shape}, got {value.shape}.")
-    return value

@@ -1,0 +1,91 @@
+"""What the estimator accepts beyond scikit-learn's own checks: parameters that fit together, weights and starts."""
+
+import warnings
+from contextlib import contextmanager
+
+import numpy as np
+from sklearn.utils import check_array
+
+from skgd._sklearn import InvalidParameterError
+
+# Parameters that do something only beside others: when that is, and how to bring it about.
+CONDITIONAL = [
+    (
+        "eta0",
+        lambda model: model.learning_rate in {"constant", "invscaling", "adaptive"},
+        "learning_rate='constant', 'invscaling' or 'adaptive'",
+    ),
+    ("power_t", lambda model: model.learning_rate == "invscaling", "learning_rate='invscaling'"),
+    ("epsilon", lambda model: model.loss not in {"squared_error", "quantile"}, "loss='huber' or an epsilon-insensitive one"),
+    ("quantile", lambda model: model.loss == "quantile", "loss='quantile'"),
+    ("alpha", lambda model: model.penalty is not None, "penalty='l2', 'l1' or 'elasticnet'"),
+    ("l1_ratio", lambda model: model.penalty == "elasticnet", "penalty='elasticnet'"),
+    ("nesterovs_momentum", lambda model: model.momentum > 0.0, "momentum > 0"),
+    ("validation_fraction", lambda model: model.early_stopping, "early_stopping=True"),
+]
+
+
+def check_parameters(model):
+    """Refuse parameters that contradict each other; warn of those that do nothing."""
+    for name in ("batch_size", "max_iter", "n_iter_no_change"):
+        if isinstance(getattr(model, name), (bool, np.bool_)):
+            raise InvalidParameterError(
+                f"{name}={getattr(model, name)} must be an int in the range [1, inf), not a bool: say {name}=1 for one."
+            )
+    if model.learning_rate == "optimal" and (model.alpha == 0 or model.penalty is None):
+        raise ValueError(
+            f"learning_rate='optimal' is 1 / (alpha * (t0 + t - 1)) and needs a penalty with alpha > 0, got "
+            f"penalty={model.penalty!r}, alpha={model.alpha}. Set alpha, or use learning_rate='auto'."
+        )
+    if model.loss == "huber" and model.epsilon == 0:
+        raise ValueError("loss='huber' needs epsilon > 0, got 0: it is the residual from which the loss grows straight.")
+    default = type(model)()
+    for name, has_effect, cure in CONDITIONAL:
+        value = getattr(model, name)
+        if value != getattr(default, name) and not has_effect(model):
+            warnings.warn(
+                f"{name}={value!r} has no effect here: it goes with {cure}. Set that, or leave {name} at its default.",
+                UserWarning,
+                stacklevel=5,
+            )
+
+
+@contextmanager
+def unchanged_on_error(estimator):
+    """Whatever goes wrong, the estimator stays what it was."""
+    before = vars(estimator).copy()
+    try:
+        yield
+    except BaseException:
+        vars(estimator).clear()
+        vars(estimator).update(before)
+        raise
+
+
+def check_weight(sample_weight, n_samples):
+    """sample_weight as float64 of shape (n_samples,); all ones, of one number in memory, if there is none."""
+    if sample_weight is None:
+        return np.broadcast_to(1.0, n_samples)
+    weight = np.asarray(sample_weight)
+    if weight.ndim == 0:
+        weight = np.full(n_samples, weight)
+    weight = check_array(weight, ensure_2d=False, dtype=np.float64, input_name="sample_weight")
+    if weight.shape != (n_samples,):
+        raise ValueError(f"sample_weight must be one number for each of {n_samples} rows, got shape {weight.shape}.")
+    if np.any(weight < 0.0):
+        row = np.flatnonzero(weight < 0.0)[0]
+        raise ValueError(f"sample_weight must be >= 0, got {weight[row]:g} in row {row}. Use 0 to leave a row out.")
+    if not weight.any():
+        raise ValueError("sample_weight is zero for every row: there is nothing to fit. Give some row a weight > 0.")
+    return weight
+
+
+def check_start(name, value, shape, single_target):
+    """coef_init or intercept_init as float64 of the given shape, whose first entry is the number of targets."""
+    value = check_array(value, ensure_2d=False, allow_nd=True, dtype=np.float64, input_name=name) if np.ndim(value) else value
+    value = np.asarray(value, dtype=np.float64)
+    if single_target and value.shape == shape[1:]:
+        value = value[None]
+    if value.shape != shape:
+        raise ValueError(f"{name} must have shape {shape[1:] if single_target else shape}, got {value.shape}.")
+    return value
