@@ -61,7 +61,7 @@ class State:
 
 
 class MiniBatchLinearRegressor(RegressorMixin, BaseEstimator):
-    """Linear regression by batch, mini-batch or stochastic gradient descent.
+    r"""Linear regression by batch, mini-batch or stochastic gradient descent.
 
     Minimises, over the coefficients w and the intercept b,
 
@@ -72,30 +72,42 @@ class MiniBatchLinearRegressor(RegressorMixin, BaseEstimator):
 
         w <- w - eta * D ((2/b) sum_B s_i (yhat_i - y_i) x_i + alpha * R'(w))
 
-    R is ||w||^2 / 2 for the l2 penalty. The intercept is not penalised. D is the identity for the plain schedules; with
-    learning_rate="auto" it undoes the units and the correlations of the columns (see Notes).
+    with l' in the place of 2 (yhat_i - y_i) for other losses. The intercept is not penalised. D is the identity for the plain
+    schedules; with learning_rate="auto" it undoes the units and the correlations of the columns (see Notes).
 
     Parameters
     ----------
     batch_size : int or None, default=32
         Rows in a step. None takes all rows (batch descent), 1 one row (stochastic descent), anything between is
         mini-batch descent; a number of n_samples or more is the full batch.
-    loss : {"squared_error"}, default="squared_error"
-        The loss l of one row.
+    loss : {"squared_error", "huber", "epsilon_insensitive", "squared_epsilon_insensitive", "quantile"}, \
+            default="squared_error"
+        The loss l of one row with residual r = yhat - y:
+
+        - "squared_error": r^2
+        - "huber": r^2 where \|r\| <= epsilon, 2 * epsilon * \|r\| - epsilon^2 beyond
+        - "epsilon_insensitive": max(\|r\| - epsilon, 0)
+        - "squared_epsilon_insensitive": max(\|r\| - epsilon, 0)^2
+        - "quantile": -quantile * r where r < 0, (1 - quantile) * r beyond
     epsilon : float, default=0.1
-        Of losses with a threshold; no effect on the squared error.
-    penalty : {"l2", None}, default="l2"
-        The penalty R.
+        Threshold of the losses that have one, in units of y.
+    quantile : float, default=0.5
+        The quantile of y given x that loss="quantile" predicts; 0.5 is the median.
+    penalty : {"l2", "l1", "elasticnet"} or None, default="l2"
+        The penalty R: \|\|w\|\|^2 / 2, or \|\|w\|\|_1, or l1_ratio times the second plus 1 - l1_ratio times the first. The
+        l1 norm acts by proximal steps, which make exact zeros. An average of steps has none; so `fit` under
+        learning_rate="auto" ends with proximal steps on all rows, which have. `partial_fit` returns the average as it is.
     alpha : float, default=0.0
-        Strength of the penalty; 0 is ordinary least squares. At the optimum the same as Ridge(alpha=n_samples * alpha / 2).
+        Strength of the penalty, whatever batch_size and n_samples; 0 is no penalty. At the optimum of the squared error the
+        same as Ridge(alpha=n_samples * alpha / 2), Lasso(alpha=alpha / 2), ElasticNet(alpha=alpha / 2).
     l1_ratio : float, default=0.15
-        Share of the l1 norm in the elastic net.
+        Share of the l1 norm in "elasticnet".
     fit_intercept : bool, default=True
     learning_rate : {"auto", "constant", "invscaling", "optimal", "adaptive"}, default="auto"
         The step size eta at step t = 1, 2, ...
 
-        - "auto": the largest safe constant step, found from the data together with D. Needs no scaling of the columns and
-          no `eta0`, and does not diverge.
+        - "auto": the largest safe constant step, found from the data together with D, and halved after each epoch that
+          made no progress. Needs no scaling of the columns and no `eta0`, and does not diverge.
         - "constant": eta0
         - "invscaling": eta0 / t**power_t
         - "optimal": 1 / (alpha * (t0 + t - 1)), with SGDRegressor's t0; needs alpha > 0
@@ -105,8 +117,10 @@ class MiniBatchLinearRegressor(RegressorMixin, BaseEstimator):
     power_t : float, default=0.25
         Exponent of "invscaling".
     momentum : float, default=0.0
-        Not available yet: must be 0.
+        Share m of its last displacement v that a step keeps: v <- m * v - eta * D g, w <- w + v. As in MLPRegressor, for any
+        batch_size. Under "auto" eta is multiplied by 1 - m. On sparse X a step then costs all columns.
     nesterovs_momentum : bool, default=False
+        Whether to add m * v - eta * D g with the new v in place of v (Nesterov's).
     average : "auto", bool or int, default="auto"
         Whether `coef_` is an average over the steps. True: their mean. An int a: the mean from step a on. "auto": with
         learning_rate="auto" and fewer than all rows in a step, an average that weighs step t by about t^3 and so forgets
@@ -116,9 +130,10 @@ class MiniBatchLinearRegressor(RegressorMixin, BaseEstimator):
     tol : float or None, default=1e-4
         `fit` stops once the objective has not fallen by more than `tol` times the loss of the best constant prediction in
         each of `n_iter_no_change` epochs in a row: for the squared error that is in units of R^2, whatever the units of y.
-        None runs all epochs.
+        None runs all epochs, and "auto" then keeps its step.
     n_iter_no_change : int, default=5
-        Epochs without progress before `fit` stops.
+        Epochs without progress before `fit` stops. "auto" counts 20 steps as an epoch where an epoch has fewer and they are
+        noisy.
     shuffle : bool, default=True
         Whether the rows are visited in a new random order in each epoch.
     early_stopping : bool, default=False
@@ -146,8 +161,8 @@ class MiniBatchLinearRegressor(RegressorMixin, BaseEstimator):
     step_size_ : float or ndarray of shape (n_targets,)
         The last step size.
     loss_curve_ : ndarray of shape (n_iter_,)
-        The objective as each epoch saw it: the mean over its mini-batches of the loss before the step, plus the penalty.
-        The mean over the targets if there are several.
+        The objective as each epoch saw it: the mean over its mini-batches of the loss before the step, plus the penalty
+        (on sparse X the penalty some thousand steps ago). The mean over the targets if there are several.
     validation_scores_ : ndarray of shape (n_iter_,)
         R^2 on the rows held out, with early_stopping.
     coef_path_ : ndarray of shape (n_steps_ + 1, n_features) or (n_steps_ + 1, n_targets, n_features)
@@ -165,15 +180,24 @@ class MiniBatchLinearRegressor(RegressorMixin, BaseEstimator):
 
     Notes
     -----
-    scikit-learn's SGD halves the squared error: SGDRegressor(eta0=h, alpha=a, learning_rate="constant") takes the steps of
-    MiniBatchLinearRegressor(1, eta0=h / 2, alpha=2 * a, learning_rate="constant").
+    scikit-learn's SGD halves the squared error and huber: SGDRegressor(eta0=h, alpha=a, learning_rate="constant") takes the
+    steps of MiniBatchLinearRegressor(1, eta0=h / 2, alpha=2 * a, learning_rate="constant"). The epsilon-insensitive losses
+    carry no half there either: the same numbers.
 
     Several targets are independent problems that share the order of the rows; the descent ends when each has reached its
     plateau.
 
-    learning_rate="auto" takes steps in standardised columns along axes of like curvature, and returns coefficients in
-    the user's units; the minimum is not moved. The step is 1 / L(b), with L(b) the expected smoothness [1]_ of b rows out
-    of n. `partial_fit`, which never sees all rows, standardises the columns by running means and variances.
+    learning_rate="auto" takes its steps in columns that are centred, scaled to deviation 1 and, where correlation makes some
+    directions slow, stretched along those: D = S (I + sum_k gain_k q_k q_k') S with S = diag(1 / sigma_j) and q_k eigenvectors
+    of the standardised covariance. It returns coefficients in the user's units; the minimum is not moved. The step is
+    1 / L(b), the expected smoothness [1]_ of b out of n rows:
+
+        L(b) = n(b-1) / (b(n-1)) * L + (n-b) / (b(n-1)) * L_max
+
+    with L the curvature of the mean loss and L_max that of the longest row. A loss that goes on straight has none of its own
+    far from the minimum: there its mean slope over the mean residual serves, which makes the step free of the units of y.
+    With few steps' history, `partial_fit` standardises by running means and variances, without the eigenvectors; the first
+    10 rows of a stream move the intercept alone. Sparse X is scaled, but neither centred nor stretched.
 
     References
     ----------
@@ -278,8 +302,8 @@ class MiniBatchLinearRegressor(RegressorMixin, BaseEstimator):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
-            float64 and float32 are used as they are if C-ordered; anything else is copied once.
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            float64 and float32 are used as they are if C-ordered or CSR; anything else is copied once.
         y : array-like of shape (n_samples,) or (n_samples, n_targets)
         sample_weight : array-like of shape (n_samples,), optional
             Scaled to mean 1: multiplying all weights by one number changes nothing.
@@ -326,7 +350,7 @@ class MiniBatchLinearRegressor(RegressorMixin, BaseEstimator):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
         y : array-like of shape (n_samples,) or (n_samples, n_targets)
         sample_weight : array-like of shape (n_samples,), optional
 
@@ -357,7 +381,7 @@ class MiniBatchLinearRegressor(RegressorMixin, BaseEstimator):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
 
         Returns
         -------
