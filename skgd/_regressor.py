@@ -100,8 +100,8 @@ class MiniBatchLinearRegressor(RegressorMixin, BaseEstimator):
     alpha : float, default=0.0
         Strength of the penalty, whatever batch_size and n_samples; 0 is no penalty. At the optimum of the squared error the
         same as Ridge(alpha=n_samples * alpha / 2), Lasso(alpha=alpha / 2), ElasticNet(alpha=alpha / 2).
-    l1_ratio : float, default=0.15
-        Share of the l1 norm in "elasticnet".
+    l1_ratio : float or None, default=0.15
+        Share of the l1 norm in "elasticnet"; may be None for other penalties.
     fit_intercept : bool, default=True
     learning_rate : {"auto", "constant", "invscaling", "optimal", "adaptive"}, default="auto"
         The step size eta at step t = 1, 2, ...
@@ -223,7 +223,7 @@ class MiniBatchLinearRegressor(RegressorMixin, BaseEstimator):
         "quantile": [Interval(Real, 0, 1, closed="neither")],
         "penalty": [StrOptions({"l2", "l1", "elasticnet"}), None],
         "alpha": [Interval(Real, 0, None, closed="left")],
-        "l1_ratio": [Interval(Real, 0, 1, closed="both")],
+        "l1_ratio": [Interval(Real, 0, 1, closed="both"), None],
         "fit_intercept": ["boolean"],
         "learning_rate": [StrOptions({"auto", *SCHEDULES})],
         "eta0": [Interval(Real, 0, None, closed="neither")],
@@ -365,6 +365,12 @@ class MiniBatchLinearRegressor(RegressorMixin, BaseEstimator):
             If the input is not usable, or if the step diverges: the estimator is then what it was before the call.
         """
         with unchanged_on_error(self):
+            if self.early_stopping:
+                warnings.warn(
+                    "early_stopping=True has no effect in partial_fit: one pass has no epochs to stop between.",
+                    UserWarning,
+                    stacklevel=4,
+                )
             go_on = hasattr(self, "_state")
             X, y, weight, state = self._begin(X, y, sample_weight, go_on)
             problem = self._problem(X, y, weight, np.arange(X.shape[0], dtype=np.int32))

@@ -19,7 +19,7 @@ CONDITIONAL = [
     ("epsilon", lambda model: model.loss not in {"squared_error", "quantile"}, "loss='huber' or an epsilon-insensitive one"),
     ("quantile", lambda model: model.loss == "quantile", "loss='quantile'"),
     ("alpha", lambda model: model.penalty is not None, "penalty='l2', 'l1' or 'elasticnet'"),
-    ("l1_ratio", lambda model: model.penalty == "elasticnet", "penalty='elasticnet'"),
+    ("l1_ratio", lambda model: model.penalty == "elasticnet" or model.l1_ratio is None, "penalty='elasticnet'"),
     ("nesterovs_momentum", lambda model: model.momentum > 0.0, "momentum > 0"),
     ("validation_fraction", lambda model: model.early_stopping, "early_stopping=True"),
 ]
@@ -39,6 +39,10 @@ def check_parameters(model):
         )
     if model.loss == "huber" and model.epsilon == 0:
         raise ValueError("loss='huber' needs epsilon > 0, got 0: it is the residual from which the loss grows straight.")
+    if model.penalty == "elasticnet" and model.l1_ratio is None:
+        raise ValueError(
+            "penalty='elasticnet' needs an l1_ratio in the range [0, 1], got None. Set it, or use another penalty."
+        )
     default = type(model)()
     for name, has_effect, cure in CONDITIONAL:
         value = getattr(model, name)

@@ -224,6 +224,11 @@ def test_a_parameter_without_effect_warns_and_names_the_cure(parameters):
         MiniBatchLinearRegressor(None, **parameters).fit(X / 10, y)
 
 
+def test_early_stopping_has_no_effect_in_partial_fit_and_says_so():
+    with pytest.warns(UserWarning, match="early_stopping=True has no effect in partial_fit"):
+        MiniBatchLinearRegressor(early_stopping=True).partial_fit(X, y)
+
+
 def test_defaults_do_not_warn():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -241,6 +246,7 @@ def test_defaults_do_not_warn():
         ({"average": -1}, "average"),
         ({"momentum": 1.0}, "momentum"),
         ({"loss": "huber", "epsilon": 0.0}, "needs epsilon > 0"),
+        ({"penalty": "elasticnet", "l1_ratio": None}, "needs an l1_ratio"),
         ({"loss": "quantile", "quantile": 1.0}, "quantile"),
     ],
 )
