@@ -185,7 +185,12 @@ def one_epoch(problem, passes, parameters, schedule, n_steps, order, history):
         for target, run_pass in enumerate(passes):
             # To follow the penalty of sparse rows' parameters from step to step would cost all columns: one value a run.
             offset = penalty_at(problem.penalty, parameters[target, COEF, :-1]) if sparse else 0.0
-            run_pass(rows, schedule.steps(t, target), parameters[target], objectives[target, first:last])
+            run_pass(
+                rows,
+                schedule.steps(t, target, n_steps, n_steps + n_batches),
+                parameters[target],
+                objectives[target, first:last],
+            )
             objectives[target, first:last] += offset
         if history:
             history.step_objective.append(objectives[:, first].copy())

@@ -57,15 +57,18 @@ class Schedule:
         self.every = every
         self.lookahead = momentum if nesterov else 0.0
 
-    def steps(self, t, target):
+    def steps(self, t, target, began, ends):
+        """The STEPs of numbers t, out of a pass that makes those from began + 1 to ends."""
         steps = np.zeros(len(t), STEP)
         steps["eta"] = self.eta(t) * self.factor[target]
         steps["cap"] = self.cap
         steps["momentum"] = self.momentum
         steps["lookahead"] = self.lookahead
         if self.average:
-            weights = averaging_weights(t, self.average)
-            steps["averaging"] = weights if self.every == 1 else gathered(weights, t % self.every == 0)
+            gathered = self.every > 1
+            steps["averaging"] = (
+                gathered_weights(t, self.every, began, ends) if gathered else averaging_weights(t, self.average)
+            )
         return steps
 
     def finished(self, plateau):
@@ -102,10 +105,12 @@ def averaging_weights(t, average):
     return 1.0 / np.maximum(1.0, t - average + 1.0)
 
 
-def gathered(weights, chosen):
-    """Averaging weights that are zero but at the chosen steps and the last, which there stand for all since the one before."""
-    chosen[-1] = True
-    kept = np.cumsum(np.log(np.maximum(1.0 - weights, 1e-300)))[chosen]
-    result = np.zeros_like(weights)
-    result[chosen] = -np.expm1(np.diff(kept, prepend=0.0))
-    return result
+def gathered_weights(t, every, began, ends):
+    """Weights of "auto" for an average that takes note of each `every`-th step and the last of a pass, for those since.
+
+    The product of 1 - (k+1)/(s+k) over s from a + 1 to t is P(a) / P(t) with P(t) = t (t+1) ... (t+k).
+    """
+    noted = (t % every == 0) | (t == ends)
+    before = np.maximum(np.floor((t - 1) / every) * every, began)
+    shares = [(before + i) / (t + i) for i in range(FORGET + 1)]
+    return np.where(noted, 1.0 - np.prod(shares, axis=0), 0.0)

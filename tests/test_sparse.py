@@ -168,3 +168,18 @@ def test_float32_and_early_stopping():
     model = MiniBatchLinearRegressor(random_state=0, early_stopping=True).fit(X, y)
     assert model.coef_.dtype == np.float32
     assert model.score(X, y) > 0.9
+
+
+@pytest.mark.parametrize("batch_size", [1, 7])
+def test_noting_few_steps_of_the_average_is_the_average_of_what_was_noted(batch_size):
+    X, y = table()
+    model = MiniBatchLinearRegressor(batch_size, random_state=0, max_iter=3, tol=None, record_steps=True).fit(X, y)
+    n_steps, every = model.n_steps_ // 3, int(np.ceil(4 * 25 / (batch_size * X.nnz / 80 + 1)))
+    average, t_before = 0.0, 0
+    for t, w in enumerate(model.coef_path_[1:], start=1):
+        if t % every == 0 or t % n_steps == 0:
+            left = np.prod([(s - 1) / (s + 3) for s in range(t_before + 1, t + 1)])
+            average, t_before = left * average + (1 - left) * w, t
+    np.testing.assert_allclose(model.coef_, average, rtol=1e-10, atol=1e-12)
+    unwatched = MiniBatchLinearRegressor(batch_size, random_state=0, max_iter=3, tol=None).fit(X, y)
+    np.testing.assert_allclose(unwatched.coef_, model.coef_, rtol=1e-12, atol=1e-14)
