@@ -106,8 +106,9 @@ class MiniBatchLinearRegressor(RegressorMixin, BaseEstimator):
     learning_rate : {"auto", "constant", "invscaling", "optimal", "adaptive"}, default="auto"
         The step size eta at step t = 1, 2, ...
 
-        - "auto": the largest safe constant step, found from the data together with D, and halved after each epoch that
-          made no progress. Needs no scaling of the columns and no `eta0`, and does not diverge.
+        - "auto": the largest safe constant step, found from the data together with D, halved after each epoch that made
+          no progress, and shorter for a short last batch, which so pulls its rows no harder than others. Needs no scaling
+          of the columns and no `eta0`, and does not diverge.
         - "constant": eta0
         - "invscaling": eta0 / t**power_t
         - "optimal": 1 / (alpha * (t0 + t - 1)), with SGDRegressor's t0; needs alpha > 0
@@ -552,6 +553,7 @@ class MiniBatchLinearRegressor(RegressorMixin, BaseEstimator):
                 # A single row is never overshot by 1 / L(1); batches may be, since their L(b) is an expectation.
                 cap=np.inf if in_fit and problem.batch_size == 1 and problem.loss == SQUARED_ERROR else SAFE_CAP,
                 decay=0.5 ** (1.0 / epoch) if noisy and patience < np.inf else 1.0,
+                last_share=1.0 - (-len(problem.rows) % problem.batch_size) / problem.batch_size,
                 every=problem.averaging_interval() if self.average == "auto" else 1,
                 **momentum,
             )

@@ -42,11 +42,15 @@ class Schedule:
         Whether a plateau divides the step by five, down to SMALLEST_ETA, before it ends the descent.
     momentum : float
     nesterov : bool
+    last_share : float
+        By which the last step of a pass is multiplied: a short batch pulls its rows no harder than others are pulled.
     every : int
         Only each `every`-th step enters the average, for itself and those before it.
     """
 
-    def __init__(self, eta, average, factor, cap=np.inf, decay=1.0, adaptive=False, momentum=0.0, nesterov=False, every=1):
+    def __init__(
+        self, eta, average, factor, cap=np.inf, decay=1.0, adaptive=False, momentum=0.0, nesterov=False, last_share=1.0, every=1
+    ):
         self.eta = eta
         self.average = average
         self.factor = factor
@@ -54,6 +58,7 @@ class Schedule:
         self.decay = decay
         self.adaptive = adaptive
         self.momentum = momentum
+        self.last_share = last_share
         self.every = every
         self.lookahead = momentum if nesterov else 0.0
 
@@ -61,6 +66,7 @@ class Schedule:
         """The STEPs of numbers t, out of a pass that makes those from began + 1 to ends."""
         steps = np.zeros(len(t), STEP)
         steps["eta"] = self.eta(t) * self.factor[target]
+        steps["eta"][t == ends] *= self.last_share
         steps["cap"] = self.cap
         steps["momentum"] = self.momentum
         steps["lookahead"] = self.lookahead

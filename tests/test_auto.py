@@ -124,3 +124,12 @@ def test_zero_weight_rows_are_not_held_out():
     poisoned = np.where(weight == 0, 1e9, y)
     clean, dirty = (MiniBatchLinearRegressor(early_stopping=True, random_state=0).fit(X, t, weight) for t in (y, poisoned))
     np.testing.assert_array_equal(clean.validation_scores_, dirty.validation_scores_)
+
+
+@pytest.mark.parametrize(("n", "batch_size"), [(129, 32), (513, 256), (2210, 32)])
+def test_the_few_rows_of_a_short_last_batch_do_not_pull_the_fit_their_way(n, batch_size):
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((n, 7))
+    y = X.sum(axis=1) + 6 * rng.standard_normal(n)
+    model = MiniBatchLinearRegressor(batch_size, random_state=0).fit(X, y)
+    assert gap(model, X, y) <= max(1e-3, 7 / n / 4)
