@@ -184,7 +184,7 @@ def one_epoch(problem, passes, parameters, schedule, n_steps, order, history):
         t = n_steps + 1.0 + np.arange(first, last)
         for target, run_pass in enumerate(passes):
             # To follow the penalty of sparse rows' parameters from step to step would cost all columns: one value a run.
-            offset = penalty_at(problem.penalty, parameters[target, COEF, :-1]) if sparse else 0.0
+            offset = penalty_at(problem.penalty, parameters[target, COEF, :-1]) if sparse and any(problem.penalty) else 0.0
             run_pass(
                 rows,
                 schedule.steps(t, target, n_steps, n_steps + n_batches),

@@ -19,7 +19,7 @@ curvature 1; for another, the step is divided by it. None of it moves the minimu
 from typing import NamedTuple
 
 import numpy as np
-from scipy.sparse import diags_array, hstack, issparse
+from scipy.sparse import csr_array, diags_array, hstack, issparse
 from scipy.sparse.linalg import svds
 
 from skgd._quadratic import row_blocks
@@ -30,7 +30,7 @@ NEGLIGIBLE = 1e-12  # an eigenvalue below this is a redundant column and roundin
 WORTHWHILE = 1.5  # the factor by which an eigenvalue must miss its bound to be corrected
 LEAST_AXES = 32  # corrected at any batch size; more only as far as they cost no more than the rows of a batch
 LEAST_SAMPLE = 1000  # rows from which eigenvalues are estimated; ten for each column if that is more,
-MOST_SAMPLE = 20_000  # but not more than these
+MOST_SAMPLE = 10_000  # but not more than these
 SAFETY = 1.1  # of an eigenvalue estimated from a sample
 LEAST_SEEN = 10  # rows of a stream before the spread of its columns is trusted and coefficients move
 HALF_LIFE = 10_000  # rows after which a stream has half forgotten its longest row
@@ -55,7 +55,7 @@ class Stream(NamedTuple):
         seen, mean, variance = self.weight, self.mean, self.variance
         if issparse(X):  # left where they are: the variance is that about zero
             added = weight.sum()
-            squares = X.multiply(X).T @ weight
+            squares = squared(X).T @ weight
             variance = variance + (squares - added * variance) / (seen + added)
             return self._replace(n_samples=self.n_samples + X.shape[0], weight=seen + added, variance=check_range(variance))
         for rows in row_blocks(*X.shape):
@@ -81,6 +81,11 @@ class Stream(NamedTuple):
                 f"of ten."
             )
         return self._replace(n_samples=self.n_samples + len(X), weight=seen, mean=mean, variance=variance)
+
+
+def squared(X):
+    """A CSR matrix of the squares, on the same indices."""
+    return csr_array((np.square(X.data, dtype=np.float64), X.indices, X.indptr), shape=X.shape)
 
 
 def check_range(variance):
@@ -132,7 +137,7 @@ def squared_norms(X, metric):
     center, scale = metric[0, :-1], metric[1, :-1]
     axes, gains = metric[2:, :-1], metric[2:, -1]
     if issparse(X):
-        return X.multiply(X) @ scale + metric[1, -1]
+        return squared(X) @ scale + metric[1, -1]
     norms = np.full(len(X), metric[1, -1])
     for rows in row_blocks(*X.shape):
         z = X[rows] - center
