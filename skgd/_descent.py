@@ -50,26 +50,30 @@ class Problem:
     constant: np.ndarray  # (n_targets,): the best constant prediction,
     constant_loss: np.ndarray  # and its loss,
     curvature: np.ndarray  # and the curvature of a parabola as steep as the loss there
-    geometry: Geometry | None = None
+    geometries: list[Geometry] | None = None  # one for each target; they differ in what the penalty adds to the columns
     quadratics: list | None = None  # the full batch as a function of the parameters, one for each target
 
     def passes(self):
         """For each target, the pass over mini-batches: a callable (order, steps, parameters, objectives)."""
         if self.quadratics is not None:
             return [quadratic.descend for quadratic in self.quadratics]
-        loss, penalty, metric = np.array(self.loss), np.array(self.penalty), self.geometry.metric
+        loss, penalty = np.array(self.loss), np.array(self.penalty)
         if issparse(self.X):
             descend_rows = engine.descend_sparse
             data = self.X.data, self.X.indices.astype(np.int32, copy=False), self.X.indptr.astype(np.int64, copy=False)
         else:
             descend_rows, data = engine.descend, (self.X,)
 
-        def pass_for(y):
+        def pass_for(y, metric):
             return lambda order, steps, parameters, objectives: descend_rows(
                 *data, y, self.weight, order, self.batch_size, steps, metric, loss, penalty, parameters, objectives
             )
 
-        return [pass_for(y) for y in self.y]
+        return [pass_for(y, geometry.metric) for y, geometry in zip(self.y, self.geometries, strict=True)]
+
+    @property
+    def center(self):
+        return self.geometries[0].metric[0, :-1]
 
     @property
     def numbers_in_a_batch(self):
@@ -204,7 +208,9 @@ def settle_zeros(problem, parameters, quadratics, hastily=False):
     From the average that the parameters hold, in its place: accelerated steps, some hundred where sufficient statistics make
     them cheap, else SETTLING_STEPS; a single one if hastily.
     """
-    eta = full_batch_step(problem.geometry, problem.penalty.l2 / problem.curvature.min()) / problem.curvature
+    ridges = problem.penalty.l2 / problem.curvature
+    steps_of_curvature_1 = [full_batch_step(*pair) for pair in zip(problem.geometries, ridges, strict=True)]
+    eta = steps_of_curvature_1 / problem.curvature
     n_steps, rounds = (50, 10) if quadratics else (SETTLING_STEPS, 1)
     if hastily:
         n_steps = rounds = 1

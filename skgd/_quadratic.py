@@ -29,13 +29,15 @@ class Statistics:
         n_samples, n_features = X.shape
         n_targets = len(y)
         blocks = row_blocks(n_samples, n_features + n_targets)
-        # Sums are taken about the means of the first block, which is near enough to the final means to lose no digits.
-        first = blocks[0]
-        origin = np.concatenate([X[first].mean(axis=0, dtype=np.float64), y[:, first].mean(axis=1)])
+        # Sums are taken about the means of the first rows that count, near enough to the final means to lose no digits.
+        first = np.flatnonzero(weight)[: blocks[0].stop]
+        share = weight[first] / weight[first].sum()
+        origin = np.concatenate([share @ X[first].astype(np.float64), y[:, first] @ share])
         total, moment = np.zeros(n_features + n_targets), np.zeros((n_features + n_targets,) * 2)
         for rows in blocks:
             table = np.concatenate([X[rows], y[:, rows].T], axis=1, dtype=np.float64)
             table -= origin
+            table[weight[rows] == 0.0] = 0.0
             total += weight[rows] @ table
             table *= np.sqrt(weight[rows])[:, None]
             moment += table.T @ table

@@ -46,6 +46,8 @@ from skgd._step_size import FEW_STEPS, SAFE_CAP, SCHEDULES, Schedule, optimal_of
 from skgd._stopping import Plateau
 from skgd._validation import check_parameters, check_start, check_weight, unchanged_on_error
 
+PATHS = "coef_path_", "intercept_path_", "loss_path_"
+
 
 @dataclass
 class State:
@@ -167,7 +169,8 @@ class MiniBatchLinearRegressor(RegressorMixin, BaseEstimator):
     validation_scores_ : ndarray of shape (n_iter_,)
         R^2 on the rows held out, with early_stopping.
     coef_path_ : ndarray of shape (n_steps_ + 1, n_features) or (n_steps_ + 1, n_targets, n_features)
-        The start, then the coefficients after each step (not their average), with record_steps.
+        The start, then the coefficients after each step (not their average), with record_steps; where recording began later,
+        from there on.
     intercept_path_ : ndarray of shape (n_steps_ + 1,) or (n_steps_ + 1, n_targets)
     loss_path_ : ndarray of shape (n_steps_,)
         The objective on each step's batch, before the step.
@@ -337,6 +340,7 @@ class MiniBatchLinearRegressor(RegressorMixin, BaseEstimator):
                 self._set_start(state, problem, coef_init, intercept_init)
             history = self._descend(problem, state, self.max_iter, score)
             self.n_iter_, self.loss_curve_ = len(history.objective), np.mean(history.objective, axis=1)
+            vars(self).pop("validation_scores_", None)
             if self.early_stopping:
                 self.validation_scores_ = np.mean(history.score, axis=1)
         return self
@@ -429,8 +433,10 @@ class MiniBatchLinearRegressor(RegressorMixin, BaseEstimator):
             if len(y) != n_targets:
                 raise ValueError(f"y has {len(y)} targets, but the model has {n_targets}. Fit a new model for another number.")
             fields = {name: np.copy(value) if name == "parameters" else value for name, value in self._state.items()}
+            if not self.fit_intercept:
+                fields["parameters"][:, :, -1] = 0.0
             return X, y, weight, State(**fields)
-        for name in ("validation_scores_", "coef_path_", "intercept_path_", "loss_path_", "n_iter_", "loss_curve_"):
+        for name in ("validation_scores_", "n_iter_", "loss_curve_", *PATHS):
             vars(self).pop(name, None)
         self._single_target = single
         seed = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
@@ -479,18 +485,19 @@ class MiniBatchLinearRegressor(RegressorMixin, BaseEstimator):
         worthwhile = MOST_COLUMNS if self.learning_rate == "auto" else self.max_iter
         if problem.batch_size == n_samples and self._is_countable(problem, worthwhile):
             statistics = Statistics(problem.X, problem.y, problem.weight)
-        ridge, separable = problem.penalty.l2 / problem.curvature.min(), problem.penalty.l1 > 0.0
-        if self.learning_rate != "auto":
-            problem.geometry = Geometry(plain_metric(n_features, self.fit_intercept), None, None)
-        elif statistics is not None:
-            problem.geometry = full_batch_geometry(statistics, n_samples, ridge, self.fit_intercept, separable)
-        else:
-            problem.geometry = mini_batch_geometry(
-                problem.X, problem.weight, problem.batch_size, ridge, self.fit_intercept, separable
-            )
+        separable = problem.penalty.l1 > 0.0
+
+        def find(ridge):
+            if self.learning_rate != "auto":
+                return Geometry(plain_metric(n_features, self.fit_intercept), 1.0, None)
+            if statistics is not None:
+                return full_batch_geometry(statistics, n_samples, ridge, self.fit_intercept, separable)
+            return mini_batch_geometry(problem.X, problem.weight, problem.batch_size, ridge, self.fit_intercept, separable)
+
+        problem.geometries = for_each_ridge(find, problem)
         if statistics is not None:
             problem.quadratics = self._quadratics(statistics, problem)
-        state.stream = problem.geometry.stream and tuple(problem.geometry.stream)
+        state.stream = problem.geometries[0].stream and tuple(problem.geometries[0].stream)
 
     def _is_countable(self, problem, most_columns):
         """Whether sufficient statistics say all about the objective, and are smaller than the data."""
@@ -499,14 +506,16 @@ class MiniBatchLinearRegressor(RegressorMixin, BaseEstimator):
         return few and self.loss == "squared_error" and not issparse(problem.X)
 
     def _quadratics(self, statistics, problem):
-        metric, penalty = problem.geometry.metric, problem.penalty
-        return [Quadratic(statistics, target, metric, penalty) for target in range(len(problem.y))]
+        return [
+            Quadratic(statistics, target, geometry.metric, problem.penalty)
+            for target, geometry in enumerate(problem.geometries)
+        ]
 
     def _measure_stream(self, problem, state):
         """Find the geometry of the rows seen so far, these included."""
         n_features = problem.X.shape[1]
         if self.learning_rate != "auto":
-            problem.geometry = Geometry(plain_metric(n_features, self.fit_intercept), None, state.stream)
+            problem.geometries = [Geometry(plain_metric(n_features, self.fit_intercept), 1.0, None)] * len(problem.y)
             return
         if np.isfinite(problem.loss.cap_above):  # far from the minimum the loss is as steep as the residuals met so far say
             residual = (problem.X @ state.parameters[:, AVERAGE, :-1].T).T + state.parameters[:, AVERAGE, -1:] - problem.y
@@ -515,9 +524,11 @@ class MiniBatchLinearRegressor(RegressorMixin, BaseEstimator):
             state.steepness = tuple(fading * old + new for old, new in zip(state.steepness, met, strict=True))
             problem.curvature = secant_curvature(problem.loss, *state.steepness)
         stream = Stream(*state.stream) if state.stream else Stream.empty(n_features)
-        ridge = problem.penalty.l2 / problem.curvature.min()
-        problem.geometry = stream_geometry(stream, problem.X, problem.weight, problem.batch_size, ridge, self.fit_intercept)
-        state.stream = tuple(problem.geometry.stream)
+        problem.geometries = for_each_ridge(
+            lambda ridge: stream_geometry(stream, problem.X, problem.weight, problem.batch_size, ridge, self.fit_intercept),
+            problem,
+        )
+        state.stream = tuple(problem.geometries[0].stream)
 
     def _set_start(self, state, problem, coef_init=None, intercept_init=None):
         """Zero, or what the user gives; "auto" starts the intercept at the best constant prediction at the columns' means."""
@@ -530,7 +541,7 @@ class MiniBatchLinearRegressor(RegressorMixin, BaseEstimator):
                 raise ValueError("intercept_init is given, but fit_intercept=False fixes the intercept at 0. Leave one out.")
             start[:, -1] = check_start("intercept_init", intercept_init, (n_targets,), self._single_target)
         elif self.learning_rate == "auto":
-            start[:, -1] = problem.constant - start[:, :-1] @ problem.geometry.metric[0, :-1]
+            start[:, -1] = problem.constant - start[:, :-1] @ problem.center
         state.parameters[:, [COEF, AVERAGE]] = start[:, None]
 
     def _schedule(self, problem, state, in_fit):
@@ -541,15 +552,15 @@ class MiniBatchLinearRegressor(RegressorMixin, BaseEstimator):
         patience = self.n_iter_no_change if in_fit and self.tol is not None else np.inf
         momentum = {"momentum": self.momentum, "nesterov": self.nesterovs_momentum}
         share = problem.batch_size / len(problem.rows)  # of an epoch that is a step
-        patience *= max(1.0, share / (1.0 - self.momentum))  # momentum carries on for so many steps, uphill too
+        carried = max(1.0, share / (1.0 - self.momentum))  # epochs over which momentum carries on, uphill too
         if self.learning_rate == "auto":
             # A quadratic on the full batch is followed without noise; other steps leave some, which shorter steps make less.
             noisy = not in_fit or problem.batch_size < len(problem.rows) or self.loss != "squared_error"
             epoch = max(1.0, FEW_STEPS * share) if noisy else 1.0
             schedule = Schedule(
-                partial(SCHEDULES["constant"], eta0=problem.geometry.step * (1.0 - self.momentum)),
+                partial(SCHEDULES["constant"], eta0=1.0 - self.momentum),
                 self.average if noisy or self.average != "auto" else 0,
-                1.0 / problem.curvature,
+                np.array([geometry.step for geometry in problem.geometries]) / problem.curvature,
                 # A single row is never overshot by 1 / L(1); batches may be, since their L(b) is an expectation.
                 cap=np.inf if in_fit and problem.batch_size == 1 and problem.loss == SQUARED_ERROR else SAFE_CAP,
                 decay=0.5 ** (1.0 / epoch) if noisy and patience < np.inf else 1.0,
@@ -557,19 +568,19 @@ class MiniBatchLinearRegressor(RegressorMixin, BaseEstimator):
                 every=problem.averaging_interval() if self.average == "auto" else 1,
                 **momentum,
             )
-            return schedule, Plateau(tolerance, patience * epoch)
+            return schedule, Plateau(tolerance, patience * max(epoch, carried))
         # "optimal" begins where SGDRegressor's does, whose alpha is half of ours for a loss that it halves.
         offset = optimal_offset(self.alpha / (2.0 if self.loss in HALVED else 1.0)) if self.learning_rate == "optimal" else 0.0
         eta = partial(SCHEDULES[self.learning_rate], eta0=self.eta0, power_t=self.power_t, alpha=self.alpha, offset=offset)
         average = 0 if self.average == "auto" else self.average
         schedule = Schedule(eta, average, state.factor, adaptive=self.learning_rate == "adaptive", **momentum)
-        return schedule, Plateau(tolerance, patience)
+        return schedule, Plateau(tolerance, patience * carried)
 
     def _descend(self, problem, state, max_iter=None, score=None):
         """Descend from the state, for one pass or up to max_iter, and publish where it ends."""
         in_fit = max_iter is not None
         schedule, plateau = self._schedule(problem, state, in_fit)
-        center = problem.geometry.metric[0, :-1]
+        center = problem.center
         kept = AVERAGE if schedule.average else COEF
         parameters = np.zeros((len(problem.y), 5, problem.X.shape[1] + 1))
         parameters[:, :3] = state.parameters
@@ -614,7 +625,10 @@ class MiniBatchLinearRegressor(RegressorMixin, BaseEstimator):
         self.coef_ = self._per_target(state.parameters[:, AVERAGE, :-1].astype(dtype))
         self.intercept_ = self._per_target(state.parameters[:, AVERAGE, -1].astype(dtype))
         self.step_size_ = self._per_target(schedule.eta(np.array([max(state.n_steps, 1.0)]))[0] * schedule.factor)
-        if self.record_steps:
+        if not self.record_steps:
+            for name in PATHS:
+                vars(self).pop(name, None)
+        else:
             path = np.array(history.path)
             path[..., -1] -= path[..., :-1] @ center
             before = hasattr(self, "loss_path_")
@@ -670,3 +684,10 @@ class MiniBatchLinearRegressor(RegressorMixin, BaseEstimator):
         else:
             return
         warnings.warn(message, ConvergenceWarning, stacklevel=5)
+
+
+def for_each_ridge(find, problem):
+    """The geometry of each target: what the l2 penalty adds to a column depends on how curved the target's loss is."""
+    ridges = problem.penalty.l2 / problem.curvature
+    found = {ridge: find(ridge) for ridge in np.unique(ridges)}
+    return [found[ridge] for ridge in ridges]

@@ -79,6 +79,8 @@ def check_weight(sample_weight, n_samples):
     if np.any(weight < 0.0):
         row = np.flatnonzero(weight < 0.0)[0]
         raise ValueError(f"sample_weight must be >= 0, got {weight[row]:g} in row {row}. Use 0 to leave a row out.")
+    if np.any(weight > 1e100):
+        raise ValueError(f"sample_weight must be below 1e100, got {weight.max():g}. Divide the weights by a power of ten.")
     if not weight.any():
         raise ValueError("sample_weight is zero for every row: there is nothing to fit. Give some row a weight > 0.")
     return weight

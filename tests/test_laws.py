@@ -201,3 +201,53 @@ def test_auto_origins_of_columns_and_target_do_not_matter(column_shifts, target_
     # A shift of 1e6 rounds y at 1e-10, that of a column at 1e-13; conditions of 1e3 lie between them and the coefficients.
     np.testing.assert_allclose(after.coef_, before.coef_, rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(after.predict(X + column_shifts), before.predict(X) + target_shift, rtol=1e-6, atol=1e-5)
+
+
+@pytest.mark.parametrize("loss", ["huber", "quantile", "squared_error"])
+@pytest.mark.parametrize("batch_size", [1, 32, None])
+def test_targets_of_other_units_are_each_ones_own_fit_under_a_penalty_too(loss, batch_size):
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((300, 3))
+    y = X @ [1.0, 2.0, 3.0] + rng.standard_normal(300)
+    Y = np.column_stack([y, 1e6 * rng.standard_normal(300)])
+    model = MiniBatchLinearRegressor(batch_size, loss=loss, alpha=0.01, random_state=0, max_iter=5, tol=None)
+    np.testing.assert_allclose(clone(model).fit(X, Y).coef_[0], clone(model).fit(X, y).coef_, rtol=1e-10)
+
+
+@pytest.mark.parametrize("parameters", [{}, {"penalty": "l1", "alpha": 0.05}], ids=str)
+@BATCHES
+def test_nothing_in_a_row_of_weight_zero_matters(batch_size, parameters):
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((300, 3))
+    y = X @ [1.0, 2.0, 3.0] + rng.standard_normal(300)
+    weight = (np.arange(300) % 3 > 0).astype(float)
+    wild, wild_y = X.copy(), y.copy()
+    wild[weight == 0] *= 1e10
+    wild_y[weight == 0] = 1e9
+    model = MiniBatchLinearRegressor(batch_size, random_state=0, max_iter=5, tol=None, **parameters)
+    np.testing.assert_allclose(
+        clone(model).fit(wild, wild_y, weight).coef_, clone(model).fit(X, y, weight).coef_, rtol=1e-9, atol=1e-12
+    )
+
+
+def test_fit_intercept_false_holds_for_a_model_that_goes_on(small):
+    X, y = small
+    model = MiniBatchLinearRegressor(random_state=0).fit(X, y + 50)
+    model.set_params(fit_intercept=False).partial_fit(X, y)
+    assert model.intercept_ == 0.0
+
+
+def test_a_resumed_fit_keeps_no_attribute_of_another_length(small):
+    model = MiniBatchLinearRegressor(
+        5, early_stopping=True, record_steps=True, warm_start=True, max_iter=7, tol=None, random_state=0
+    ).fit(*small)
+    model.set_params(early_stopping=False, record_steps=False, max_iter=2).fit(*small)
+    assert not hasattr(model, "validation_scores_")
+    assert not hasattr(model, "coef_path_")
+    model.set_params(record_steps=True).fit(*small)
+    assert len(model.coef_path_) == len(model.loss_path_) + 1 == 2 * 6 + 1
+
+
+def test_momentum_does_not_wait_forever(small):
+    model = MiniBatchLinearRegressor(None, loss="huber", epsilon=1.0, momentum=0.9, random_state=0).fit(*small)
+    assert model.n_iter_ < 500
