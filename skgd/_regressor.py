@@ -220,6 +220,10 @@ class MiniBatchLinearRegressor(RegressorMixin, BaseEstimator):
     0.52
     """
 
+    # In a notebook each parameter shows its documentation, if there is a link to go with it: to the place itself.
+    _doc_link_module = "skgd"
+    _doc_link_template = "#"
+
     _parameter_constraints: ClassVar = {
         "batch_size": [Interval(Integral, 1, None, closed="left"), None],
         "loss": [StrOptions(set(LOSSES))],

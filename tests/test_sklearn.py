@@ -93,3 +93,10 @@ def test_html_repr_names_every_parameter():
     html = MiniBatchLinearRegressor(batch_size=8)._repr_html_()
     for name in MiniBatchLinearRegressor().get_params():
         assert name in html
+
+
+@pytest.mark.skipif(sklearn.__version__ < "1.8", reason="older representations document no parameters")
+def test_html_repr_documents_every_parameter():
+    html = MiniBatchLinearRegressor()._repr_html_()
+    assert html.count("param-doc-description") >= len(MiniBatchLinearRegressor().get_params())
+    assert "Rows in a step" in html
