@@ -15,8 +15,7 @@ kernel = pytest.importorskip("skgd._kernel", reason="no compiled kernel: the ref
 
 def table(n=80, d=25, density=0.2, dtype=np.float64):
     rng = np.random.default_rng(0)
-    X = sparse.random_array((n, d), density=density, rng=np.random.default_rng(1), format="csr", dtype=np.float64)
-    X.data[:] = rng.standard_normal(X.nnz)
+    X = sparse.csr_array(np.where(rng.random((n, d)) < density, rng.standard_normal((n, d)), 0.0))
     y = X @ rng.standard_normal(d) + 1 + 0.3 * rng.standard_normal(n)
     return X.astype(dtype), y
 
