@@ -12,15 +12,22 @@
 
 #ifdef __GNUC__
 #define INLINE static inline __attribute__((always_inline)) /* so that each clone has its own helpers */
-#define PREFETCH(address) __builtin_prefetch(address)
+#define TO_L1(address) __builtin_prefetch(address, 0, 3)
+#define TO_L2(address) __builtin_prefetch(address, 0, 2)
 #else
 #define INLINE static inline
-#define PREFETCH(address) ((void)(address))
+#define TO_L1(address) ((void)(address))
+#define TO_L2(address) ((void)(address))
 #define restrict __restrict
 #endif
 #define CACHE_LINE 64
 #define SPARSE_ROWS_AHEAD 2
-#define ROWS_AHEAD 8 /* shuffled rows lie where no hardware expects them: asked for this many rows before their turn */
+/* Shuffled rows lie where no hardware expects them. They are asked for this many rows before their turn, into the second
+ * cache, which takes more requests at a time than the first; wide rows fewer ahead, since all must fit. A row that takes a
+ * step by itself is asked into the first cache as well, just before, since nothing else is there to hide its way. */
+#define ROWS_AHEAD 16
+#define BYTES_AHEAD 65536
+#define ROWS_NEAR 2
 
 typedef struct {
     double eta, cap, momentum, lookahead, averaging;

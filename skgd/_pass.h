@@ -1,8 +1,8 @@
 /* One run of mini-batches over dense rows. _kernel.h includes this file twice: with REAL float and REAL double.
  *
- * For each batch: the residuals and the gradient in one reading of its rows, then one update. Nothing here knows a
- * parameter's name: schedules, momentum and averaging arrive as numbers in `step`, units of measurement in `metric`, the
- * loss and the penalty as a few constants. The last entry of a parameter vector is the intercept. */
+ * For each batch: the residuals and the gradient in one reading of its rows, four at a time, then one update. Nothing here
+ * knows a parameter's name: schedules, momentum and averaging arrive as numbers in `step`, units of measurement in
+ * `metric`, the loss and the penalty as a few constants. The last entry of a parameter vector is the intercept. */
 
 typedef struct {
     const REAL *X;
@@ -10,35 +10,83 @@ typedef struct {
     ptrdiff_t weight_stride, n_features;
 } NAME(Data);
 
-/* (row - center) . coef + intercept - target */
+/* (row - center) . coef + intercept - target, in eight sums, so that none waits for the one before it */
 INLINE double NAME(residual)(const REAL *restrict row, const double *restrict center, const double *restrict coef,
-                             double target, ptrdiff_t n_features) {
-    double sum = 0.0;
-#pragma omp simd reduction(+ : sum)
-    for (ptrdiff_t j = 0; j < n_features; j++) sum += (row[j] - center[j]) * coef[j];
-    return sum + coef[n_features] - target;
+                             double target, ptrdiff_t n_features, int centred) {
+    double sums[8] = {0.0};
+    ptrdiff_t j = 0;
+    for (; j + 8 <= n_features; j += 8)
+        for (int k = 0; k < 8; k++) sums[k] += (row[j + k] - (centred ? center[j + k] : 0.0)) * coef[j + k];
+    double sum = coef[n_features] - target;
+    for (; j < n_features; j++) sum += (row[j] - (centred ? center[j] : 0.0)) * coef[j];
+    return sum + (((sums[0] + sums[4]) + (sums[2] + sums[6])) + ((sums[1] + sums[5]) + (sums[3] + sums[7])));
 }
 
 /* gradient += slope * (row - center) */
 INLINE void NAME(accumulate)(double slope, const REAL *restrict row, const double *restrict center,
-                             double *restrict gradient, ptrdiff_t n_features) {
+                             double *restrict gradient, ptrdiff_t n_features, int centred) {
 #pragma omp simd
-    for (ptrdiff_t j = 0; j < n_features; j++) gradient[j] += slope * (row[j] - center[j]);
+    for (ptrdiff_t j = 0; j < n_features; j++) gradient[j] += slope * (row[j] - (centred ? center[j] : 0.0));
     gradient[n_features] += slope;
 }
 
+/* Both for four rows at once, which reads coef, center and gradient once for the four */
+INLINE double NAME(add_four_rows)(NAME(Data) data, const int32_t *order, double share, const double *restrict center,
+                                  const Loss *loss, Parameters p, int centred) {
+    const ptrdiff_t n_features = data.n_features;
+    const double *restrict coef = p.coef;
+    double *restrict gradient = p.gradient;
+    const REAL *restrict a = data.X + order[0] * n_features, *restrict b = data.X + order[1] * n_features;
+    const REAL *restrict c = data.X + order[2] * n_features, *restrict d = data.X + order[3] * n_features;
+    double ra = 0.0, rb = 0.0, rc = 0.0, rd = 0.0;
+#pragma omp simd reduction(+ : ra, rb, rc, rd)
+    for (ptrdiff_t j = 0; j < n_features; j++) {
+        const double m = centred ? center[j] : 0.0, w = coef[j];
+        ra += (a[j] - m) * w;
+        rb += (b[j] - m) * w;
+        rc += (c[j] - m) * w;
+        rd += (d[j] - m) * w;
+    }
+    double slopes[4] = {ra, rb, rc, rd}, total = 0.0;
+    for (int k = 0; k < 4; k++) {
+        const double s = share * data.weight[order[k] * data.weight_stride];
+        double slope;
+        total += s * loss_at(loss, slopes[k] + coef[n_features] - data.y[order[k]], &slope);
+        slopes[k] = s * slope;
+    }
+    const double sa = slopes[0], sb = slopes[1], sc = slopes[2], sd = slopes[3];
+#pragma omp simd
+    for (ptrdiff_t j = 0; j < n_features; j++) {
+        const double m = centred ? center[j] : 0.0;
+        gradient[j] += (sa * (a[j] - m) + sb * (b[j] - m)) + (sc * (c[j] - m) + sd * (d[j] - m));
+    }
+    gradient[n_features] += (sa + sb) + (sc + sd);
+    return total;
+}
+
 INLINE void NAME(fetch)(NAME(Data) data, ptrdiff_t row) {
-    const REAL *x = data.X + row * data.n_features;
-    for (ptrdiff_t j = 0; j < data.n_features; j += CACHE_LINE / (ptrdiff_t)sizeof(REAL)) PREFETCH(x + j);
-    PREFETCH(data.y + row);
+    const REAL *const x = data.X + row * data.n_features;
+    for (ptrdiff_t j = 0; j < data.n_features; j += CACHE_LINE / (ptrdiff_t)sizeof(REAL)) TO_L2(x + j);
+    TO_L2(x + data.n_features - 1);
+    TO_L2(data.y + row);
+}
+
+INLINE void NAME(fetch_near)(NAME(Data) data, ptrdiff_t row) {
+    const REAL *const x = data.X + row * data.n_features;
+    for (ptrdiff_t j = 0; j < data.n_features; j += CACHE_LINE / (ptrdiff_t)sizeof(REAL)) TO_L1(x + j);
+}
+
+INLINE ptrdiff_t NAME(rows_ahead)(ptrdiff_t n_features) {
+    const ptrdiff_t fit = BYTES_AHEAD / (n_features * (ptrdiff_t)sizeof(REAL));
+    return fit < 1 ? 1 : fit < ROWS_AHEAD ? fit : ROWS_AHEAD;
 }
 
 /* A plain step on one row; returns the penalty before it */
 INLINE double NAME(step_on_row)(const Step *step, double slope, const REAL *restrict row, const Metric *metric, double l2,
-                                Parameters p, ptrdiff_t n_features) {
+                                Parameters p, ptrdiff_t n_features, int centred) {
     const double *restrict center = metric->center, *restrict scale = metric->scale;
     double *restrict coef = p.coef, *restrict average = p.average;
-    const double eta = step->eta, averaging = step->averaging;
+    const double length = step->eta * slope, decay = step->eta * l2, averaging = step->averaging;
     double squares = 0.0;
     if (l2 != 0.0) {
 #pragma omp simd reduction(+ : squares)
@@ -46,8 +94,8 @@ INLINE double NAME(step_on_row)(const Step *step, double slope, const REAL *rest
     }
 #pragma omp simd
     for (ptrdiff_t j = 0; j < n_features; j++)
-        coef[j] -= eta * (scale[j] * (slope * (row[j] - center[j]) + l2 * coef[j]));
-    coef[n_features] -= eta * (scale[n_features] * slope);
+        coef[j] -= scale[j] * (length * (row[j] - (centred ? center[j] : 0.0)) + decay * coef[j]);
+    coef[n_features] -= scale[n_features] * length;
     if (averaging != 0.0) {
 #pragma omp simd
         for (ptrdiff_t j = 0; j <= n_features; j++) average[j] += averaging * (coef[j] - average[j]);
@@ -57,42 +105,57 @@ INLINE double NAME(step_on_row)(const Step *step, double slope, const REAL *rest
 
 /* The loss of a batch; its gradient is left in p.gradient */
 INLINE double NAME(batch_gradient)(NAME(Data) data, const int32_t *order, ptrdiff_t start, ptrdiff_t stop, ptrdiff_t n_rows,
-                                   const double *restrict center, Loss loss, Parameters p) {
+                                   ptrdiff_t ahead, const double *restrict center, const Loss *loss, Parameters p,
+                                   int centred) {
     const ptrdiff_t n_features = data.n_features;
     const double share = 1.0 / (double)(stop - start);
     double total = 0.0;
     for (ptrdiff_t j = 0; j <= n_features; j++) p.gradient[j] = 0.0;
-    for (ptrdiff_t i = start; i < stop; i++) {
-        if (i + ROWS_AHEAD < n_rows) NAME(fetch)(data, order[i + ROWS_AHEAD]);
+    ptrdiff_t i = start;
+    for (; i + 4 <= stop; i += 4) {
+        for (ptrdiff_t k = i + ahead; k < i + ahead + 4 && k < n_rows; k++) NAME(fetch)(data, order[k]);
+        total += NAME(add_four_rows)(data, order + i, share, center, loss, p, centred);
+    }
+    for (; i < stop; i++) {
+        if (i + ahead < n_rows) NAME(fetch)(data, order[i + ahead]);
         const REAL *const x = data.X + order[i] * n_features;
         const double s = share * data.weight[order[i] * data.weight_stride];
         double slope;
-        total += s * loss_at(&loss, NAME(residual)(x, center, p.coef, data.y[order[i]], n_features), &slope);
-        NAME(accumulate)(s * slope, x, center, p.gradient, n_features);
+        total += s * loss_at(loss, NAME(residual)(x, center, p.coef, data.y[order[i]], n_features, centred), &slope);
+        NAME(accumulate)(s * slope, x, center, p.gradient, n_features, centred);
     }
     return total;
+}
+
+/* All batches of the run; `centred` is a constant where this is inlined */
+INLINE void NAME(run_batches)(NAME(Data) data, const int32_t *order, ptrdiff_t n_rows, ptrdiff_t batch_size,
+                              const Step *step, Metric metric, Loss loss, Penalty penalty, Parameters p, double *objective,
+                              int centred) {
+    const ptrdiff_t n_features = data.n_features, ahead = NAME(rows_ahead)(n_features);
+    for (ptrdiff_t start = 0; start < n_rows; start += batch_size, step++, objective++) {
+        const ptrdiff_t stop = start + batch_size < n_rows ? start + batch_size : n_rows;
+        if (stop - start == 1 && is_plain(step, &metric, &penalty)) {
+            const ptrdiff_t row = order[start];
+            if (start + ahead < n_rows) NAME(fetch)(data, order[start + ahead]);
+            if (start + ROWS_NEAR < n_rows) NAME(fetch_near)(data, order[start + ROWS_NEAR]);
+            const REAL *const x = data.X + row * n_features;
+            const double s = data.weight[row * data.weight_stride];
+            double slope;
+            *objective = s * loss_at(&loss, NAME(residual)(x, metric.center, p.coef, data.y[row], n_features, centred), &slope);
+            *objective += NAME(step_on_row)(step, s * slope, x, &metric, penalty.l2, p, n_features, centred);
+        } else {
+            *objective = NAME(batch_gradient)(data, order, start, stop, n_rows, ahead, metric.center, &loss, p, centred);
+            *objective += add_penalty(&penalty, p.coef, p.gradient, n_features);
+            update(step, *objective, &metric, penalty.l1, p, n_features);
+        }
+    }
 }
 
 CLONES
 void NAME(run)(NAME(Data) data, const int32_t *order, ptrdiff_t n_rows, ptrdiff_t batch_size, const Step *step,
                const Metric *metric, const Loss *loss, const Penalty *penalty, Parameters p, double *objective) {
-    const ptrdiff_t n_features = data.n_features;
-    const Metric m = *metric;
-    const Loss l = *loss;
-    const Penalty r = *penalty;
-    for (ptrdiff_t start = 0; start < n_rows; start += batch_size, step++, objective++) {
-        const ptrdiff_t stop = start + batch_size < n_rows ? start + batch_size : n_rows;
-        if (stop - start == 1 && is_plain(step, &m, &r)) {
-            if (start + ROWS_AHEAD < n_rows) NAME(fetch)(data, order[start + ROWS_AHEAD]);
-            const REAL *const x = data.X + order[start] * n_features;
-            const double s = data.weight[order[start] * data.weight_stride];
-            double slope, total = s * loss_at(&l, NAME(residual)(x, m.center, p.coef, data.y[order[start]], n_features), &slope);
-            *objective = total + NAME(step_on_row)(step, s * slope, x, &m, r.l2, p, n_features);
-        } else {
-            double total = NAME(batch_gradient)(data, order, start, stop, n_rows, m.center, l, p);
-            total += add_penalty(&r, p.coef, p.gradient, n_features);
-            update(step, total, &m, r.l1, p, n_features);
-            *objective = total;
-        }
-    }
+    int centred = 0;
+    for (ptrdiff_t j = 0; j < data.n_features; j++) centred |= metric->center[j] != 0.0;
+    if (centred) NAME(run_batches)(data, order, n_rows, batch_size, step, *metric, *loss, *penalty, p, objective, 1);
+    else NAME(run_batches)(data, order, n_rows, batch_size, step, *metric, *loss, *penalty, p, objective, 0);
 }

@@ -71,8 +71,8 @@ INLINE double NAME(move_by_gradient)(NAME(SparseData) data, const int32_t *order
 
 INLINE void NAME(fetch_sparse)(NAME(SparseData) data, ptrdiff_t row) {
     for (int64_t e = data.starts[row]; e < data.starts[row + 1]; e += CACHE_LINE / 8) {
-        PREFETCH(data.values + e);
-        PREFETCH(data.columns + e);
+        TO_L1(data.values + e);
+        TO_L1(data.columns + e);
     }
 }
 
@@ -140,7 +140,8 @@ void NAME(run_sparse)(NAME(SparseData) data, const int32_t *order, ptrdiff_t n_r
                     lazy.last[j] = k + 1;
                     gradient[j] = 0.0;
                 }
-            if (stop == n_rows || too_small(lazy.decay[k + 1], lazy.kept[k + 1], lazy.averages)) flush(lazy, k + 1, metric, steps->eta, penalty, p, d);
+            if (stop == n_rows || too_small(lazy.decay[k + 1], lazy.kept[k + 1], lazy.averages))
+                flush(lazy, k + 1, metric, steps->eta, penalty, p, d);
         } else {
             factors.decay *= 1.0 - eta * penalty->l2;
             if (too_small(factors.decay, 1.0, lazy.averages)) write_out(&factors, p, d);
