@@ -9,6 +9,7 @@ from scipy.sparse import issparse
 
 from skgd._geometry import Geometry, full_batch_step
 from skgd._objective import penalty_at
+from skgd._quadratic import few_rows
 from skgd._reference import AVERAGE, COEF, GRADIENT, VELOCITY
 from skgd._step_size import accelerated_steps
 
@@ -50,13 +51,17 @@ class Problem:
     constant: np.ndarray  # (n_targets,): the best constant prediction,
     constant_loss: np.ndarray  # and its loss,
     curvature: np.ndarray  # and the curvature of a parabola as steep as the loss there
+    dtype: np.dtype  # of the coefficients
     geometries: list[Geometry] | None = None  # one for each target; they differ in what the penalty adds to the columns
-    quadratics: list | None = None  # the full batch as a function of the parameters, one for each target
+    center: np.ndarray | None = None  # of the columns, at which the intercept is taken while descending
+    few: bool = False  # whether the rows stand for others, with the same squared error
+
+    def measured(self, geometries):
+        """The same with the geometry that was found for each target."""
+        return replace(self, geometries=geometries, center=geometries[0].metric[0, :-1])
 
     def passes(self):
         """For each target, the pass over mini-batches: a callable (order, steps, parameters, objectives)."""
-        if self.quadratics is not None:
-            return [quadratic.descend for quadratic in self.quadratics]
         loss, penalty = np.array(self.loss), np.array(self.penalty)
         if issparse(self.X):
             descend_rows = engine.descend_sparse
@@ -71,9 +76,16 @@ class Problem:
 
         return [pass_for(y, geometry.metric) for y, geometry in zip(self.y, self.geometries, strict=True)]
 
-    @property
-    def center(self):
-        return self.geometries[0].metric[0, :-1]
+    def with_few_rows(self, statistics):
+        """The same full batch of squared error, on a table of about as many rows as columns."""
+        X, y = few_rows(statistics, self.center)
+        geometries = [geometry._replace(metric=geometry.metric.copy()) for geometry in self.geometries]
+        for geometry in geometries:
+            geometry.metric[0] = 0.0
+        rows = np.arange(len(X), dtype=np.int32)
+        return replace(
+            self, X=X, y=y, weight=np.ones(len(X)), rows=rows, batch_size=len(X), geometries=geometries, few=True
+        )
 
     @property
     def numbers_in_a_batch(self):
@@ -138,21 +150,22 @@ def descend(problem, parameters, schedule, n_steps, epochs, seed, plateau, score
     """
     history = History(path=[parameters[:, COEF].copy()] if record_steps else [])
     shuffled = seed is not None and problem.batch_size < len(problem.rows)
-    passes = problem.passes()
+    passes, run = problem.passes(), 1 if record_steps else problem.longest_run()
     best, best_score = parameters.copy(), np.full(len(parameters), -np.inf)
     for epoch in epochs:
         # 1. the rows in this epoch's order
         order = visiting_order(problem.rows, epoch, seed) if shuffled else problem.rows
         # 2. a step for each mini-batch, and 3. the pass
-        objectives = one_epoch(problem, passes, parameters, schedule, n_steps, order, history if record_steps else None)
+        objectives = one_epoch(problem, passes, parameters, schedule, n_steps, order, run, history if record_steps else None)
         n_steps += objectives.shape[1]
         # 4. what was minimised
-        history.objective.append(objectives.mean(axis=1))
+        history.objective.append(objectives.sum(axis=1) / objectives.shape[1])
         watched = history.objective[-1]
         if epoch == epochs[0]:
             usual = np.maximum(problem.constant_loss, objectives[:, 0])
-        if not (np.all(watched <= GROWTH * usual) and np.isfinite(parameters[:, :GRADIENT]).all()):
-            raise Divergence(len(history.objective), schedule.eta(np.array([n_steps]))[0])
+            highest = GROWTH * usual
+        if not ((watched <= highest).all() and np.isfinite(parameters[:, :GRADIENT]).all()):
+            raise Divergence(len(history.objective), schedule.eta(n_steps))
         if score is not None:
             history.score.append(score(parameters))
             better = history.score[-1] > best_score
@@ -166,55 +179,55 @@ def descend(problem, parameters, schedule, n_steps, epochs, seed, plateau, score
             history.converged = True
             break
     if history.converged and np.any(history.objective[-1] > STALLED_GROWTH * usual):
-        raise Divergence(len(history.objective), schedule.eta(np.array([n_steps]))[0])
+        raise Divergence(len(history.objective), schedule.eta(n_steps))
     if score is not None:
         parameters[:] = best
     return history
 
 
-def one_epoch(problem, passes, parameters, schedule, n_steps, order, history):
-    """One step for each mini-batch of `order`, in runs short enough to be interrupted; the objectives they saw, by target.
+def one_epoch(problem, passes, parameters, schedule, n_steps, order, run, history):
+    """One step for each mini-batch of `order`, `run` of them in a compiled call; the objectives they saw, by target.
 
-    With a history, one step a run, and each is written down.
+    With a history, each run is written down.
     """
     batch_size = problem.batch_size
     n_batches = -(-len(order) // batch_size)
     objectives = np.empty((len(parameters), n_batches))
-    run = 1 if history else problem.longest_run()
-    sparse = issparse(problem.X)
+    # To follow the penalty of sparse rows' parameters from step to step would cost all columns: one value a run.
+    penalty_apart = issparse(problem.X) and any(problem.penalty)
     for first in range(0, n_batches, run):
         last = min(first + run, n_batches)
         rows = order[first * batch_size : last * batch_size]
         t = n_steps + 1.0 + np.arange(first, last)
         for target, run_pass in enumerate(passes):
-            # To follow the penalty of sparse rows' parameters from step to step would cost all columns: one value a run.
-            offset = penalty_at(problem.penalty, parameters[target, COEF, :-1]) if sparse and any(problem.penalty) else 0.0
+            offset = penalty_at(problem.penalty, parameters[target, COEF, :-1]) if penalty_apart else 0.0
             run_pass(
                 rows,
                 schedule.steps(t, target, n_steps, n_steps + n_batches),
                 parameters[target],
                 objectives[target, first:last],
             )
-            objectives[target, first:last] += offset
+            if penalty_apart:
+                objectives[target, first:last] += offset
         if history:
             history.step_objective.append(objectives[:, first].copy())
             history.path.append(parameters[:, COEF].copy())
     return objectives
 
 
-def settle_zeros(problem, parameters, quadratics, hastily=False):
+def settle_zeros(problem, parameters, hastily=False):
     """End a descent with an l1 norm on exact zeros: an average of sparse vectors has none, proximal steps on all rows have.
 
-    From the average that the parameters hold, in its place: accelerated steps, some hundred where sufficient statistics make
-    them cheap, else SETTLING_STEPS; a single one if hastily.
+    From the average that the parameters hold, in its place: accelerated steps, some hundred where few rows make them cheap,
+    else SETTLING_STEPS; a single one if hastily.
     """
     ridges = problem.penalty.l2 / problem.curvature
     steps_of_curvature_1 = [full_batch_step(*pair) for pair in zip(problem.geometries, ridges, strict=True)]
     eta = steps_of_curvature_1 / problem.curvature
-    n_steps, rounds = (50, 10) if quadratics else (SETTLING_STEPS, 1)
+    n_steps, rounds = (50, 10) if problem.few else (SETTLING_STEPS, 1)
     if hastily:
         n_steps = rounds = 1
-    passes = replace(problem, batch_size=len(problem.rows), quadratics=quadratics).passes()
+    passes = replace(problem, batch_size=len(problem.rows)).passes()
     for settled, take_steps, step, unit in zip(parameters, passes, eta, problem.constant_loss, strict=True):
         work, objectives = settled.copy(), np.empty(n_steps)
         work[COEF], work[VELOCITY] = settled[AVERAGE], 0.0

@@ -182,7 +182,9 @@ def sample_rows(X, weight, metric, norms, offset):
     if issparse(X):
         z = hstack([X[rows], np.ones((len(share), 1))]) @ diags_array(np.sqrt(metric[1]))
         return diags_array(np.sqrt(share)) @ z
-    z = np.column_stack([X[rows] - metric[0, :-1], np.ones(len(share))])
+    z = np.empty((len(share), metric.shape[1]))
+    np.subtract(X[rows], metric[0, :-1], out=z[:, :-1])
+    z[:, -1] = 1.0
     z *= np.sqrt(metric[1])
     z *= np.sqrt(share)[:, None]
     return z

@@ -39,7 +39,7 @@ from skgd._objective import (
     make_penalty,
     secant_curvature,
 )
-from skgd._quadratic import Quadratic, Statistics
+from skgd._quadratic import Statistics
 from skgd._reference import AVERAGE, COEF
 from skgd._sklearn import Interval, StrOptions, _fit_context
 from skgd._step_size import FEW_STEPS, SAFE_CAP, SCHEDULES, Schedule, optimal_offset
@@ -338,8 +338,7 @@ class MiniBatchLinearRegressor(RegressorMixin, BaseEstimator):
                 rows, weight, score = self._hold_out(X, y, weight, state.seed)
             if sample_weight is not None:
                 weight = weight * (len(rows) / weight.sum())
-            problem = self._problem(X, y, weight, rows)
-            self._measure(problem, state)
+            problem = self._measure(self._problem(X, y, weight, rows), state)
             if not go_on:
                 self._set_start(state, problem, coef_init, intercept_init)
             history = self._descend(problem, state, self.max_iter, score)
@@ -382,8 +381,7 @@ class MiniBatchLinearRegressor(RegressorMixin, BaseEstimator):
                 )
             go_on = hasattr(self, "_state")
             X, y, weight, state = self._begin(X, y, sample_weight, go_on)
-            problem = self._problem(X, y, weight, np.arange(X.shape[0], dtype=np.int32))
-            self._measure_stream(problem, state)
+            problem = self._measure_stream(self._problem(X, y, weight, np.arange(X.shape[0], dtype=np.int32)), state)
             if not go_on:
                 self._set_start(state, problem)
             history = self._descend(problem, state)
@@ -479,10 +477,10 @@ class MiniBatchLinearRegressor(RegressorMixin, BaseEstimator):
         if not np.isfinite(loss_of_constant).all():
             raise ValueError("y is too large: its squared error exceeds the range of float64. Divide y by a power of ten.")
         curvature = curvature_at(loss, y, weight, constant)
-        return Problem(X, y, weight, rows, batch_size, loss, penalty, constant, loss_of_constant, curvature)
+        return Problem(X, y, weight, rows, batch_size, loss, penalty, constant, loss_of_constant, curvature, X.dtype)
 
     def _measure(self, problem, state):
-        """Find the geometry of all rows, and of squared error on the full batch its sufficient statistics."""
+        """Find the geometry of all rows; of squared error on the full batch, few rows that serve as well."""
         n_samples, n_features = len(problem.rows), problem.X.shape[1]
         statistics = None
         # Statistics cost n_features passes over the rows and save one in each epoch; "auto" also learns the curvature.
@@ -498,10 +496,10 @@ class MiniBatchLinearRegressor(RegressorMixin, BaseEstimator):
                 return full_batch_geometry(statistics, n_samples, ridge, self.fit_intercept, separable)
             return mini_batch_geometry(problem.X, problem.weight, problem.batch_size, ridge, self.fit_intercept, separable)
 
-        problem.geometries = for_each_ridge(find, problem)
-        if statistics is not None:
-            problem.quadratics = self._quadratics(statistics, problem)
-        state.stream = problem.geometries[0].stream and tuple(problem.geometries[0].stream)
+        geometries = for_each_ridge(find, problem)
+        state.stream = geometries[0].stream and tuple(geometries[0].stream)
+        problem = problem.measured(geometries)
+        return problem.with_few_rows(statistics) if statistics is not None else problem
 
     def _is_countable(self, problem, most_columns):
         """Whether sufficient statistics say all about the objective, and are smaller than the data."""
@@ -509,18 +507,11 @@ class MiniBatchLinearRegressor(RegressorMixin, BaseEstimator):
         few = n_features <= min(len(problem.rows), most_columns)
         return few and self.loss == "squared_error" and not issparse(problem.X)
 
-    def _quadratics(self, statistics, problem):
-        return [
-            Quadratic(statistics, target, geometry.metric, problem.penalty)
-            for target, geometry in enumerate(problem.geometries)
-        ]
-
     def _measure_stream(self, problem, state):
         """Find the geometry of the rows seen so far, these included."""
         n_features = problem.X.shape[1]
         if self.learning_rate != "auto":
-            problem.geometries = [Geometry(plain_metric(n_features, self.fit_intercept), 1.0, None)] * len(problem.y)
-            return
+            return problem.measured([Geometry(plain_metric(n_features, self.fit_intercept), 1.0, None)] * len(problem.y))
         if np.isfinite(problem.loss.cap_above):  # far from the minimum the loss is as steep as the residuals met so far say
             residual = (problem.X @ state.parameters[:, AVERAGE, :-1].T).T + state.parameters[:, AVERAGE, -1:] - problem.y
             met = np.abs(loss_and_slope(problem.loss, residual)[1]) @ problem.weight, np.abs(residual) @ problem.weight
@@ -528,11 +519,12 @@ class MiniBatchLinearRegressor(RegressorMixin, BaseEstimator):
             state.steepness = tuple(fading * old + new for old, new in zip(state.steepness, met, strict=True))
             problem.curvature = secant_curvature(problem.loss, *state.steepness)
         stream = Stream(*state.stream) if state.stream else Stream.empty(n_features)
-        problem.geometries = for_each_ridge(
+        geometries = for_each_ridge(
             lambda ridge: stream_geometry(stream, problem.X, problem.weight, problem.batch_size, ridge, self.fit_intercept),
             problem,
         )
-        state.stream = tuple(problem.geometries[0].stream)
+        state.stream = tuple(geometries[0].stream)
+        return problem.measured(geometries)
 
     def _set_start(self, state, problem, coef_init=None, intercept_init=None):
         """Zero, or what the user gives; "auto" starts the intercept at the best constant prediction at the columns' means."""
@@ -607,9 +599,9 @@ class MiniBatchLinearRegressor(RegressorMixin, BaseEstimator):
             raise self._explained(divergence, problem) from None
         parameters[:, AVERAGE] = parameters[:, kept]
         if in_fit and problem.penalty.l1 > 0.0 and self.learning_rate == "auto":
-            statistics = Statistics(problem.X, problem.y, problem.weight) if self._is_countable(problem, MOST_COLUMNS) else None
-            quadratics = problem.quadratics or (statistics and self._quadratics(statistics, problem))
-            settle_zeros(problem, parameters, quadratics, hastily=self.early_stopping)
+            countable = self._is_countable(problem, MOST_COLUMNS) and not problem.few
+            settling = problem.with_few_rows(Statistics(problem.X, problem.y, problem.weight)) if countable else problem
+            settle_zeros(settling, parameters, hastily=self.early_stopping)
         parameters[:, :3, -1] -= parameters[:, :3, :-1] @ center
         n_epochs, n_rows = len(history.objective), len(problem.rows)
         state.parameters = parameters[:, :3]
@@ -617,7 +609,7 @@ class MiniBatchLinearRegressor(RegressorMixin, BaseEstimator):
             state.factor = schedule.factor
         state.n_passes += n_epochs
         state.n_steps += n_epochs * -(-n_rows // problem.batch_size)
-        self._publish(state, schedule, history, center, problem.X.dtype)
+        self._publish(state, schedule, history, center, problem.dtype)
         if plateau.patience < np.inf:
             self._warn_if_poor(history, problem)
         return history
@@ -628,7 +620,7 @@ class MiniBatchLinearRegressor(RegressorMixin, BaseEstimator):
         self.n_steps_ = state.n_steps
         self.coef_ = self._per_target(state.parameters[:, AVERAGE, :-1].astype(dtype))
         self.intercept_ = self._per_target(state.parameters[:, AVERAGE, -1].astype(dtype))
-        self.step_size_ = self._per_target(schedule.eta(np.array([max(state.n_steps, 1.0)]))[0] * schedule.factor)
+        self.step_size_ = self._per_target(schedule.eta(max(state.n_steps, 1.0)) * schedule.factor)
         if not self.record_steps:
             for name in PATHS:
                 vars(self).pop(name, None)

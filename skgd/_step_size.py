@@ -11,8 +11,8 @@ SAFE_CAP = 2.0  # eta |g|^2 <= 2 f holds wherever eta is within the batch's own 
 
 # eta(t) of each schedule; `offset` places the beginning of "optimal".
 SCHEDULES = {
-    "constant": lambda t, eta0, **_: np.full(len(t), eta0),
-    "adaptive": lambda t, eta0, **_: np.full(len(t), eta0),
+    "constant": lambda t, eta0, **_: eta0,
+    "adaptive": lambda t, eta0, **_: eta0,
     "invscaling": lambda t, eta0, power_t, **_: eta0 / t**power_t,
     "optimal": lambda t, alpha, offset, **_: 1.0 / (alpha * (offset + t - 1.0)),
 }
@@ -28,7 +28,7 @@ class Schedule:
 
     Parameters
     ----------
-    eta : callable(t) -> ndarray
+    eta : callable(t) -> float or ndarray
         Step size of the step numbers t, counted from 1.
     average : "auto" or int
         Which average to keep: see `averaging_weights`; 0 keeps none.
@@ -54,22 +54,18 @@ class Schedule:
         self.eta = eta
         self.average = average
         self.factor = factor
-        self.cap = cap
         self.decay = decay
         self.adaptive = adaptive
-        self.momentum = momentum
         self.last_share = last_share
         self.every = every
-        self.lookahead = momentum if nesterov else 0.0
+        self.common = np.array((0.0, cap, momentum, momentum if nesterov else 0.0, 0.0), STEP)
 
     def steps(self, t, target, began, ends):
         """The STEPs of numbers t, out of a pass that makes those from began + 1 to ends."""
-        steps = np.zeros(len(t), STEP)
+        steps = np.full(len(t), self.common)
         steps["eta"] = self.eta(t) * self.factor[target]
-        steps["eta"][t == ends] *= self.last_share
-        steps["cap"] = self.cap
-        steps["momentum"] = self.momentum
-        steps["lookahead"] = self.lookahead
+        if self.last_share < 1.0 and t[-1] == ends:
+            steps["eta"][-1] *= self.last_share
         if self.average:
             gathered = self.every > 1
             steps["averaging"] = (
@@ -81,7 +77,7 @@ class Schedule:
         """Whether all targets are done, after a shorter step has been tried where there is one to try."""
         stalled = plateau.stalled
         if self.adaptive:
-            again = stalled & (self.eta(np.ones(1)) * self.factor > SMALLEST_ETA)
+            again = stalled & (self.eta(1.0) * self.factor > SMALLEST_ETA)
             self.factor = np.where(again, self.factor / 5.0, self.factor)
             plateau.waited[again] = 0
             stalled = stalled & ~again

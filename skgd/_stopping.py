@@ -18,5 +18,6 @@ class Plateau:
 
     def observe(self, value):
         """Take note of an epoch that saw `value`, one for each target."""
-        self.waited = np.where(value < self.best - self.tolerance, 0, self.waited + 1)
-        self.best = np.minimum(self.best, value)
+        self.waited += 1
+        self.waited[value < self.best - self.tolerance] = 0
+        np.minimum(self.best, value, out=self.best)
