@@ -83,9 +83,7 @@ class Problem:
         for geometry in geometries:
             geometry.metric[0] = 0.0
         rows = np.arange(len(X), dtype=np.int32)
-        return replace(
-            self, X=X, y=y, weight=np.ones(len(X)), rows=rows, batch_size=len(X), geometries=geometries, few=True
-        )
+        return replace(self, X=X, y=y, weight=np.ones(len(X)), rows=rows, batch_size=len(X), geometries=geometries, few=True)
 
     @property
     def numbers_in_a_batch(self):

@@ -63,9 +63,8 @@ class Stream(NamedTuple):
             if added == 0.0:
                 continue
             share = weight[rows] / added
-            block = X[rows].astype(np.float64)
-            block_mean = share @ block
-            block -= block_mean
+            block_mean = share @ X[rows].astype(np.float64, copy=False)
+            block = X[rows] - block_mean
             block_variance = share @ np.square(block, out=block)
             delta = block_mean - mean
             fraction = added / (seen + added)
@@ -281,7 +280,7 @@ def measure_axes(X, weight, metric, penalised, axes):
     root = np.sqrt(metric[1, :-1])
     total, longest = np.zeros(len(axes)), np.zeros(len(axes))
     for rows in row_blocks(*X.shape):
-        squares = (((X[rows] - metric[0, :-1]) * root) @ axes.T) ** 2 * weight[rows, None]
+        squares = ((X[rows] - metric[0, :-1]) @ (axes * root).T) ** 2 * weight[rows, None]
         total += squares.sum(axis=0)
         longest = np.maximum(longest, squares.max(axis=0))
     return total / weight.sum() + axes**2 @ penalised, longest

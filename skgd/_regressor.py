@@ -42,7 +42,7 @@ from skgd._objective import (
 from skgd._quadratic import Statistics
 from skgd._reference import AVERAGE, COEF
 from skgd._sklearn import Interval, StrOptions, _fit_context
-from skgd._step_size import FEW_STEPS, SAFE_CAP, SCHEDULES, Schedule, optimal_offset
+from skgd._step_size import DECAY, FEW_STEPS, SAFE_CAP, SCHEDULES, Schedule, optimal_offset
 from skgd._stopping import Plateau
 from skgd._validation import check_parameters, check_start, check_weight, unchanged_on_error
 
@@ -108,9 +108,9 @@ class MiniBatchLinearRegressor(RegressorMixin, BaseEstimator):
     learning_rate : {"auto", "constant", "invscaling", "optimal", "adaptive"}, default="auto"
         The step size eta at step t = 1, 2, ...
 
-        - "auto": the largest safe constant step, found from the data together with D, halved after each epoch that made
-          no progress, and shorter for a short last batch, which so pulls its rows no harder than others. Needs no scaling
-          of the columns and no `eta0`, and does not diverge.
+        - "auto": the largest safe constant step, found from the data together with D, divided by 3 after each epoch that
+          made no progress, and shorter for a short last batch, which so pulls its rows no harder than others. Needs no
+          scaling of the columns and no `eta0`, and does not diverge.
         - "constant": eta0
         - "invscaling": eta0 / t**power_t
         - "optimal": 1 / (alpha * (t0 + t - 1)), with SGDRegressor's t0; needs alpha > 0
@@ -559,7 +559,7 @@ class MiniBatchLinearRegressor(RegressorMixin, BaseEstimator):
                 np.array([geometry.step for geometry in problem.geometries]) / problem.curvature,
                 # A single row is never overshot by 1 / L(1); batches may be, since their L(b) is an expectation.
                 cap=np.inf if in_fit and problem.batch_size == 1 and problem.loss == SQUARED_ERROR else SAFE_CAP,
-                decay=0.5 ** (1.0 / epoch) if noisy and patience < np.inf else 1.0,
+                decay=DECAY ** (1.0 / epoch) if noisy and patience < np.inf else 1.0,
                 last_share=1.0 - (-len(problem.rows) % problem.batch_size) / problem.batch_size,
                 every=problem.averaging_interval() if self.average == "auto" else 1,
                 **momentum,

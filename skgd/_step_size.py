@@ -7,6 +7,7 @@ from skgd._reference import STEP
 FORGET = 3  # averaging="auto" weighs step t by about t^3: the average forgets where the descent began
 SMALLEST_ETA = 1e-6  # "adaptive" divides the step down to here
 FEW_STEPS = 20  # an epoch of fewer steps tells less: "auto" waits for as many before it speaks of an epoch without progress
+DECAY = 1 / 3  # of "auto"'s step after an epoch without progress
 SAFE_CAP = 2.0  # eta |g|^2 <= 2 f holds wherever eta is within the batch's own curvature: it binds on no ordinary step
 
 # eta(t) of each schedule; `offset` places the beginning of "optimal".
