@@ -113,11 +113,10 @@ class History:
     converged: bool = False
 
 
-def visiting_order(rows, epoch, seed):
-    """The rows as this epoch visits them: a function of its number, so that a pause between two epochs changes nothing."""
-    order = rows.copy()
+def shuffle(order, rows, epoch, seed):
+    """Write `rows` as this epoch visits them: a function of its number, so that a pause between two epochs changes nothing."""
+    order[:] = rows
     engine.shuffle(order, (seed << 32) + epoch)
-    return order
 
 
 def descend(problem, parameters, schedule, n_steps, epochs, seed, plateau, score=None, record_steps=False, report=None):
@@ -149,18 +148,22 @@ def descend(problem, parameters, schedule, n_steps, epochs, seed, plateau, score
     history = History(path=[parameters[:, COEF].copy()] if record_steps else [])
     shuffled = seed is not None and problem.batch_size < len(problem.rows)
     passes, run = problem.passes(), 1 if record_steps else problem.longest_run()
+    n_batches = -(-len(problem.rows) // problem.batch_size)
+    order = problem.rows.copy() if shuffled else problem.rows
     best, best_score = parameters.copy(), np.full(len(parameters), -np.inf)
     for epoch in epochs:
         # 1. the rows in this epoch's order
-        order = visiting_order(problem.rows, epoch, seed) if shuffled else problem.rows
+        if shuffled:
+            shuffle(order, problem.rows, epoch, seed)
         # 2. a step for each mini-batch, and 3. the pass
-        objectives = one_epoch(problem, passes, parameters, schedule, n_steps, order, run, history if record_steps else None)
-        n_steps += objectives.shape[1]
+        first, watched = one_epoch(
+            problem, passes, parameters, schedule, n_steps, order, run, history if record_steps else None
+        )
+        n_steps += n_batches
         # 4. what was minimised
-        history.objective.append(objectives.sum(axis=1) / objectives.shape[1])
-        watched = history.objective[-1]
+        history.objective.append(watched)
         if epoch == epochs[0]:
-            usual = np.maximum(problem.constant_loss, objectives[:, 0])
+            usual = np.maximum(problem.constant_loss, first)
             highest = GROWTH * usual
         if not ((watched <= highest).all() and np.isfinite(parameters[:, :GRADIENT]).all()):
             raise Divergence(len(history.objective), schedule.eta(n_steps))
@@ -184,33 +187,33 @@ def descend(problem, parameters, schedule, n_steps, epochs, seed, plateau, score
 
 
 def one_epoch(problem, passes, parameters, schedule, n_steps, order, run, history):
-    """One step for each mini-batch of `order`, `run` of them in a compiled call; the objectives they saw, by target.
+    """One step for each mini-batch of `order`, `run` of them in a compiled call; the objectives of the first and of the mean.
 
     With a history, each run is written down.
     """
     batch_size = problem.batch_size
     n_batches = -(-len(order) // batch_size)
-    objectives = np.empty((len(parameters), n_batches))
     # To follow the penalty of sparse rows' parameters from step to step would cost all columns: one value a run.
     penalty_apart = issparse(problem.X) and any(problem.penalty)
-    for first in range(0, n_batches, run):
-        last = min(first + run, n_batches)
-        rows = order[first * batch_size : last * batch_size]
-        t = n_steps + 1.0 + np.arange(first, last)
+    total = 0.0
+    for start in range(0, n_batches, run):
+        stop = min(start + run, n_batches)
+        rows = order[start * batch_size : stop * batch_size]
+        t = n_steps + 1.0 + np.arange(start, stop)
+        objectives = np.empty((len(parameters), stop - start))
         for target, run_pass in enumerate(passes):
             offset = penalty_at(problem.penalty, parameters[target, COEF, :-1]) if penalty_apart else 0.0
-            run_pass(
-                rows,
-                schedule.steps(t, target, n_steps, n_steps + n_batches),
-                parameters[target],
-                objectives[target, first:last],
-            )
+            steps = schedule.steps(t, target, n_steps, n_steps + n_batches)
+            run_pass(rows, steps, parameters[target], objectives[target])
             if penalty_apart:
-                objectives[target, first:last] += offset
+                objectives[target] += offset
+        if start == 0:
+            first = objectives[:, 0]
+        total = total + objectives.sum(axis=1)
         if history:
-            history.step_objective.append(objectives[:, first].copy())
+            history.step_objective.append(objectives[:, 0])
             history.path.append(parameters[:, COEF].copy())
-    return objectives
+    return first, total / n_batches
 
 
 def settle_zeros(problem, parameters, hastily=False):

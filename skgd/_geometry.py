@@ -131,18 +131,19 @@ def with_axes(metric, axes, gains):
     return np.vstack([metric, np.column_stack([axes * np.sqrt(metric[1, :-1]), gains])])
 
 
-def squared_norms(X, metric):
-    """(x - center)' D (x - center) of each row, plus the intercept's share."""
+def squared_norms(X, weight, metric):
+    """s (x - center)' D (x - center) of each row of weight s, the intercept included."""
     center, scale = metric[0, :-1], metric[1, :-1]
     axes, gains = metric[2:, :-1], metric[2:, -1]
     if issparse(X):
-        return squared(X) @ scale + metric[1, -1]
+        return weight * (squared(X) @ scale + metric[1, -1])
     norms = np.full(len(X), metric[1, -1])
     for rows in row_blocks(*X.shape):
         z = X[rows] - center
         if len(axes):
             norms[rows] += (z @ axes.T) ** 2 @ gains
         norms[rows] += np.square(z, out=z) @ scale
+        norms[rows] *= weight[rows]
     return norms
 
 
@@ -163,21 +164,25 @@ def largest_eigenvalue(z):
     return svds(z, k=1, v0=start, return_singular_vectors=False)[0] ** 2
 
 
-def sample_rows(X, weight, metric, norms, offset):
+def cumulated(norms):
+    """The running sum, in their place, of norms raised by their mean: how rows share in a sample that prefers long ones."""
+    norms += norms.mean()
+    return np.cumsum(norms, out=norms)
+
+
+def sample_rows(X, weight, metric, shares, offset):
     """Rows z_i of the standardised table, so weighted that the sum of z_i z_i' estimates the mean of s_i z_i z_i'.
 
-    Taken at even distances along the cumulated norms: long rows more often, each with the inverse of its chance.
+    Taken at even distances along the cumulated `shares`: long rows more often, each with the inverse of its chance.
     """
     size = max(LEAST_SAMPLE, min(10 * X.shape[1], MOST_SAMPLE))
     n_samples = X.shape[0]
     if n_samples <= size:
         rows, share = slice(None), weight / weight.sum()
     else:
-        chance = norms + norms.mean()
-        chance /= chance.sum()
-        rows = np.searchsorted(np.cumsum(chance), (np.arange(size) + offset) / size)
-        rows = np.minimum(rows, n_samples - 1)
-        share = weight[rows] / (weight.sum() * size * chance[rows])
+        rows = np.searchsorted(shares, shares[-1] * (np.arange(size) + offset) / size)
+        chance = (shares[rows] - np.where(rows > 0, shares[rows - 1], 0.0)) / shares[-1]
+        share = weight[rows] / (weight.sum() * size * chance)
     if issparse(X):
         z = hstack([X[rows], np.ones((len(share), 1))]) @ diags_array(np.sqrt(metric[1]))
         return diags_array(np.sqrt(share)) @ z
@@ -229,9 +234,10 @@ def mini_batch_geometry(X, weight, batch_size, ridge, fit_intercept, separable):
     stream = Stream.empty(n_features).with_moments_of(X, weight)
     metric = standard_metric(stream.mean, stream.variance, ridge, fit_intercept)
     penalised = ridge * metric[1, :-1]  # what the l2 norm adds to the curvature of each column
-    norms = weight * squared_norms(X, metric)
-    stream = stream._replace(longest=norms.max())
-    z = sample_rows(X, weight, metric, norms, offset=0.25)
+    norms = squared_norms(X, weight, metric)
+    longest = norms.max()
+    stream, shares = stream._replace(longest=longest), cumulated(norms)
+    z = sample_rows(X, weight, metric, shares, offset=0.25)
     if separable or n_features > MOST_COLUMNS or issparse(X):
         mean = largest_eigenvalue(z) + penalised.max()
         stream = stream._replace(eigenvalue=mean)
@@ -240,22 +246,22 @@ def mini_batch_geometry(X, weight, batch_size, ridge, fit_intercept, separable):
         eigenvalues, eigenvectors = np.linalg.eigh(gram)
         mean = eigenvalues[-1]
         stream = stream._replace(eigenvalue=mean)
-        by_rows = expected_smoothness(norms.max(), 0.0, n_samples, batch_size)
+        by_rows = expected_smoothness(longest, 0.0, n_samples, batch_size)
         high = max(1.0, by_rows)  # a smaller bound would not lengthen the step: the rows' own lengths rule
         low = min(1.0, (by_rows + min(mean, high)) / np.ceil(n_samples / batch_size))  # an epoch crosses what lies above
         axes, bounds = axes_out_of_band(eigenvalues, eigenvectors, low, high, most=max(batch_size, LEAST_AXES))
         if len(axes):
-            variance, longest = measure_axes(X, weight, metric, penalised, axes)
+            variance, longest_along = measure_axes(X, weight, metric, penalised, axes)
             gains = bounds / variance - 1.0
             if batch_size < n_samples:  # no gain that made a row longer than all are now, since that would shorten the step
-                gains = np.minimum(gains, norms.max() / np.maximum(longest, np.finfo(np.float64).tiny))
-            z = sample_rows(X, weight, metric, norms, offset=0.75)[:, :-1]  # other rows, to judge the axes found in the first
+                gains = np.minimum(gains, longest / np.maximum(longest_along, np.finfo(np.float64).tiny))
+            z = sample_rows(X, weight, metric, shares, offset=0.75)[:, :-1]  # other rows, to judge the axes found in the first
             stretch = np.eye(n_features) + (axes.T * (np.sqrt(1.0 + gains) - 1.0)) @ axes
             mean = np.linalg.eigvalsh(stretch @ (z.T @ z + np.diag(penalised)) @ stretch)[-1]
             metric = with_axes(metric, axes, gains)
-            norms = weight * squared_norms(X, metric)
-    longest = norms.max() + penalised.max()
-    smoothness = expected_smoothness(longest, SAFETY * max(mean, 1.0), n_samples, batch_size)
+            del shares  # room for the norms again
+            longest = squared_norms(X, weight, metric).max()
+    smoothness = expected_smoothness(longest + penalised.max(), SAFETY * max(mean, 1.0), n_samples, batch_size)
     return Geometry(metric, 1.0 / smoothness, stream)
 
 
@@ -265,11 +271,11 @@ def stream_geometry(stream, X, weight, batch_size, ridge, fit_intercept):
     metric = standard_metric(stream.mean, stream.variance, ridge, fit_intercept)
     if stream.n_samples < LEAST_SEEN:
         metric[1, :-1] = 0.0
-    norms = weight * squared_norms(X, metric)
+    norms = squared_norms(X, weight, metric)
     longest = max(norms.max(), stream.longest * 0.5 ** (X.shape[0] / HALF_LIFE))
     eigenvalue, b = stream.eigenvalue, min(batch_size, X.shape[0])
     if b > 1:
-        largest = largest_eigenvalue(sample_rows(X, weight, metric, norms, offset=0.5)) * weight.mean()
+        largest = largest_eigenvalue(sample_rows(X, weight, metric, cumulated(norms), offset=0.5)) * weight.mean()
         eigenvalue += weight.sum() / stream.weight * (largest - eigenvalue)
     smoothness = ((b - 1) * SAFETY * max(eigenvalue, 1.0) + longest) / b + ridge * metric[1, :-1].max()
     return Geometry(metric, 1.0 / smoothness, stream._replace(longest=longest, eigenvalue=eigenvalue))
@@ -288,7 +294,8 @@ def measure_axes(X, weight, metric, penalised, axes):
 
 def safe_step(X, weight, batch_size, metric):
     """The step 1 / L(b) in a given metric: what a constant step should not exceed, for a loss of curvature 1."""
-    norms = weight * squared_norms(X, metric)
-    mean = largest_eigenvalue(sample_rows(X, weight, metric, norms, offset=0.5))
+    norms = squared_norms(X, weight, metric)
+    longest = norms.max()
+    mean = largest_eigenvalue(sample_rows(X, weight, metric, cumulated(norms), offset=0.5))
     n_samples = np.count_nonzero(weight)
-    return 1.0 / expected_smoothness(norms.max(), SAFETY * mean, n_samples, min(batch_size, n_samples))
+    return 1.0 / expected_smoothness(longest, SAFETY * mean, n_samples, min(batch_size, n_samples))

@@ -84,8 +84,10 @@ def best_constant(loss, y, weight):
 
 def constant_loss(loss, y, weight, constant):
     """Weighted mean loss of a constant prediction for each target."""
-    value = np.square(y - constant[:, None]) if loss == SQUARED_ERROR else loss_and_slope(loss, constant[:, None] - y)[0]
-    return value @ weight / weight.sum()
+    residual = constant[:, None] - y
+    if loss == SQUARED_ERROR:  # without room for the squares
+        return np.einsum("ki,ki,i->k", residual, residual, weight) / weight.sum()
+    return loss_and_slope(loss, residual)[0] @ weight / weight.sum()
 
 
 def curvature_at(loss, y, weight, constant):

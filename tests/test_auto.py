@@ -5,7 +5,15 @@ import pytest
 from sklearn.exceptions import ConvergenceWarning
 
 from skgd import MiniBatchLinearRegressor
-from skgd._geometry import Stream, expected_smoothness, mini_batch_geometry, sample_rows, squared_norms, standard_metric
+from skgd._geometry import (
+    Stream,
+    cumulated,
+    expected_smoothness,
+    mini_batch_geometry,
+    sample_rows,
+    squared_norms,
+    standard_metric,
+)
 from tests.conftest import UNKIND, diabetes, gap, heavy_tails, scales_side_by_side
 
 
@@ -60,7 +68,7 @@ def test_one_row_is_never_overshot():
     X, _ = scales_side_by_side()
     weight = np.random.default_rng(0).uniform(0, 2, len(X))
     geometry = mini_batch_geometry(X, weight, 1, 0.05, True, False)
-    curvature = weight * squared_norms(X, geometry.metric)
+    curvature = squared_norms(X, weight, geometry.metric)
     assert geometry.step * curvature.max() <= 1.0
 
 
@@ -97,7 +105,7 @@ def test_sampled_rows_estimate_the_covariance(make):
     X, _ = make()
     weight = np.ones(len(X))
     metric = standard_metric(X.mean(axis=0), X.var(axis=0), 0.0, True)
-    z = sample_rows(X, weight, metric, squared_norms(X, metric), offset=0.5)
+    z = sample_rows(X, weight, metric, cumulated(squared_norms(X, weight, metric)), offset=0.5)
     gram = z.T @ z
     exact = np.cov((X - metric[0, :-1]) * np.sqrt(metric[1, :-1]), rowvar=False, bias=True)
     # A thousand rows of bounded weight: deviations of 1 / sqrt(1000) in each entry, four of them.
