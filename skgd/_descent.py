@@ -111,6 +111,7 @@ class History:
     step_objective: list = field(default_factory=list)
     path: list = field(default_factory=list)  # the parameters at the start and after each step
     converged: bool = False
+    interrupted: bool = False  # by one who watches
 
 
 def shuffle(order, rows, epoch, seed):
@@ -119,7 +120,7 @@ def shuffle(order, rows, epoch, seed):
     engine.shuffle(order, (seed << 32) + epoch)
 
 
-def descend(problem, parameters, schedule, n_steps, epochs, seed, plateau, score=None, record_steps=False, report=None):
+def descend(problem, parameters, schedule, n_steps, epochs, seed, plateau, watch, score=None, record_steps=False):
     """Descend, changing `parameters` in place, until the plateau rule or the last epoch.
 
     Parameters
@@ -135,11 +136,11 @@ def descend(problem, parameters, schedule, n_steps, epochs, seed, plateau, score
     seed : int or None
         Of the shuffling; None visits the rows as they stand.
     plateau : Plateau
+    watch : Watch
+        Is told of each epoch, and may stop the descent.
     score : callable(parameters) -> ndarray of shape (n_targets,), optional
         What the plateau rule watches in place of the objective; the parameters that score best are restored at the end.
     record_steps : bool
-    report : callable(History), optional
-        Called after each epoch.
 
     Returns
     -------
@@ -152,6 +153,7 @@ def descend(problem, parameters, schedule, n_steps, epochs, seed, plateau, score
     order = problem.rows.copy() if shuffled else problem.rows
     best, best_score = parameters.copy(), np.full(len(parameters), -np.inf)
     for epoch in epochs:
+        watch.begin_epoch()
         # 1. the rows in this epoch's order
         if shuffled:
             shuffle(order, problem.rows, epoch, seed)
@@ -172,12 +174,11 @@ def descend(problem, parameters, schedule, n_steps, epochs, seed, plateau, score
             better = history.score[-1] > best_score
             best[better], best_score[better] = parameters[better], history.score[-1][better]
             watched = -history.score[-1]
-        if report is not None:
-            report(history)
         # 5. stop
         plateau.observe(watched)
-        if schedule.finished(plateau):
-            history.converged = True
+        history.converged = bool(schedule.finished(plateau))
+        history.interrupted = bool(watch.end_epoch(history, parameters))
+        if history.converged or history.interrupted:
             break
     if history.converged and np.any(history.objective[-1] > STALLED_GROWTH * usual):
         raise Divergence(len(history.objective), schedule.eta(n_steps))

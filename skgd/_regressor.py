@@ -16,6 +16,7 @@ from sklearn.model_selection import train_test_split
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from skgd._callbacks import CallbackSupportMixin, Watch, with_callbacks
 from skgd._descent import Divergence, Problem, descend, settle_zeros
 from skgd._geometry import (
     HALF_LIFE,
@@ -62,7 +63,7 @@ class State:
     steepness: tuple = (0.0, 0.0)  # of a stream's losses: sums of their slopes and of the residuals, fading
 
 
-class MiniBatchLinearRegressor(RegressorMixin, BaseEstimator):
+class MiniBatchLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
     r"""Linear regression by batch, mini-batch or stochastic gradient descent.
 
     Minimises, over the coefficients w and the intercept b,
@@ -304,6 +305,7 @@ class MiniBatchLinearRegressor(RegressorMixin, BaseEstimator):
         self.random_state = random_state
         self.verbose = verbose
 
+    @with_callbacks
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(self, X, y, sample_weight=None, *, coef_init=None, intercept_init=None):
         """Descend from the start, or with warm_start=True from where the last call ended.
@@ -330,6 +332,7 @@ class MiniBatchLinearRegressor(RegressorMixin, BaseEstimator):
         ValueError
             If the input is not usable, or if the descent diverges: the estimator is then what it was before the call.
         """
+        watch = Watch(self, X=X, y=y, metadata=None if sample_weight is None else {"sample_weight": sample_weight})
         with unchanged_on_error(self):
             go_on = self.warm_start and hasattr(self, "_state") and coef_init is None and intercept_init is None
             X, y, weight, state = self._begin(X, y, sample_weight, go_on)
@@ -341,11 +344,12 @@ class MiniBatchLinearRegressor(RegressorMixin, BaseEstimator):
             problem = self._measure(self._problem(X, y, weight, rows), state)
             if not go_on:
                 self._set_start(state, problem, coef_init, intercept_init)
-            history = self._descend(problem, state, self.max_iter, score)
+            history = self._descend(problem, state, watch, self.max_iter, score)
             self.n_iter_, self.loss_curve_ = len(history.objective), np.mean(history.objective, axis=1)
             vars(self).pop("validation_scores_", None)
             if self.early_stopping:
                 self.validation_scores_ = np.mean(history.score, axis=1)
+        watch.end_fit()
         return self
 
     @_fit_context(prefer_skip_nested_validation=True)
@@ -384,7 +388,7 @@ class MiniBatchLinearRegressor(RegressorMixin, BaseEstimator):
             problem = self._measure_stream(self._problem(X, y, weight, np.arange(X.shape[0], dtype=np.int32)), state)
             if not go_on:
                 self._set_start(state, problem)
-            history = self._descend(problem, state)
+            history = self._descend(problem, state, Watch(self))
             self.n_iter_ = getattr(self, "n_iter_", 0) + 1
             self.loss_curve_ = np.append(getattr(self, "loss_curve_", []), np.mean(history.objective))
         return self
@@ -572,7 +576,7 @@ class MiniBatchLinearRegressor(RegressorMixin, BaseEstimator):
         schedule = Schedule(eta, average, state.factor, adaptive=self.learning_rate == "adaptive", **momentum)
         return schedule, Plateau(tolerance, patience * carried)
 
-    def _descend(self, problem, state, max_iter=None, score=None):
+    def _descend(self, problem, state, watch, max_iter=None, score=None):
         """Descend from the state, for one pass or up to max_iter, and publish where it ends."""
         in_fit = max_iter is not None
         schedule, plateau = self._schedule(problem, state, in_fit)
@@ -581,6 +585,7 @@ class MiniBatchLinearRegressor(RegressorMixin, BaseEstimator):
         parameters = np.zeros((len(problem.y), 5, problem.X.shape[1] + 1))
         parameters[:, :3] = state.parameters
         parameters[:, :3, -1] += parameters[:, :3, :-1] @ center
+        watch.fitted = lambda parameters: self._fitted(parameters[:, kept], problem.dtype, center)
         try:
             with np.errstate(over="ignore", invalid="ignore"):
                 history = descend(
@@ -591,9 +596,9 @@ class MiniBatchLinearRegressor(RegressorMixin, BaseEstimator):
                     range(state.n_passes, state.n_passes + (max_iter or 1)),
                     state.seed if self.shuffle else None,
                     plateau,
+                    watch,
                     score and (lambda parameters: score(parameters[:, kept], center)),
                     self.record_steps,
-                    self._print_epoch if self.verbose else None,
                 )
         except Divergence as divergence:
             raise self._explained(divergence, problem) from None
@@ -618,8 +623,7 @@ class MiniBatchLinearRegressor(RegressorMixin, BaseEstimator):
         """Set the attributes that fit and partial_fit have in common."""
         self._state = vars(state)
         self.n_steps_ = state.n_steps
-        self.coef_ = self._per_target(state.parameters[:, AVERAGE, :-1].astype(dtype))
-        self.intercept_ = self._per_target(state.parameters[:, AVERAGE, -1].astype(dtype))
+        vars(self).update(self._fitted(state.parameters[:, AVERAGE], dtype, np.zeros_like(center)))
         self.step_size_ = self._per_target(schedule.eta(max(state.n_steps, 1.0)) * schedule.factor)
         if not self.record_steps:
             for name in PATHS:
@@ -633,15 +637,16 @@ class MiniBatchLinearRegressor(RegressorMixin, BaseEstimator):
                 part = part[:, 0] if self._single_target else part
                 setattr(self, name, np.concatenate([getattr(self, name), part[1:]]) if before else part)
 
+    def _fitted(self, parameters, dtype, center):
+        """What predict needs, from parameters whose intercept is taken at `center`."""
+        return {
+            "coef_": self._per_target(parameters[:, :-1].astype(dtype)),
+            "intercept_": self._per_target((parameters[:, -1] - parameters[:, :-1] @ center).astype(dtype)),
+        }
+
     def _per_target(self, values):
         """`values` with an entry for each target, or its only entry if y was one-dimensional."""
         return values[0] if self._single_target else values
-
-    def _print_epoch(self, history):
-        line = f"Epoch {len(history.objective)}: objective {np.mean(history.objective[-1]):.6g}"
-        if history.score:
-            line += f", R^2 on held-out rows {np.mean(history.score[-1]):.6f}"
-        print(line)
 
     def _safe_step(self, problem):
         metric = plain_metric(problem.X.shape[1], self.fit_intercept)
@@ -662,6 +667,8 @@ class MiniBatchLinearRegressor(RegressorMixin, BaseEstimator):
     def _warn_if_poor(self, history, problem):
         """Say so if the descent ended before its plateau, or on one above the constant prediction."""
         last = history.objective[-1]
+        if history.interrupted:
+            return
         if not history.converged:
             recent = np.array(history.score or history.objective)[-self.n_iter_no_change - 1 :]
             unit = 1.0 if history.score else np.where(problem.constant_loss > 0.0, problem.constant_loss, 1.0)

@@ -1,0 +1,64 @@
+"""Who looks on while a fit descends: verbose, and scikit-learn's callbacks, an experimental interface known here alone."""
+
+import numpy as np
+
+try:
+    from sklearn.callback import CallbackSupportMixin, with_callbacks
+except ImportError:
+
+    class CallbackSupportMixin:
+        """Says what is missing."""
+
+        def set_callbacks(self, *callbacks):
+            """Not available: needs scikit-learn 1.9 or newer."""
+            raise ImportError(
+                "set_callbacks needs scikit-learn >= 1.9, which has sklearn.callback: pip install -U scikit-learn. Without it, "
+                "verbose=1 prints a line for each epoch."
+            )
+
+    def with_callbacks(method):
+        """The method as it is."""
+        return method
+
+
+class Watch:
+    """Tells of each epoch, and hears whether to stop after it.
+
+    Parameters
+    ----------
+    estimator : MiniBatchLinearRegressor
+    **data
+        X, y and metadata of a call of `fit`, which callbacks follow. They are set up here, so before anything that may fail.
+
+    Attributes
+    ----------
+    fitted : callable(parameters) -> dict
+        Makes of the descent's parameters the attributes that predict needs. To be set before the descent.
+    """
+
+    def __init__(self, estimator, **data):
+        self.verbose = estimator.verbose
+        self.data = {"estimator": estimator, **data}
+        self.fit = self.epoch = self.fitted = None
+        if data and getattr(estimator, "_skl_callbacks", None):
+            self.fit = estimator._init_callback_context(max_subtasks=estimator.max_iter)
+            self.fit.call_on_fit_task_begin(**self.data)
+
+    def begin_epoch(self):
+        if self.fit is not None:
+            self.epoch = self.fit.subcontext(task_name="epoch").call_on_fit_task_begin(**self.data)
+
+    def end_epoch(self, history, parameters):
+        """Whether a callback wants to stop."""
+        if self.verbose:
+            line = f"Epoch {len(history.objective)}: objective {np.mean(history.objective[-1]):.6g}"
+            if history.score:
+                line += f", R^2 on held-out rows {np.mean(history.score[-1]):.6f}"
+            print(line)
+        if self.fit is None:
+            return False
+        return self.epoch.call_on_fit_task_end(**self.data, reconstruction_attributes=lambda: self.fitted(parameters))
+
+    def end_fit(self):
+        if self.fit is not None:
+            self.fit.call_on_fit_task_end(**self.data)
