@@ -16,7 +16,7 @@ from skgd._step_size import accelerated_steps
 try:
     from skgd import _kernel as engine
 except ImportError:
-    from skgd import _reference as engine
+    from skgd import _reference as engine  # type: ignore[no-redef]
 
     warnings.warn(
         "skgd runs without its compiled kernel: many times slower, the same algorithm, other random orders. To have it, "

@@ -1,0 +1,58 @@
+"""The documentation: python -m sphinx -W -b html docs docs/_build/html"""
+
+import os
+import warnings
+
+import skgd
+
+os.environ["MPLBACKEND"] = "agg"
+warnings.filterwarnings("ignore", message=".*n_iter_no_change.*")
+
+project = "skgd"
+author = "The skgd developers"
+copyright = author
+version = release = skgd.__version__
+
+extensions = [
+    "myst_parser",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.autosummary",
+    "numpydoc",
+    "sphinx_gallery.gen_gallery",
+]
+exclude_patterns = ["_build", "_templates", "benchmarks/*.md", "examples/*", "**/sg_execution_times.rst"]
+templates_path = ["_templates"]
+root_doc = "index"
+highlight_language = "python"
+
+autosummary_generate = True
+numpydoc_show_class_members = False
+numpydoc_class_members_toctree = False
+myst_enable_extensions = ["colon_fence"]
+myst_heading_anchors = 3
+
+sphinx_gallery_conf = {
+    "examples_dirs": "examples",
+    "gallery_dirs": "auto_examples",
+    "within_subsection_order": "ExampleTitleSortKey",
+    "abort_on_example_error": True,
+    "download_all_examples": False,
+    "show_signature": False,
+    "remove_config_comments": True,
+    "reference_url": {"skgd": None},
+    "doc_module": ("skgd",),
+    "backreferences_dir": "generated/backreferences",
+    "plot_gallery": "True",
+}
+
+html_theme = "pydata_sphinx_theme"
+html_title = "skgd"
+html_show_sourcelink = False
+html_theme_options = {
+    "show_prev_next": True,
+    "navigation_with_keys": False,
+    "show_toc_level": 2,
+    "header_links_before_dropdown": 9,
+    "footer_start": ["copyright"],
+    "footer_end": ["theme-version"],
+}

@@ -1,0 +1,270 @@
+"""Pictures of a descent, in the shape of scikit-learn's Display classes. matplotlib is imported when one is drawn."""
+
+import numpy as np
+from sklearn.utils.validation import check_is_fitted
+
+from skgd._objective import LOSSES, loss_and_slope, make_penalty, penalty_at
+
+# Colours that colour-blind readers tell apart (Okabe & Ito 2008), dark and light by turns, each with a line of its own for print.
+STYLES = [
+    {"color": "#0072B2", "linestyle": "-", "marker": "o"},
+    {"color": "#E69F00", "linestyle": "--", "marker": "s"},
+    {"color": "#009E73", "linestyle": "-.", "marker": "^"},
+    {"color": "#CC79A7", "linestyle": ":", "marker": "D"},
+    {"color": "#000000", "linestyle": (0, (5, 1, 1, 1, 1, 1)), "marker": "v"},
+    {"color": "#56B4E9", "linestyle": (0, (8, 2)), "marker": "P"},
+]
+MOST_ROWS = 10_000  # for contours, at even distances
+FEW_POINTS = 40  # up to here each is marked
+
+
+def new_axes(ax):
+    """The axes given, or new ones; matplotlib, or what to install."""
+    try:
+        import matplotlib.pyplot as plt
+    except ImportError as error:
+        raise ImportError('Pictures need matplotlib: pip install "skgd[plot]", or pip install matplotlib.') from error
+    return ax if ax is not None else plt.subplots(layout="constrained")[1]
+
+
+def by_name(estimator):
+    """A dict of fitted estimators, from one or a dict of several; a pipeline stands for its last step."""
+    several = estimator if isinstance(estimator, dict) else {"": estimator}
+    final = {name: model[-1] if hasattr(model, "steps") else model for name, model in several.items()}
+    for model in final.values():
+        check_is_fitted(model)
+    return final
+
+
+def recorded(model, name):
+    """An attribute that only record_steps=True keeps."""
+    if not hasattr(model, name):
+        raise ValueError(f"There is no {name}: steps were not recorded. Fit with record_steps=True.")
+    return getattr(model, name)
+
+
+class LossCurveDisplay:
+    """The objective as it fell, by epoch or by step.
+
+    Use `from_estimator` to make one.
+
+    Parameters
+    ----------
+    objective : dict of str to ndarray
+        By the name of the estimator; names are the legend.
+    validation_score : dict of str to ndarray
+        R^2 on the rows held out, of those that have it.
+    per : {"epoch", "step"}
+
+    Attributes
+    ----------
+    ax_ : matplotlib Axes
+    figure_ : matplotlib Figure
+    lines_ : list of matplotlib Line2D
+    score_ax_ : matplotlib Axes or None
+        At the right, of the validation score.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_diabetes
+    >>> from skgd import LossCurveDisplay, MiniBatchLinearRegressor
+    >>> X, y = load_diabetes(return_X_y=True, scaled=False)
+    >>> models = {f"batch_size={b}": MiniBatchLinearRegressor(b, random_state=0).fit(X, y) for b in (1, 32)}
+    >>> display = LossCurveDisplay.from_estimator(models)
+    >>> display.ax_.get_ylabel()
+    'objective'
+    """
+
+    def __init__(self, objective, validation_score, per="epoch"):
+        self.objective = objective
+        self.validation_score = validation_score
+        self.per = per
+
+    @classmethod
+    def from_estimator(cls, estimator, *, per="epoch", ax=None, log_scale=False, line_kw=None):
+        """Draw the loss curve of a fitted estimator, or of several.
+
+        Parameters
+        ----------
+        estimator : MiniBatchLinearRegressor, Pipeline that ends in one, or dict of str to such
+        per : {"epoch", "step"}, default="epoch"
+            `loss_curve_`, or with record_steps=True the `loss_path_`: each step's batch before the step.
+        ax : matplotlib Axes, optional
+        log_scale : bool, default=False
+            Whether the objective is drawn on a logarithmic scale.
+        line_kw : dict, optional
+            For matplotlib's plot, of all lines.
+
+        Returns
+        -------
+        LossCurveDisplay
+        """
+        if per not in ("epoch", "step"):
+            raise ValueError(f"per must be 'epoch' or 'step', got {per!r}.")
+        models = by_name(estimator)
+        if per == "step":
+            objective, score = {name: recorded(model, "loss_path_") for name, model in models.items()}, {}
+        else:
+            objective = {name: model.loss_curve_ for name, model in models.items()}
+            score = {k: m.validation_scores_ for k, m in models.items() if hasattr(m, "validation_scores_")}
+        return cls(objective, score, per).plot(ax=ax, log_scale=log_scale, line_kw=line_kw)
+
+    def plot(self, ax=None, *, log_scale=False, line_kw=None):
+        """Draw; see `from_estimator`."""
+        self.ax_ = ax = new_axes(ax)
+        self.figure_, self.score_ax_, self.lines_ = ax.figure, None, []
+        if self.validation_score:
+            self.score_ax_ = ax.twinx()
+            self.score_ax_.set_ylabel("R² on held-out rows (thin)")
+        taken = len(ax.lines)  # of the styles, where curves are added to others
+        for k, (name, objective) in enumerate(self.objective.items()):
+            style = STYLES[(taken + k) % len(STYLES)]
+            number = np.arange(1, len(objective) + 1)
+            marker = style["marker"] if len(number) <= FEW_POINTS else ""
+            style = {**style, "marker": marker, "markersize": 4, **(line_kw or {})}
+            self.lines_ += ax.plot(number, objective, **({"label": name} if name else {}), **style)
+            if name in self.validation_score:
+                thin = {**style, "linewidth": 0.8, "marker": ""}
+                self.lines_ += self.score_ax_.plot(number, self.validation_score[name], **thin)
+        ax.set(xlabel=self.per, ylabel="objective", yscale="log" if log_scale else "linear")
+        ax.xaxis.get_major_locator().set_params(integer=True)
+        if any(self.objective):
+            ax.legend(frameon=False)
+        return self
+
+
+class DescentPathDisplay:
+    """The way two parameters went, over the contours of the objective.
+
+    Use `from_estimator` to make one.
+
+    Parameters
+    ----------
+    paths : dict of str to ndarray of shape (n_steps + 1, 2)
+        The two parameters at the start and after each step, by the name of the estimator.
+    ends : dict of str to ndarray of shape (2,)
+        What predict uses: the last point, or under averaging the average.
+    objective : callable(first, second) -> ndarray
+        The objective at arrays of the two parameters.
+    labels : tuple of two str
+
+    Attributes
+    ----------
+    ax_ : matplotlib Axes
+    figure_ : matplotlib Figure
+    lines_ : list of matplotlib Line2D
+    contours_ : matplotlib QuadContourSet
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skgd import DescentPathDisplay, MiniBatchLinearRegressor
+    >>> X = np.arange(6.0)[:, None]
+    >>> y = np.array([0.0, 0.8, 2.2, 2.3, 4.3, 4.9])
+    >>> plain = dict(learning_rate="constant", eta0=0.02, max_iter=20, tol=None, record_steps=True)
+    >>> models = {f"batch_size={b}": MiniBatchLinearRegressor(b, random_state=0, **plain).fit(X, y) for b in (1, 2, None)}
+    >>> display = DescentPathDisplay.from_estimator(models, X, y)
+    >>> display.ax_.get_xlabel(), display.ax_.get_ylabel()
+    ('coefficient of column 0', 'intercept')
+    """
+
+    def __init__(self, paths, ends, objective, labels):
+        self.paths = paths
+        self.ends = ends
+        self.objective = objective
+        self.labels = labels
+
+    @classmethod
+    def from_estimator(cls, estimator, X, y, *, parameters=None, ax=None, line_kw=None, contour_kw=None):
+        """Draw the path of a fitted estimator, or of several that minimise the same.
+
+        Parameters
+        ----------
+        estimator : MiniBatchLinearRegressor, or dict of str to such
+            Fitted with record_steps=True on one target. The objective, and the parameters that are not drawn, are those of
+            the first.
+        X : array-like of shape (n_samples, n_features)
+        y : array-like of shape (n_samples,)
+            At most 10,000 rows at even distances make the contours.
+        parameters : pair of int, str or "intercept", optional
+            Columns by number or name. Default: the first two, or the only column and the intercept.
+        ax : matplotlib Axes, optional
+        line_kw, contour_kw : dict, optional
+            For matplotlib's plot of all paths, and its contour.
+
+        Returns
+        -------
+        DescentPathDisplay
+        """
+        models = by_name(estimator)
+        first = next(iter(models.values()))
+        if np.ndim(first.intercept_):
+            raise ValueError(f"A path is drawn for one target, but the model has {len(first.coef_)}. Fit y[:, k] alone.")
+        n_features, names = first.n_features_in_, list(getattr(first, "feature_names_in_", []))
+        if parameters is None:
+            parameters = (0, 1) if n_features > 1 else (0, "intercept")
+        columns = [find_column(parameter, n_features, names) for parameter in parameters]
+        if len(columns) != 2 or columns[0] == columns[1]:
+            raise ValueError(f"parameters must be two different ones, got {parameters!r}.")
+
+        X, y = np.asarray(X, dtype=np.float64), np.asarray(y, dtype=np.float64)
+        if X.shape != (len(y), n_features):
+            raise ValueError(f"X must have shape ({len(y)}, {n_features}) to go with y and the model, got {X.shape}.")
+        every = -(-len(X) // MOST_ROWS)
+        table = np.column_stack([X[::every], np.ones(len(X[::every]))])
+        rest = np.append(first.coef_, first.intercept_)
+        loss = LOSSES[first.loss](first.epsilon, first.quantile)
+        penalty = make_penalty(first.penalty, first.alpha, first.l1_ratio)
+
+        def objective(one, other):
+            flat = np.tile(rest, (np.size(one), 1))
+            flat[:, columns] = np.column_stack([np.ravel(one), np.ravel(other)])
+            value = [np.mean(loss_and_slope(loss, table @ p - y[::every])[0]) + penalty_at(penalty, p[:-1]) for p in flat]
+            return np.reshape(value, np.shape(one))
+
+        def two(coef, intercept):
+            return np.column_stack([coef, intercept])[:, columns]
+
+        paths = {name: two(recorded(model, "coef_path_"), model.intercept_path_) for name, model in models.items()}
+        ends = {name: two(model.coef_[None], model.intercept_)[0] for name, model in models.items()}
+        titles = [*(f"coefficient of {name}" for name in names or (f"column {j}" for j in range(n_features))), "intercept"]
+        labels = tuple(titles[column] for column in columns)
+        return cls(paths, ends, objective, labels).plot(ax=ax, line_kw=line_kw, contour_kw=contour_kw)
+
+    def plot(self, ax=None, *, line_kw=None, contour_kw=None):
+        """Draw; see `from_estimator`."""
+        self.ax_ = ax = new_axes(ax)
+        self.figure_, self.lines_ = ax.figure, []
+        met = np.concatenate([*self.paths.values(), *([end] for end in self.ends.values())])
+        low, high = met.min(axis=0), met.max(axis=0)
+        margin = 0.15 * np.where(high > low, high - low, 1.0)
+        grid = np.meshgrid(*(np.linspace(a, b, 60) for a, b in zip(low - margin, high + margin, strict=True)))
+        value = self.objective(*grid)
+        floor = value.min() - 1e-3 * np.ptp(value)  # contours at even ratios of what is above the lowest
+        levels = floor + np.geomspace(*np.percentile(value - floor, [0.5, 100]), 14)
+        style = {"levels": levels, "colors": "0.75", "linewidths": 0.8, "zorder": 0, **(contour_kw or {})}
+        self.contours_ = ax.contour(*grid, value, **style)
+        for k, (name, path) in enumerate(self.paths.items()):
+            style = STYLES[k % len(STYLES)]
+            marker = style["marker"] if len(path) <= FEW_POINTS else ""
+            style = {**style, "marker": marker, "markersize": 3.5, "linewidth": 1.2, **(line_kw or {})}
+            self.lines_ += ax.plot(*path.T, **({"label": name} if name else {}), **style)
+            ax.plot(*self.ends[name], color=style["color"], marker="*", markersize=13, markeredgecolor="white", zorder=3)
+        ax.plot(*next(iter(self.paths.values()))[0], "o", color="black", markersize=7, markerfacecolor="white", zorder=3)
+        ax.set(xlabel=self.labels[0], ylabel=self.labels[1])
+        if any(self.paths):
+            ax.legend(frameon=True, framealpha=0.9)
+        return self
+
+
+def find_column(parameter, n_features, names):
+    """The place of a parameter among coefficients and, last, the intercept."""
+    if isinstance(parameter, str):
+        if parameter == "intercept":
+            return n_features
+        if parameter in names:
+            return names.index(parameter)
+        raise ValueError(f"There is no column {parameter!r}; columns are {names or 'without names: give a number'}.")
+    if not 0 <= parameter < n_features:
+        raise ValueError(f"parameters must be columns from 0 to {n_features - 1} or 'intercept', got {parameter}.")
+    return int(parameter)
