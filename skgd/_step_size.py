@@ -59,11 +59,14 @@ class Schedule:
         self.adaptive = adaptive
         self.last_share = last_share
         self.every = every
-        self.common = np.array((0.0, cap, momentum, momentum if nesterov else 0.0, 0.0), STEP)
+        common = {"cap": cap, "momentum": momentum, "lookahead": momentum if nesterov else 0.0}
+        self.common = {name: value for name, value in common.items() if value != 0.0}
 
     def steps(self, t, target, began, ends):
         """The STEPs of numbers t, out of a pass that makes those from began + 1 to ends."""
-        steps = np.full(len(t), self.common)
+        steps = np.zeros(len(t), STEP)
+        for name, value in self.common.items():
+            steps[name] = value
         steps["eta"] = self.eta(t) * self.factor[target]
         if self.last_share < 1.0 and t[-1] == ends:
             steps["eta"][-1] *= self.last_share
