@@ -34,7 +34,8 @@ myst_heading_anchors = 3
 sphinx_gallery_conf = {
     "examples_dirs": "examples",
     "gallery_dirs": "auto_examples",
-    "within_subsection_order": "ExampleTitleSortKey",
+    "within_subsection_order": "FileNameSortKey",
+    "capture_repr": (),
     "abort_on_example_error": True,
     "download_all_examples": False,
     "show_signature": False,
@@ -45,14 +46,25 @@ sphinx_gallery_conf = {
     "plot_gallery": "True",
 }
 
+
+def setup(app):
+    """Doctests need an empty line before the end of a block, readers do not."""
+
+    def trim(app, name, source):
+        source[0] = source[0].replace("\n\n```\n", "\n```\n")
+
+    app.connect("source-read", trim)
+
+
 html_theme = "pydata_sphinx_theme"
 html_title = "skgd"
+html_sidebars = {page: [] for page in ("*", "auto_examples/index")}  # only the API and the gallery have sections
 html_show_sourcelink = False
 html_theme_options = {
     "show_prev_next": True,
     "navigation_with_keys": False,
     "show_toc_level": 2,
-    "header_links_before_dropdown": 9,
+    "header_links_before_dropdown": 6,
     "footer_start": ["copyright"],
     "footer_end": ["theme-version"],
 }

@@ -1,12 +1,15 @@
 """Pictures of a descent, in the shape of scikit-learn's Display classes. matplotlib is imported when one is drawn."""
 
+from typing import Any, Self
+
 import numpy as np
+from numpy.typing import ArrayLike
 from sklearn.utils.validation import check_is_fitted
 
 from skgd._objective import LOSSES, loss_and_slope, make_penalty, penalty_at
 
-# Colours that colour-blind readers tell apart (Okabe & Ito 2008), dark and light by turns, each with a line of its own for print.
-STYLES = [
+# Colours that colour-blind readers tell apart (Okabe & Ito 2008), each with a line of its own for print in grey.
+STYLES: list[dict[str, Any]] = [
     {"color": "#0072B2", "linestyle": "-", "marker": "o"},
     {"color": "#E69F00", "linestyle": "--", "marker": "s"},
     {"color": "#009E73", "linestyle": "-.", "marker": "^"},
@@ -81,7 +84,9 @@ class LossCurveDisplay:
         self.per = per
 
     @classmethod
-    def from_estimator(cls, estimator, *, per="epoch", ax=None, log_scale=False, line_kw=None):
+    def from_estimator(
+        cls, estimator: Any, *, per: str = "epoch", ax: Any = None, log_scale: bool = False, line_kw: dict | None = None
+    ) -> Self:
         """Draw the loss curve of a fitted estimator, or of several.
 
         Parameters
@@ -109,13 +114,13 @@ class LossCurveDisplay:
             score = {k: m.validation_scores_ for k, m in models.items() if hasattr(m, "validation_scores_")}
         return cls(objective, score, per).plot(ax=ax, log_scale=log_scale, line_kw=line_kw)
 
-    def plot(self, ax=None, *, log_scale=False, line_kw=None):
+    def plot(self, ax: Any = None, *, log_scale: bool = False, line_kw: dict | None = None) -> Self:
         """Draw; see `from_estimator`."""
         self.ax_ = ax = new_axes(ax)
-        self.figure_, self.score_ax_, self.lines_ = ax.figure, None, []
-        if self.validation_score:
-            self.score_ax_ = ax.twinx()
-            self.score_ax_.set_ylabel("R² on held-out rows (thin)")
+        self.figure_, self.lines_ = ax.figure, []
+        self.score_ax_ = score_ax = ax.twinx() if self.validation_score else None
+        if score_ax is not None:
+            score_ax.set_ylabel("R² on held-out rows (thin)")
         taken = len(ax.lines)  # of the styles, where curves are added to others
         for k, (name, objective) in enumerate(self.objective.items()):
             style = STYLES[(taken + k) % len(STYLES)]
@@ -123,9 +128,9 @@ class LossCurveDisplay:
             marker = style["marker"] if len(number) <= FEW_POINTS else ""
             style = {**style, "marker": marker, "markersize": 4, **(line_kw or {})}
             self.lines_ += ax.plot(number, objective, **({"label": name} if name else {}), **style)
-            if name in self.validation_score:
+            if score_ax is not None and name in self.validation_score:
                 thin = {**style, "linewidth": 0.8, "marker": ""}
-                self.lines_ += self.score_ax_.plot(number, self.validation_score[name], **thin)
+                self.lines_ += score_ax.plot(number, self.validation_score[name], **thin)
         ax.set(xlabel=self.per, ylabel="objective", yscale="log" if log_scale else "linear")
         ax.xaxis.get_major_locator().set_params(integer=True)
         if any(self.objective):
@@ -175,7 +180,17 @@ class DescentPathDisplay:
         self.labels = labels
 
     @classmethod
-    def from_estimator(cls, estimator, X, y, *, parameters=None, ax=None, line_kw=None, contour_kw=None):
+    def from_estimator(
+        cls,
+        estimator: Any,
+        X: Any,
+        y: ArrayLike,
+        *,
+        parameters: tuple[int | str, int | str] | None = None,
+        ax: Any = None,
+        line_kw: dict | None = None,
+        contour_kw: dict | None = None,
+    ) -> Self:
         """Draw the path of a fitted estimator, or of several that minimise the same.
 
         Parameters
@@ -231,7 +246,7 @@ class DescentPathDisplay:
         labels = tuple(titles[column] for column in columns)
         return cls(paths, ends, objective, labels).plot(ax=ax, line_kw=line_kw, contour_kw=contour_kw)
 
-    def plot(self, ax=None, *, line_kw=None, contour_kw=None):
+    def plot(self, ax: Any = None, *, line_kw: dict | None = None, contour_kw: dict | None = None) -> Self:
         """Draw; see `from_estimator`."""
         self.ax_ = ax = new_axes(ax)
         self.figure_, self.lines_ = ax.figure, []
@@ -241,9 +256,9 @@ class DescentPathDisplay:
         grid = np.meshgrid(*(np.linspace(a, b, 60) for a, b in zip(low - margin, high + margin, strict=True)))
         value = self.objective(*grid)
         floor = value.min() - 1e-3 * np.ptp(value)  # contours at even ratios of what is above the lowest
-        levels = floor + np.geomspace(*np.percentile(value - floor, [0.5, 100]), 14)
-        style = {"levels": levels, "colors": "0.75", "linewidths": 0.8, "zorder": 0, **(contour_kw or {})}
-        self.contours_ = ax.contour(*grid, value, **style)
+        levels = floor + np.geomspace(np.percentile(value - floor, 0.5), np.max(value - floor), 14)
+        thin: dict[str, Any] = {"levels": levels, "colors": "0.75", "linewidths": 0.8, "zorder": 0, **(contour_kw or {})}
+        self.contours_ = ax.contour(*grid, value, **thin)
         for k, (name, path) in enumerate(self.paths.items()):
             style = STYLES[k % len(STYLES)]
             marker = style["marker"] if len(path) <= FEW_POINTS else ""

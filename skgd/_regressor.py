@@ -5,9 +5,10 @@ import warnings
 from dataclasses import dataclass
 from functools import partial
 from numbers import Integral, Real
-from typing import ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy.sparse import issparse
 from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.exceptions import ConvergenceWarning
@@ -47,6 +48,7 @@ from skgd._step_size import DECAY, FEW_STEPS, SAFE_CAP, SCHEDULES, Schedule, opt
 from skgd._stopping import Plateau
 from skgd._validation import check_parameters, check_start, check_weight, unchanged_on_error
 
+Table = Any  # an array, a sparse matrix or a data frame
 PATHS = "coef_path_", "intercept_path_", "loss_path_"
 
 
@@ -66,12 +68,12 @@ class State:
 class MiniBatchLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
     r"""Linear regression by batch, mini-batch or stochastic gradient descent.
 
-    Minimises, over the coefficients w and the intercept b,
+    Minimises, over the coefficients w and the intercept b::
 
         F(w, b) = (1/S) sum_i s_i l(y_i, x_i.w + b) + alpha * R(w)        S = sum_i s_i
 
     by steps w <- w - eta * D g, where g is the gradient of F estimated from `batch_size` rows. For the squared error
-    l = (y - yhat)^2, **without a half**, so one step over a batch B of b rows is
+    l = (y - yhat)^2, **without a half**, so one step over a batch B of b rows is::
 
         w <- w - eta * D ((2/b) sum_B s_i (yhat_i - y_i) x_i + alpha * R'(w))
 
@@ -83,8 +85,7 @@ class MiniBatchLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimat
     batch_size : int or None, default=32
         Rows in a step. None takes all rows (batch descent), 1 one row (stochastic descent), anything between is
         mini-batch descent; a number of n_samples or more is the full batch.
-    loss : {"squared_error", "huber", "epsilon_insensitive", "squared_epsilon_insensitive", "quantile"}, \
-            default="squared_error"
+    loss : {"squared_error", "huber", "epsilon_insensitive", "squared_epsilon_insensitive", "quantile"}, default="squared_error"
         The loss l of one row with residual r = yhat - y:
 
         - "squared_error": r^2
@@ -164,19 +165,19 @@ class MiniBatchLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimat
         Updates of the parameters since the start.
     step_size_ : float or ndarray of shape (n_targets,)
         The last step size.
-    loss_curve_ : ndarray of shape (n_iter_,)
+    loss_curve_ : ndarray of shape (n_epochs,)
         The objective as each epoch saw it: the mean over its mini-batches of the loss before the step, plus the penalty
         (on sparse X the penalty some thousand steps ago). The mean over the targets if there are several.
-    validation_scores_ : ndarray of shape (n_iter_,)
+    validation_scores_ : ndarray of shape (n_epochs,)
         R^2 on the rows held out, with early_stopping.
-    coef_path_ : ndarray of shape (n_steps_ + 1, n_features) or (n_steps_ + 1, n_targets, n_features)
+    coef_path_ : ndarray of shape (n_steps + 1, n_features) or (n_steps + 1, n_targets, n_features)
         The start, then the coefficients after each step (not their average), with record_steps; where recording began later,
         from there on.
-    intercept_path_ : ndarray of shape (n_steps_ + 1,) or (n_steps_ + 1, n_targets)
-    loss_path_ : ndarray of shape (n_steps_,)
+    intercept_path_ : ndarray of shape (n_steps + 1,) or (n_steps + 1, n_targets)
+    loss_path_ : ndarray of shape (n_steps,)
         The objective on each step's batch, before the step.
     n_features_in_ : int
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (n_features,)
 
     See Also
     --------
@@ -195,7 +196,7 @@ class MiniBatchLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimat
     learning_rate="auto" takes its steps in columns that are centred, scaled to deviation 1 and, where correlation makes some
     directions slow, stretched along those: D = S (I + sum_k gain_k q_k q_k') S with S = diag(1 / sigma_j) and q_k eigenvectors
     of the standardised covariance. It returns coefficients in the user's units; the minimum is not moved. The step is
-    1 / L(b), the expected smoothness [1]_ of b out of n rows:
+    1 / L(b), the expected smoothness [1]_ of b out of n rows::
 
         L(b) = n(b-1) / (b(n-1)) * L + (n-b) / (b(n-1)) * L_max
 
@@ -254,32 +255,32 @@ class MiniBatchLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimat
 
     def __init__(
         self,
-        batch_size=32,
+        batch_size: int | None = 32,
         *,
-        loss="squared_error",
-        epsilon=0.1,
-        quantile=0.5,
-        penalty="l2",
-        alpha=0.0,
-        l1_ratio=0.15,
-        fit_intercept=True,
-        learning_rate="auto",
-        eta0=0.01,
-        power_t=0.25,
-        momentum=0.0,
-        nesterovs_momentum=False,
-        average="auto",
-        max_iter=1000,
-        tol=1e-4,
-        n_iter_no_change=5,
-        shuffle=True,
-        early_stopping=False,
-        validation_fraction=0.1,
-        record_steps=False,
-        warm_start=False,
-        random_state=None,
-        verbose=0,
-    ):
+        loss: str = "squared_error",
+        epsilon: float = 0.1,
+        quantile: float = 0.5,
+        penalty: str | None = "l2",
+        alpha: float = 0.0,
+        l1_ratio: float | None = 0.15,
+        fit_intercept: bool = True,
+        learning_rate: str = "auto",
+        eta0: float = 0.01,
+        power_t: float = 0.25,
+        momentum: float = 0.0,
+        nesterovs_momentum: bool = False,
+        average: str | bool | int = "auto",
+        max_iter: int = 1000,
+        tol: float | None = 1e-4,
+        n_iter_no_change: int = 5,
+        shuffle: bool = True,
+        early_stopping: bool = False,
+        validation_fraction: float = 0.1,
+        record_steps: bool = False,
+        warm_start: bool = False,
+        random_state: int | np.random.RandomState | None = None,
+        verbose: int = 0,
+    ) -> None:
         self.batch_size = batch_size
         self.loss = loss
         self.epsilon = epsilon
@@ -307,7 +308,15 @@ class MiniBatchLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimat
 
     @with_callbacks
     @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X, y, sample_weight=None, *, coef_init=None, intercept_init=None):
+    def fit(
+        self,
+        X: Table,
+        y: ArrayLike,
+        sample_weight: ArrayLike | None = None,
+        *,
+        coef_init: ArrayLike | None = None,
+        intercept_init: ArrayLike | None = None,
+    ) -> Self:
         """Descend from the start, or with warm_start=True from where the last call ended.
 
         Parameters
@@ -346,14 +355,14 @@ class MiniBatchLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimat
                 self._set_start(state, problem, coef_init, intercept_init)
             history = self._descend(problem, state, watch, self.max_iter, score)
             self.n_iter_, self.loss_curve_ = len(history.objective), np.mean(history.objective, axis=1)
-            vars(self).pop("validation_scores_", None)
+            self.__dict__.pop("validation_scores_", None)
             if self.early_stopping:
                 self.validation_scores_ = np.mean(history.score, axis=1)
         watch.end_fit()
         return self
 
     @_fit_context(prefer_skip_nested_validation=True)
-    def partial_fit(self, X, y, sample_weight=None):
+    def partial_fit(self, X: Table, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:
         """Make one pass over the rows given, in mini-batches of `batch_size`, from where the model stands.
 
         With batch_size=None the call is exactly one step: the rows given are the mini-batch. With shuffle=False, calls with
@@ -393,7 +402,7 @@ class MiniBatchLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimat
             self.loss_curve_ = np.append(getattr(self, "loss_curve_", []), np.mean(history.objective))
         return self
 
-    def predict(self, X):
+    def predict(self, X: Table) -> np.ndarray:
         """The predictions X w + b.
 
         Parameters
@@ -443,7 +452,7 @@ class MiniBatchLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimat
                 fields["parameters"][:, :, -1] = 0.0
             return X, y, weight, State(**fields)
         for name in ("validation_scores_", "n_iter_", "loss_curve_", *PATHS):
-            vars(self).pop(name, None)
+            self.__dict__.pop(name, None)
         self._single_target = single
         seed = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
         return X, y, weight, State(np.zeros((len(y), 3, X.shape[1] + 1)), np.ones(len(y)), seed)
@@ -623,11 +632,11 @@ class MiniBatchLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimat
         """Set the attributes that fit and partial_fit have in common."""
         self._state = vars(state)
         self.n_steps_ = state.n_steps
-        vars(self).update(self._fitted(state.parameters[:, AVERAGE], dtype, np.zeros_like(center)))
+        self.__dict__.update(self._fitted(state.parameters[:, AVERAGE], dtype, np.zeros_like(center)))
         self.step_size_ = self._per_target(schedule.eta(max(state.n_steps, 1.0)) * schedule.factor)
         if not self.record_steps:
             for name in PATHS:
-                vars(self).pop(name, None)
+                self.__dict__.pop(name, None)
         else:
             path = np.array(history.path)
             path[..., -1] -= path[..., :-1] @ center

@@ -2,8 +2,9 @@
 A stream that drifts
 ====================
 
-``partial_fit`` makes one pass over each chunk. Under ``learning_rate="auto"`` its answer is an average over the past, which is
-best while the truth stays where it is. When it moves, take the parameters themselves: ``average=False`` forgets.
+``partial_fit`` makes one pass over each chunk. Under ``learning_rate="auto"`` its answer is an
+average over the past, which is best while the truth stays where it is. When it moves, take the
+parameters themselves: ``average=False`` forgets.
 """
 
 import matplotlib.pyplot as plt

@@ -2,9 +2,10 @@
 Batch size against time to accuracy
 ===================================
 
-How long until the fit is as good as least squares, to a thousandth of the variance it explains? Small batches make many cheap steps
-from each reading of the data; large ones fewer and steadier. On most tables anything from 8 to 1000 does; ``None``
-needs sums over all pairs of columns once, and then next to nothing.
+How long until the fit is as good as least squares, to a thousandth of the variance it explains?
+Small batches make many cheap steps from each reading of the data; large ones fewer and steadier.
+On most tables anything from 8 to 1000 does; ``None`` needs sums over all pairs of columns once,
+and then next to nothing.
 """
 
 import time
@@ -45,14 +46,23 @@ def seconds_to(batch_size, X, y, target=1e-3):
 
 sizes = [1, 4, 16, 32, 64, 256, 1024, 4096]
 figure, ax = plt.subplots(layout="constrained")
-for (n_rows, n_columns), style in {(10_000, 10): "C0o-", (10_000, 100): "C1s--", (100_000, 20): "C2^-."}.items():
+for (n_rows, n_columns), style in {
+    (10_000, 10): "C0o-",
+    (10_000, 100): "C1s--",
+    (100_000, 20): "C2^-.",
+}.items():
     X, y = table(n_rows, n_columns)
     took = [min(seconds_to(b, X, y) for _ in range(2)) for b in sizes]
     full = min(seconds_to(None, X, y) for _ in range(2))
     ax.plot(sizes, took, style, label=f"{n_rows:,} x {n_columns}")
     ax.plot(3e4, full, style[:3], markersize=9)
 ax.axvline(1.1e4, color="0.7", linewidth=0.8)
-ax.set(xscale="log", yscale="log", xlabel="batch_size (at the right: None)", ylabel="seconds to a gap of 1e-3")
+ax.set(
+    xscale="log",
+    yscale="log",
+    xlabel="batch_size (at the right: None)",
+    ylabel="seconds to a gap of 1e-3",
+)
 ax.set_xticks([*sizes[::2], 3e4], [*map(str, sizes[::2]), "None"])
 ax.legend(frameon=False)
 plt.show()

