@@ -159,38 +159,46 @@ def random_table(n, d, dtype=np.float64):
 
 
 def epochs(shapes, rounds):
-    """What an epoch costs, for each size of batch."""
-    rows = {b: [] for b in (1, 32, 1000)}
-    singles = []
+    """What an epoch costs, for each size of batch: a column for each shape, a line for each way to do it."""
+    sizes = (1, 32, 1000)
+    columns = {b: [] for b in sizes}
+    gains = []
     for n, d in shapes:
         X, y = random_table(n, d)
         order = np.random.default_rng(0).permutation(n)
-        ours = {(b, s): MiniBatchLinearRegressor(b, shuffle=s, **PLAIN) for b in rows for s in (False, True)}
+        ours = {(b, s): MiniBatchLinearRegressor(b, shuffle=s, **PLAIN) for b in sizes for s in (False, True)}
         measures = {"read": partial(seconds, X.sum), "take": partial(seconds, partial(np.take, X, order, 0))}
         measures["SGDRegressor"] = partial(fitted, SGDRegressor(penalty=None, **PLAIN), X, y)
         double = medians(measures | {key: partial(fitted, model, X, y) for key, model in ours.items()}, rounds)
-        slow = {b: medians({k: partial(f, X, y, b) for k, f in peers(b).items()}, max(1, rounds // 3)) for b in rows}
+        slow = {b: medians({k: partial(f, X, y, b) for k, f in peers(b).items()}, max(1, rounds // 3)) for b in sizes}
         X32 = X.astype(np.float32)
         measures = {"read": partial(seconds, X32.sum)} | {key: partial(fitted, model, X32, y) for key, model in ours.items()}
         single = medians(measures, rounds)
         print(f"{n} x {d}", {k: round(1e3 * v, 1) for k, v in double.items()}, slow, flush=True)
-        for b in rows:
-            base, times = double[b, True], {"SGDRegressor": double["SGDRegressor"]} | slow[b]
-            cells = [f"{1e3 * double[key]:.1f}" for key in ("read", "take", (b, False), (b, True))]
-            cells += [f"{1e3 * t:,.0f} ({t / base:,.1f}x)" for t in times.values()]
-            rows[b].append([f"{n:,} x {d}", *cells])
-        gains = [f"{1e3 * single[key]:.1f} ({double[key] / single[key]:.1f}x)" for key in single]
-        singles.append([f"{n:,} x {d}", *gains])
+        for b in sizes:
+            column = {"a reading of X": double["read"], "NumPy's `X[perm]`": double["take"]}
+            column |= {"**skgd, rows in order**": double[b, False], "**skgd, rows shuffled**": double[b, True]}
+            column |= {"SGDRegressor (one row a step)": double["SGDRegressor"]} | slow[b]
+            base = double[b, True]
+            columns[b].append({k: f"{1e3 * t:,.1f} ({t / base:,.1f}x)" for k, t in column.items()})
+        gains.append([f"{1e3 * single[key]:.1f} ({double[key] / single[key]:.1f}x)" for key in single])
+    heading = [f"{n:,} x {d}" for n, d in shapes]
     text = ""
-    for b, lines in rows.items():
-        names = ["read X", "`X[perm]`", "skgd, in order", "skgd, shuffled", "SGDRegressor (1 row)", *peers(b)]
-        text += (
-            f"### An epoch with batch_size={b}, in ms (times skgd shuffled)\n\n"
-            + table(["rows x columns", *names], lines)
-            + "\n"
-        )
-    names = ["read X"] + [f"{b}, {'shuffled' if s else 'in order'}" for b in rows for s in (False, True)]
-    return text + "### skgd on float32: ms (times faster than on float64)\n\n" + table(["rows x columns", *names], singles)
+    for b, found in columns.items():
+        text += f"### An epoch with batch_size={b}: ms (times skgd shuffled)\n\n"
+        text += table(["", *heading], [[name, *(column[name] for column in found)] for name in found[0]]) + "\n"
+    names = ["a reading of X"] + [f"{b}, {'shuffled' if s else 'in order'}" for b in sizes for s in (False, True)]
+    lines = [[name, *cells] for name, *cells in zip(names, *gains, strict=True)]
+    return text + "### skgd on float32: ms (times faster than on float64)\n\n" + table(["", *heading], lines)
+
+
+def thousand_epochs(shape, rounds):
+    """The full batch, whose sums are taken once."""
+    X, y = random_table(*shape)
+    model = MiniBatchLinearRegressor(None, max_iter=1000, **(PLAIN | {"eta0": 0.1}))
+    took = medians({"X": partial(seconds, X.sum), "fit": partial(seconds, partial(model.fit, X, y))}, rounds)
+    cells = [f"{1e3 * took['fit']:.0f} ms", f"{took['fit'] / took['X']:.1f}"]
+    return table(["rows x columns", "skgd, None", "readings of X"], [[f"{shape[0]:,} x {shape[1]}", *cells]])
 
 
 def hashed_text(n_rows, n_columns, n_words=100):
@@ -397,6 +405,7 @@ def main():
     rounds = 1 if short else 5
     text = f"Measured on: {machine()} Medians of {rounds} interleaved runs.\n\n"
     text += epochs([(20_000, 10)] if short else shapes, rounds)
+    text += "\n### A thousand epochs of batch descent\n\n" + thousand_epochs((50_000 if short else 1_000_000, 20), rounds)
     text += "\n### A sparse epoch: 100 non-zeros a row, shuffled, in ms\n\n" + sparse_epochs(2000 if short else 100_000, rounds)
     text += "\n" + accuracy(*raw_table(5000 if short else 300_000, 30), "made, raw", 1.0 if short else 20.0)
     if not short:

@@ -1,29 +1,19 @@
 """An epoch over hashed text, 100,000 rows of 100 non-zeros in 2^20 columns, beside SGDRegressor.
 
-python benchmarks/sparse.py
+python -m benchmarks.sparse        (from the project's folder)
 """
 
 import time
 import warnings
 
 import numpy as np
-from scipy.sparse import csr_matrix
 from sklearn.linear_model import SGDRegressor
 from threadpoolctl import threadpool_limits
 
+from benchmarks.peers import hashed_text
 from skgd import MiniBatchLinearRegressor
 
 warnings.simplefilter("ignore")
-
-
-def hashed_text(n_rows=100_000, n_columns=2**20, n_words=100):
-    """Words drawn so that a few columns hold most of them, as in language."""
-    rng = np.random.default_rng(0)
-    columns = np.sort((n_columns * rng.random((n_rows, n_words)) ** 3).astype(np.int32), axis=1)
-    counts = np.abs(rng.standard_normal(n_rows * n_words))
-    X = csr_matrix((counts, columns.ravel(), np.arange(0, counts.size + 1, n_words)), shape=(n_rows, n_columns))
-    X.sum_duplicates()
-    return X, np.asarray(X[:, :100].sum(axis=1)).ravel() + rng.standard_normal(n_rows)
 
 
 def seconds(model, X, y, n_epochs):
@@ -33,7 +23,7 @@ def seconds(model, X, y, n_epochs):
 
 
 def main():
-    X, y = hashed_text()
+    X, y = hashed_text(100_000, 2**20)
     plain = {"learning_rate": "constant", "eta0": 1e-4, "tol": None, "random_state": 0}
     auto = {"tol": None, "random_state": 0}
     kinds = {

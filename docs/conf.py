@@ -26,6 +26,7 @@ root_doc = "index"
 highlight_language = "python"
 
 autosummary_generate = True
+autodoc_typehints = "none"
 numpydoc_show_class_members = False
 numpydoc_class_members_toctree = False
 myst_enable_extensions = ["colon_fence"]
