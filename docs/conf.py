@@ -57,6 +57,8 @@ def setup(app):
     app.connect("source-read", trim)
 
 
+html_static_path = ["_static"]
+html_css_files = ["skgd.css"]
 html_theme = "pydata_sphinx_theme"
 html_title = "skgd"
 html_sidebars = {page: [] for page in ("*", "auto_examples/index")}  # only the API and the gallery have sections

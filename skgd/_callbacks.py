@@ -61,4 +61,4 @@ class Watch:
 
     def end_fit(self):
         if self.fit is not None:
-            self.fit.call_on_fit_task_end(**self.data)
+            self.fit.call_on_fit_task_end(**self.data, reconstruction_attributes={})

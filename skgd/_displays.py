@@ -1,12 +1,17 @@
 """Pictures of a descent, in the shape of scikit-learn's Display classes. matplotlib is imported when one is drawn."""
 
+from __future__ import annotations
+
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
+from scipy.sparse import issparse
 from sklearn.utils.validation import check_is_fitted
 
 from skgd._objective import LOSSES, loss_and_slope, make_penalty, penalty_at
+from skgd._regressor import MiniBatchLinearRegressor
+from skgd._validation import check_weight
 
 # Colours that colour-blind readers tell apart (Okabe & Ito 2008), each with a line of its own for print in grey.
 STYLES: list[dict[str, Any]] = [
@@ -34,9 +39,22 @@ def by_name(estimator):
     """A dict of fitted estimators, from one or a dict of several; a pipeline stands for its last step."""
     several = estimator if isinstance(estimator, dict) else {"": estimator}
     final = {name: model[-1] if hasattr(model, "steps") else model for name, model in several.items()}
+    wrong = [type(model).__name__ for model in final.values() if not isinstance(model, MiniBatchLinearRegressor)]
+    if wrong or not final:
+        raise TypeError(
+            f"estimator must be a fitted MiniBatchLinearRegressor, a pipeline that ends in one, or a dict of name to such, got "
+            f"{wrong[0] if wrong else 'an empty dict'}."
+        )
     for model in final.values():
         check_is_fitted(model)
     return final
+
+
+def line_style(style, marked, own):
+    """One of STYLES, with or without markers, and what the user wants instead."""
+    from matplotlib import cbook, lines
+
+    return {**style, "marker": style["marker"] if marked else "", **cbook.normalize_kwargs(own, lines.Line2D)}
 
 
 def recorded(model, name):
@@ -116,6 +134,7 @@ class LossCurveDisplay:
 
     def plot(self, ax: Any = None, *, log_scale: bool = False, line_kw: dict | None = None) -> Self:
         """Draw; see `from_estimator`."""
+        fresh = ax is None
         self.ax_ = ax = new_axes(ax)
         self.figure_, self.lines_ = ax.figure, []
         self.score_ax_ = score_ax = ax.twinx() if self.validation_score else None
@@ -123,17 +142,18 @@ class LossCurveDisplay:
             score_ax.set_ylabel("R² on held-out rows (thin)")
         taken = len(ax.lines)  # of the styles, where curves are added to others
         for k, (name, objective) in enumerate(self.objective.items()):
-            style = STYLES[(taken + k) % len(STYLES)]
             number = np.arange(1, len(objective) + 1)
-            marker = style["marker"] if len(number) <= FEW_POINTS else ""
-            style = {**style, "marker": marker, "markersize": 4, **(line_kw or {})}
-            self.lines_ += ax.plot(number, objective, **({"label": name} if name else {}), **style)
+            style = {"markersize": 4} | line_style(STYLES[(taken + k) % len(STYLES)], len(number) <= FEW_POINTS, line_kw)
+            self.lines_ += ax.plot(number, objective, **({"label": name} if name != "" else {}) | style)
             if score_ax is not None and name in self.validation_score:
                 thin = {**style, "linewidth": 0.8, "marker": ""}
                 self.lines_ += score_ax.plot(number, self.validation_score[name], **thin)
-        ax.set(xlabel=self.per, ylabel="objective", yscale="log" if log_scale else "linear")
-        ax.xaxis.get_major_locator().set_params(integer=True)
-        if any(self.objective):
+        ax.set(xlabel=self.per, ylabel="objective")
+        if log_scale:
+            ax.set_yscale("log")
+        if fresh:
+            ax.xaxis.get_major_locator().set_params(integer=True)
+        if list(self.objective) != [""]:
             ax.legend(frameon=False)
         return self
 
@@ -141,7 +161,8 @@ class LossCurveDisplay:
 class DescentPathDisplay:
     """The way two parameters went, over the contours of the objective.
 
-    Use `from_estimator` to make one.
+    A circle is the start, a star what predict uses: the last point, or under averaging the average. Use `from_estimator` to
+    make one.
 
     Parameters
     ----------
@@ -185,6 +206,7 @@ class DescentPathDisplay:
         estimator: Any,
         X: Any,
         y: ArrayLike,
+        sample_weight: ArrayLike | None = None,
         *,
         parameters: tuple[int | str, int | str] | None = None,
         ax: Any = None,
@@ -195,12 +217,15 @@ class DescentPathDisplay:
 
         Parameters
         ----------
-        estimator : MiniBatchLinearRegressor, or dict of str to such
+        estimator : MiniBatchLinearRegressor, Pipeline that ends in one, or dict of str to such
             Fitted with record_steps=True on one target. The objective, and the parameters that are not drawn, are those of
             the first.
-        X : array-like of shape (n_samples, n_features)
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            As it was given to the (first) estimator; a pipeline's earlier steps are applied to it.
         y : array-like of shape (n_samples,)
             At most 10,000 rows at even distances make the contours.
+        sample_weight : array-like of shape (n_samples,), optional
+            As it was given to fit.
         parameters : pair of int, str or "intercept", optional
             Columns by number or name. Default: the first two, or the only column and the intercept.
         ax : matplotlib Axes, optional
@@ -213,7 +238,10 @@ class DescentPathDisplay:
         """
         models = by_name(estimator)
         first = next(iter(models.values()))
-        if np.ndim(first.intercept_):
+        whole = next(iter(estimator.values())) if isinstance(estimator, dict) else estimator
+        if hasattr(whole, "steps"):
+            X = whole[:-1].transform(X)
+        if np.size(first.intercept_) > 1:
             raise ValueError(f"A path is drawn for one target, but the model has {len(first.coef_)}. Fit y[:, k] alone.")
         n_features, names = first.n_features_in_, list(getattr(first, "feature_names_in_", []))
         if parameters is None:
@@ -222,11 +250,12 @@ class DescentPathDisplay:
         if len(columns) != 2 or columns[0] == columns[1]:
             raise ValueError(f"parameters must be two different ones, got {parameters!r}.")
 
-        X, y = np.asarray(X, dtype=np.float64), np.asarray(y, dtype=np.float64)
-        if X.shape != (len(y), n_features):
-            raise ValueError(f"X must have shape ({len(y)}, {n_features}) to go with y and the model, got {X.shape}.")
-        every = -(-len(X) // MOST_ROWS)
-        table = np.column_stack([X[::every], np.ones(len(X[::every]))])
+        y = np.asarray(y, dtype=np.float64).ravel()
+        if np.shape(X) != (len(y), n_features):
+            raise ValueError(f"X must have shape ({len(y)}, {n_features}) to go with y and the model, got {np.shape(X)}.")
+        every = slice(None, None, -(-len(y) // MOST_ROWS))
+        rows = X.tocsr()[every].toarray() if issparse(X) else np.asarray(X, dtype=np.float64)[every]
+        table, y, weight = np.column_stack([rows, np.ones(len(rows))]), y[every], check_weight(sample_weight, len(y))[every]
         rest = np.append(first.coef_, first.intercept_)
         loss = LOSSES[first.loss](first.epsilon, first.quantile)
         penalty = make_penalty(first.penalty, first.alpha, first.l1_ratio)
@@ -234,14 +263,15 @@ class DescentPathDisplay:
         def objective(one, other):
             flat = np.tile(rest, (np.size(one), 1))
             flat[:, columns] = np.column_stack([np.ravel(one), np.ravel(other)])
-            value = [np.mean(loss_and_slope(loss, table @ p - y[::every])[0]) + penalty_at(penalty, p[:-1]) for p in flat]
+            value = [weight @ loss_and_slope(loss, table @ p - y)[0] / weight.sum() + penalty_at(penalty, p[:-1]) for p in flat]
             return np.reshape(value, np.shape(one))
 
         def two(coef, intercept):
-            return np.column_stack([coef, intercept])[:, columns]
+            intercept = np.reshape(intercept, (-1, 1))
+            return np.column_stack([np.reshape(coef, (len(intercept), -1)), intercept])[:, columns]
 
         paths = {name: two(recorded(model, "coef_path_"), model.intercept_path_) for name, model in models.items()}
-        ends = {name: two(model.coef_[None], model.intercept_)[0] for name, model in models.items()}
+        ends = {name: two(model.coef_, model.intercept_)[0] for name, model in models.items()}
         titles = [*(f"coefficient of {name}" for name in names or (f"column {j}" for j in range(n_features))), "intercept"]
         labels = tuple(titles[column] for column in columns)
         return cls(paths, ends, objective, labels).plot(ax=ax, line_kw=line_kw, contour_kw=contour_kw)
@@ -256,18 +286,20 @@ class DescentPathDisplay:
         grid = np.meshgrid(*(np.linspace(a, b, 60) for a, b in zip(low - margin, high + margin, strict=True)))
         value = self.objective(*grid)
         floor = value.min() - 1e-3 * np.ptp(value)  # contours at even ratios of what is above the lowest
-        levels = floor + np.geomspace(np.percentile(value - floor, 0.5), np.max(value - floor), 14)
-        thin: dict[str, Any] = {"levels": levels, "colors": "0.75", "linewidths": 0.8, "zorder": 0, **(contour_kw or {})}
+        lowest, highest = np.maximum(np.percentile(value - floor, [0.5, 100.0]), np.finfo(float).tiny)
+        levels = floor + np.geomspace(lowest, highest, 14)
+        thin: dict[str, Any] = {"levels": levels, "linewidths": 0.8, "zorder": 0, **(contour_kw or {})}
+        if "cmap" not in thin:
+            thin.setdefault("colors", "0.75")
         self.contours_ = ax.contour(*grid, value, **thin)
         for k, (name, path) in enumerate(self.paths.items()):
-            style = STYLES[k % len(STYLES)]
-            marker = style["marker"] if len(path) <= FEW_POINTS else ""
-            style = {**style, "marker": marker, "markersize": 3.5, "linewidth": 1.2, **(line_kw or {})}
-            self.lines_ += ax.plot(*path.T, **({"label": name} if name else {}), **style)
+            style = line_style(STYLES[k % len(STYLES)], len(path) <= FEW_POINTS, line_kw)
+            label = {"label": name} if name != "" else {}
+            self.lines_ += ax.plot(*path.T, **{"markersize": 3.5, "linewidth": 1.2} | label | style)
             ax.plot(*self.ends[name], color=style["color"], marker="*", markersize=13, markeredgecolor="white", zorder=3)
         ax.plot(*next(iter(self.paths.values()))[0], "o", color="black", markersize=7, markerfacecolor="white", zorder=3)
         ax.set(xlabel=self.labels[0], ylabel=self.labels[1])
-        if any(self.paths):
+        if list(self.paths) != [""]:
             ax.legend(frameon=True, framealpha=0.9)
         return self
 

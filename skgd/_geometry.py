@@ -50,6 +50,7 @@ class Stream(NamedTuple):
     def empty(cls, n_features):
         return cls(0, 0.0, np.zeros(n_features), np.zeros(n_features))
 
+    @np.errstate(over="ignore", invalid="ignore")  # check_range says it better
     def with_moments_of(self, X, weight):
         """After further rows (Chan, Golub & LeVeque 1983): the same for one chunk or a thousand."""
         seen, mean, variance = self.weight, self.mean, self.variance
@@ -65,7 +66,9 @@ class Stream(NamedTuple):
             share = weight[rows] / added
             block_mean = share @ X[rows].astype(np.float64, copy=False)
             block = X[rows] - block_mean
-            block_variance = share @ np.square(block, out=block)
+            rounding = share @ block  # of the mean, without which a constant column would seem to vary
+            block_mean += rounding
+            block_variance = np.maximum(share @ np.square(block, out=block) - rounding**2, 0.0)
             delta = block_mean - mean
             fraction = added / (seen + added)
             variance = variance + fraction * (block_variance - variance + (1.0 - fraction) * delta**2)
@@ -211,7 +214,7 @@ def full_batch_step(geometry, ridge):
 
 def full_batch_geometry(statistics, n_samples, ridge, fit_intercept, separable):
     """For the full batch of a known covariance: every axis corrected, so that a step is nearly Newton's."""
-    metric = standard_metric(statistics.mean, np.diag(statistics.covariance), ridge, fit_intercept)
+    metric = standard_metric(statistics.mean, check_range(np.diag(statistics.covariance)), ridge, fit_intercept)
     shift = statistics.mean - metric[0, :-1]
     root = np.sqrt(metric[1, :-1])
     gram = (statistics.covariance + np.outer(shift, shift) + ridge * np.eye(len(shift))) * np.outer(root, root)
@@ -259,7 +262,7 @@ def mini_batch_geometry(X, weight, batch_size, ridge, fit_intercept, separable):
             stretch = np.eye(n_features) + (axes.T * (np.sqrt(1.0 + gains) - 1.0)) @ axes
             mean = np.linalg.eigvalsh(stretch @ (z.T @ z + np.diag(penalised)) @ stretch)[-1]
             metric = with_axes(metric, axes, gains)
-            del shares  # room for the norms again
+            del shares, norms  # one array, whose room is needed again
             longest = squared_norms(X, weight, metric).max()
     smoothness = expected_smoothness(longest + penalised.max(), SAFETY * max(mean, 1.0), n_samples, batch_size)
     return Geometry(metric, 1.0 / smoothness, stream)

@@ -24,10 +24,12 @@ class Statistics:
     covariance : ndarray of shape (n_features, n_features)
     """
 
+    @np.errstate(over="ignore", invalid="ignore")  # check_range says it better
     def __init__(self, X, y, weight):
         blocks = row_blocks(*X.shape)
         first = next(rows for rows in blocks if weight[rows].any())
-        origin, y_origin = near_center(X[first].T, weight[first]), near_center(y[:, first], weight[first])
+        counted = np.flatnonzero(weight[first]) + first.start
+        origin, y_origin = near_center(X[counted].T, weight[counted]), near_center(y[:, counted], weight[counted])
         totals, moments = 0.0, 0.0
         for rows in blocks:
             table = X[rows] - origin if origin.any() else np.asarray(X[rows], np.float64)
@@ -58,7 +60,7 @@ def few_rows(statistics, center):
     that mean and these moments. Squared error cannot tell them from the rows that were counted.
     """
     mean = np.append(statistics.mean - center, statistics.target_mean)
-    deviation = np.sqrt(np.diag(statistics.moment))
+    deviation = np.sqrt(np.maximum(np.diag(statistics.moment), 0.0))
     deviation[deviation == 0.0] = 1.0
     eigenvalues, eigenvectors = np.linalg.eigh(statistics.moment / np.outer(deviation, deviation))
     root = np.sqrt(np.maximum(eigenvalues, 0.0))[:, None] * eigenvectors.T * deviation

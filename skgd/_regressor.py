@@ -1,8 +1,9 @@
 """The estimator: its parameters, what it accepts, and how fit and partial_fit set a descent going."""
 
+from __future__ import annotations
+
 import math
-import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from numbers import Integral, Real
 from typing import Any, ClassVar, Self
@@ -43,10 +44,10 @@ from skgd._objective import (
 )
 from skgd._quadratic import Statistics
 from skgd._reference import AVERAGE, COEF
-from skgd._sklearn import Interval, StrOptions, _fit_context
+from skgd._sklearn import Interval, StrOptions, _fit_context, validate_parameter_constraints
 from skgd._step_size import DECAY, FEW_STEPS, SAFE_CAP, SCHEDULES, Schedule, optimal_offset
 from skgd._stopping import Plateau
-from skgd._validation import check_parameters, check_start, check_weight, unchanged_on_error
+from skgd._validation import check_parameters, check_start, check_weight, unchanged_on_error, warn
 
 Table = Any  # an array, a sparse matrix or a data frame
 PATHS = "coef_path_", "intercept_path_", "loss_path_"
@@ -88,17 +89,17 @@ class MiniBatchLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimat
     loss : {"squared_error", "huber", "epsilon_insensitive", "squared_epsilon_insensitive", "quantile"}, default="squared_error"
         The loss l of one row with residual r = yhat - y:
 
-        - "squared_error": r^2
-        - "huber": r^2 where \|r\| <= epsilon, 2 * epsilon * \|r\| - epsilon^2 beyond
-        - "epsilon_insensitive": max(\|r\| - epsilon, 0)
-        - "squared_epsilon_insensitive": max(\|r\| - epsilon, 0)^2
-        - "quantile": -quantile * r where r < 0, (1 - quantile) * r beyond
+        - "squared_error": ``r^2``
+        - "huber": ``r^2`` where ``|r| <= epsilon``, ``2 * epsilon * |r| - epsilon^2`` beyond
+        - "epsilon_insensitive": ``max(|r| - epsilon, 0)``
+        - "squared_epsilon_insensitive": ``max(|r| - epsilon, 0)^2``
+        - "quantile": ``-quantile * r`` where r < 0, ``(1 - quantile) * r`` beyond
     epsilon : float, default=0.1
         Threshold of the losses that have one, in units of y.
     quantile : float, default=0.5
         The quantile of y given x that loss="quantile" predicts; 0.5 is the median.
     penalty : {"l2", "l1", "elasticnet"} or None, default="l2"
-        The penalty R: \|\|w\|\|^2 / 2, or \|\|w\|\|_1, or l1_ratio times the second plus 1 - l1_ratio times the first. The
+        The penalty R: ``||w||^2 / 2``, or ``||w||_1``, or l1_ratio times the second plus 1 - l1_ratio times the first. The
         l1 norm acts by proximal steps, which make exact zeros. An average of steps has none; so `fit` under
         learning_rate="auto" ends with proximal steps on all rows, which have. `partial_fit` returns the average as it is.
     alpha : float, default=0.0
@@ -202,8 +203,8 @@ class MiniBatchLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimat
 
     with L the curvature of the mean loss and L_max that of the longest row. A loss that goes on straight has none of its own
     far from the minimum: there its mean slope over the mean residual serves, which makes the step free of the units of y.
-    With few steps' history, `partial_fit` standardises by running means and variances, without the eigenvectors; the first
-    10 rows of a stream move the intercept alone. Sparse X is scaled, but neither centred nor stretched.
+    With few steps' history, `partial_fit` standardises by running means and variances, without the eigenvectors; while fewer
+    than 10 rows of a stream have been seen, only the intercept moves. Sparse X is scaled, but neither centred nor stretched.
 
     References
     ----------
@@ -358,7 +359,7 @@ class MiniBatchLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimat
             self.__dict__.pop("validation_scores_", None)
             if self.early_stopping:
                 self.validation_scores_ = np.mean(history.score, axis=1)
-        watch.end_fit()
+            watch.end_fit()
         return self
 
     @_fit_context(prefer_skip_nested_validation=True)
@@ -367,7 +368,7 @@ class MiniBatchLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimat
 
         With batch_size=None the call is exactly one step: the rows given are the mini-batch. With shuffle=False, calls with
         multiples of batch_size rows take the same steps as one epoch of `fit` over all of them (of a plain schedule; "auto"
-        knows more in `fit`). Weights are taken as they are: a row of weight 2 pulls twice.
+        knows more in `fit`). Weights are taken as they are: a row of weight 2 pulls twice. Callbacks watch `fit` alone.
 
         Parameters
         ----------
@@ -387,12 +388,10 @@ class MiniBatchLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimat
         """
         with unchanged_on_error(self):
             if self.early_stopping:
-                warnings.warn(
-                    "early_stopping=True has no effect in partial_fit: one pass has no epochs to stop between.",
-                    UserWarning,
-                    stacklevel=4,
-                )
+                warn("early_stopping=True has no effect in partial_fit: one pass has no epochs to stop between.")
             go_on = hasattr(self, "_state")
+            if go_on:  # scikit-learn looks at the parameters of a first call only
+                validate_parameter_constraints(self._parameter_constraints, self.get_params(deep=False), type(self).__name__)
             X, y, weight, state = self._begin(X, y, sample_weight, go_on)
             problem = self._measure_stream(self._problem(X, y, weight, np.arange(X.shape[0], dtype=np.int32)), state)
             if not go_on:
@@ -517,7 +516,7 @@ class MiniBatchLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimat
     def _is_countable(self, problem, most_columns):
         """Whether sufficient statistics say all about the objective, and are smaller than the data."""
         n_features = problem.X.shape[1]
-        few = n_features <= min(len(problem.rows), most_columns)
+        few = n_features <= most_columns and n_features + len(problem.y) < len(problem.rows)
         return few and self.loss == "squared_error" and not issparse(problem.X)
 
     def _measure_stream(self, problem, state):
@@ -530,7 +529,7 @@ class MiniBatchLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimat
             met = np.abs(loss_and_slope(problem.loss, residual)[1]) @ problem.weight, np.abs(residual) @ problem.weight
             fading = 0.5 ** (problem.X.shape[0] / HALF_LIFE)
             state.steepness = tuple(fading * old + new for old, new in zip(state.steepness, met, strict=True))
-            problem.curvature = secant_curvature(problem.loss, *state.steepness)
+            problem = replace(problem, curvature=secant_curvature(problem.loss, *state.steepness))
         stream = Stream(*state.stream) if state.stream else Stream.empty(n_features)
         geometries = for_each_ridge(
             lambda ridge: stream_geometry(stream, problem.X, problem.weight, problem.batch_size, ridge, self.fit_intercept),
@@ -625,7 +624,7 @@ class MiniBatchLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimat
         state.n_steps += n_epochs * -(-n_rows // problem.batch_size)
         self._publish(state, schedule, history, center, problem.dtype)
         if plateau.patience < np.inf:
-            self._warn_if_poor(history, problem)
+            self._warn_if_poor(history, schedule, problem)
         return history
 
     def _publish(self, state, schedule, history, center, dtype):
@@ -657,6 +656,12 @@ class MiniBatchLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimat
         """`values` with an entry for each target, or its only entry if y was one-dimensional."""
         return values[0] if self._single_target else values
 
+    def _step_names(self):
+        """The parameter that sets the step, and how to make the step longer and shorter."""
+        if self.learning_rate == "optimal":
+            return "alpha", "lower alpha", "raise alpha"
+        return "eta0", "raise eta0", "lower eta0"
+
     def _safe_step(self, problem):
         metric = plain_metric(problem.X.shape[1], self.fit_intercept)
         return safe_step(problem.X, problem.weight, problem.batch_size, metric) / problem.curvature.max()
@@ -665,7 +670,7 @@ class MiniBatchLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimat
         epoch, eta = divergence.args
         if self.learning_rate == "auto":
             return ValueError("The numbers in X and y are too large or too small for float64. Rescale them by powers of ten.")
-        given, cure = ("alpha", "raise alpha") if self.learning_rate == "optimal" else ("eta0", "lower eta0")
+        given, _, cure = self._step_names()
         return ValueError(
             f"learning_rate={self.learning_rate!r} with {given}={getattr(self, given):g} diverged in epoch {epoch} at step "
             f"size {eta:.3g}; the largest step that is safe for this data with batch_size={self.batch_size} is about "
@@ -673,7 +678,7 @@ class MiniBatchLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimat
             f"it was before."
         )
 
-    def _warn_if_poor(self, history, problem):
+    def _warn_if_poor(self, history, schedule, problem):
         """Say so if the descent ended before its plateau, or on one above the constant prediction."""
         last = history.objective[-1]
         if history.interrupted:
@@ -682,20 +687,25 @@ class MiniBatchLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimat
             recent = np.array(history.score or history.objective)[-self.n_iter_no_change - 1 :]
             unit = 1.0 if history.score else np.where(problem.constant_loss > 0.0, problem.constant_loss, 1.0)
             change = np.max(np.abs(recent[0] - recent[-1]) / unit)
+            seen = f"over the last {len(recent)} epochs R^2 still changed by {change:.1e}, against tol={self.tol:g}"
             message = (
-                f"max_iter={self.max_iter} epochs ended the descent before it reached a plateau: over the last "
-                f"{len(recent) - 1} epochs R^2 still changed by {change:.1e}, against tol={self.tol:g}. Raise max_iter or tol"
+                f"max_iter={self.max_iter} ended the descent before it reached a plateau"
+                + (f": {seen}. Raise max_iter or tol" if len(recent) > 1 else ". Raise max_iter")
                 + (", or use learning_rate='auto'." if self.learning_rate != "auto" else ".")
             )
         elif self.learning_rate != "auto" and np.any(last > problem.constant_loss):
+            safe = self._safe_step(problem)
+            given, raised, lowered = self._step_names()
+            too, cure = ("long", lowered) if np.max(schedule.eta(self.n_steps_) * schedule.factor) > safe else ("short", raised)
             message = (
                 f"The descent ended at an objective of {np.mean(last):.3g}, above the {np.mean(problem.constant_loss):.3g} of "
-                f"a constant prediction: its steps are too long or too short. The largest that is safe for this data with "
-                f"batch_size={self.batch_size} is about {self._safe_step(problem):.2g}. Use learning_rate='auto', or set eta0."
+                f"a constant prediction: with {given}={getattr(self, given):g} its steps are too {too}. The largest that is "
+                f"safe for this data with batch_size={self.batch_size} is about {safe:.2g}. Use learning_rate='auto', "
+                f"standardise the columns, or {cure}."
             )
         else:
             return
-        warnings.warn(message, ConvergenceWarning, stacklevel=5)
+        warn(message, ConvergenceWarning)
 
 
 def for_each_ridge(find, problem):

@@ -1,5 +1,6 @@
 """What the estimator accepts beyond scikit-learn's own checks: parameters that fit together, weights and starts."""
 
+import inspect
 import warnings
 from contextlib import contextmanager
 
@@ -19,10 +20,19 @@ CONDITIONAL = [
     ("epsilon", lambda model: model.loss not in {"squared_error", "quantile"}, "loss='huber' or an epsilon-insensitive one"),
     ("quantile", lambda model: model.loss == "quantile", "loss='quantile'"),
     ("alpha", lambda model: model.penalty is not None, "penalty='l2', 'l1' or 'elasticnet'"),
+    ("penalty", lambda model: model.alpha > 0 or model.penalty is None, "alpha > 0"),
     ("l1_ratio", lambda model: model.penalty == "elasticnet" or model.l1_ratio is None, "penalty='elasticnet'"),
     ("nesterovs_momentum", lambda model: model.momentum > 0.0, "momentum > 0"),
     ("validation_fraction", lambda model: model.early_stopping, "early_stopping=True"),
 ]
+
+
+def warn(message, category=UserWarning):
+    """Warn at the line that called into this package, whatever wrappers of scikit-learn lie between."""
+    frame, level = inspect.currentframe(), 1
+    while frame.f_back and frame.f_globals.get("__name__", "").split(".")[0] in ("skgd", "sklearn"):
+        frame, level = frame.f_back, level + 1
+    warnings.warn(message, category, stacklevel=level)
 
 
 def check_parameters(model):
@@ -30,7 +40,8 @@ def check_parameters(model):
     for name in ("batch_size", "max_iter", "n_iter_no_change"):
         if isinstance(getattr(model, name), (bool, np.bool_)):
             raise InvalidParameterError(
-                f"{name}={getattr(model, name)} must be an int in the range [1, inf), not a bool: say {name}=1 for one."
+                f"{name}={getattr(model, name)} must be an int in the range [1, inf), not a bool: say {name}=1 for one"
+                + (", or None for all rows." if name == "batch_size" else ".")
             )
     if model.learning_rate == "optimal" and (model.alpha == 0 or model.penalty is None):
         raise ValueError(
@@ -47,11 +58,7 @@ def check_parameters(model):
     for name, has_effect, cure in CONDITIONAL:
         value = getattr(model, name)
         if value != getattr(default, name) and not has_effect(model):
-            warnings.warn(
-                f"{name}={value!r} has no effect here: it goes with {cure}. Set that, or leave {name} at its default.",
-                UserWarning,
-                stacklevel=5,
-            )
+            warn(f"{name}={value!r} has no effect here: it goes with {cure}. Set that, or leave {name} at its default.")
 
 
 @contextmanager

@@ -1,5 +1,7 @@
 """learning_rate="auto": the right answer from raw columns, whatever their geometry."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from sklearn.exceptions import ConvergenceWarning
@@ -141,3 +143,49 @@ def test_the_few_rows_of_a_short_last_batch_do_not_pull_the_fit_their_way(n, bat
     y = X.sum(axis=1) + 6 * rng.standard_normal(n)
     model = MiniBatchLinearRegressor(batch_size, random_state=0).fit(X, y)
     assert gap(model, X, y) <= max(1e-3, 7 / n / 4)
+
+
+@pytest.mark.parametrize("batch_size", [1, 32, None])
+@pytest.mark.parametrize("constant", [1.0, 0.1, 12345.678])
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_a_constant_column_takes_no_part(batch_size, constant, dtype, weighted):
+    """However many rows its mean is rounded over, and wherever it stands."""
+    rng = np.random.default_rng(0)
+    for n in (12, 300, 442, 5000):
+        X = rng.standard_normal((n, 2))
+        y, weight = X[:, 0] + rng.standard_normal(n), rng.uniform(0.1, 1.0, n) if weighted else None
+        column = np.full((n, 1), constant)
+        for table in (np.hstack([X, column]), np.hstack([column, X])):
+            model = MiniBatchLinearRegressor(batch_size, max_iter=2, tol=None, random_state=0).fit(
+                table.astype(dtype), y, weight
+            )
+            assert model.coef_[2 if table[0, 2] == table[1, 2] else 0] == 0.0
+
+
+def test_rows_of_weight_zero_cost_no_digits():
+    rng = np.random.default_rng(1)
+    X = rng.standard_normal((500, 4)) + 1e7
+    y = (X - 1e7) @ [1.0, 2.0, 3.0, 0.0]
+    X[0], weight = 1e200, np.ones(500)
+    weight[0] = 0.0
+    coef = MiniBatchLinearRegressor(None, tol=1e-12).fit(X, y, weight).coef_
+    np.testing.assert_allclose(
+        coef, [1.0, 2.0, 3.0, 0.0], atol=1e-6
+    )  # of 16 digits, offsets of 1e7 deviations take 7 of y and X
+
+
+@pytest.mark.parametrize(("batch_size", "near"), [(1, 0.0), (32, 0.0), (4096, 3e-4), (None, 0.0)])
+def test_a_fit_holds_no_more_than_sixteen_bytes_a_row_beyond_the_data(batch_size, near):
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((400_000, 8))
+    if near:  # columns so near each other that axes are corrected
+        X[:, 1] = X[:, 0] + near * X[:, 1]
+    y = X[:, 0] + rng.standard_normal(len(X))
+    tracemalloc.start()
+    try:
+        MiniBatchLinearRegressor(batch_size, max_iter=2, tol=None).fit(X, y)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 16 * len(X) + 2e6  # blocks of rows, and the steps of a run

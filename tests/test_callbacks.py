@@ -41,15 +41,43 @@ def monitor():
     return ScoringMonitor(scoring="r2")
 
 
+def epoch_scores(watch):
+    return [row["r2"] for row in watch.get_logs().data if row["task_name"] == "epoch"]
+
+
 @with_api
 @pytest.mark.parametrize("batch_size", [1, 32, None])
 def test_a_monitor_logs_each_epoch_and_changes_no_bit(batch_size):
     model, watch = MiniBatchLinearRegressor(batch_size, random_state=0), monitor()
     alone = model.fit(X, y).coef_.copy()
     np.testing.assert_array_equal(model.set_callbacks(watch).fit(X, y).coef_, alone)
-    scores = [row["r2"] for row in watch.get_logs().data]
+    scores = epoch_scores(watch)
     assert len(scores) == model.n_iter_
     assert scores[-1] == model.score(X, y)  # the parameters that predict uses, in the user's units
+
+
+@with_api
+@pytest.mark.parametrize("options", [{"early_stopping": True}, {"penalty": "l1", "alpha": 10.0}])
+def test_the_end_of_the_fit_shows_the_final_model_also_where_it_is_not_that_of_the_last_epoch(options):
+    watch = monitor()
+    model = MiniBatchLinearRegressor(random_state=0, **options).set_callbacks(watch).fit(X, y)
+    (final,) = (row["r2"] for row in watch.get_logs().data if row["task_name"] == "fit")
+    assert final == model.score(X, y) != epoch_scores(watch)[-1]
+
+
+@with_api
+def test_an_error_in_a_callback_leaves_the_model_as_it_was():
+    class Failing(Stopper):
+        def on_fit_task_end(self, estimator, context):
+            if context.task_name == self.n_epochs:
+                raise RuntimeError("no")
+
+    model = MiniBatchLinearRegressor(random_state=0, max_iter=2, tol=None).fit(X, y)
+    before = model.coef_
+    for task in ("epoch", "fit"):
+        with pytest.raises(RuntimeError, match="no"):
+            model.set_callbacks(Failing(task)).fit(X[:100], y[:100])
+        assert model.coef_ is before
 
 
 @with_api
@@ -85,7 +113,7 @@ def test_callbacks_work_in_a_pipeline():
     plain = make_pipeline(StandardScaler(), five_epochs()).fit(X, y)
     watched = make_pipeline(StandardScaler(), five_epochs().set_callbacks(watch)).fit(X, y)
     np.testing.assert_array_equal(watched[-1].coef_, plain[-1].coef_)
-    assert len(watch.get_logs().data) == 5
+    assert len(epoch_scores(watch)) == 5
 
 
 @with_api

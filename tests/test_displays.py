@@ -69,6 +69,32 @@ def test_columns_go_by_name_too():
     assert display.ax_.get_xlabel() == "coefficient of bmi"
 
 
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_a_pipeline_weights_and_a_single_column_of_targets_are_drawn_as_they_were_fitted():
+    weight = np.arange(len(y)) % 3.0
+    pipeline = make_pipeline(StandardScaler(), MiniBatchLinearRegressor(100, **PLAIN))
+    pipeline.fit(1000.0 * X, y[:, None], minibatchlinearregressor__sample_weight=weight)
+    display = DescentPathDisplay.from_estimator(pipeline, 1000.0 * X, y[:, None], weight)
+    loss = np.average((y - pipeline.predict(1000.0 * X)[:, 0]) ** 2, weights=weight)
+    np.testing.assert_allclose(display.objective(*display.ends[""][:, None]), [loss], rtol=1e-12)
+    np.testing.assert_array_equal(display.paths[""], pipeline[-1].coef_path_[:, 0, :2])
+
+
+def test_styles_of_ones_own_replace_ours_under_any_of_their_names():
+    model = MiniBatchLinearRegressor(100, **PLAIN).fit(X, y)
+    display = LossCurveDisplay.from_estimator(model, line_kw={"ls": "--", "c": "red", "ms": 9, "label": "mine"})
+    (line,) = display.lines_
+    assert (line.get_linestyle(), line.get_color(), line.get_markersize(), line.get_label()) == ("--", "red", 9, "mine")
+    path = DescentPathDisplay.from_estimator({0: model, 1: model}, X, y, line_kw={"lw": 3}, contour_kw={"cmap": "viridis"})
+    assert [text.get_text() for text in path.ax_.get_legend().get_texts()] == ["0", "1"]
+
+
+@pytest.mark.parametrize("given", [{}, [1], "model", StandardScaler()])
+def test_something_else_than_a_model_is_refused(given):
+    with pytest.raises(TypeError, match=r"must be a fitted MiniBatchLinearRegressor, a pipeline .* or a dict"):
+        LossCurveDisplay.from_estimator(given)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -278,3 +278,28 @@ def test_a_start_is_where_the_path_begins():
     model = MiniBatchLinearRegressor(record_steps=True, random_state=0).fit(X, y, coef_init=[1.0, 2.0, 3.0], intercept_init=4.0)
     np.testing.assert_array_equal(model.coef_path_[0], [1.0, 2.0, 3.0])
     assert model.intercept_path_[0] == pytest.approx(4.0, rel=1e-12)
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [{"batch_size": 0}, {"batch_size": "32"}, {"loss": "mse"}, {"learning_rate": "Auto"}, {"alpha": -1.0}, {"momentum": 2}],
+)
+def test_partial_fit_looks_at_changed_parameters_too(changed):
+    rng = np.random.default_rng(0)
+    X, y = rng.standard_normal((50, 3)), rng.standard_normal(50)
+    model = MiniBatchLinearRegressor().partial_fit(X, y)
+    before = model.coef_
+    (name,) = changed
+    with pytest.raises(ValueError, match=f"'{name}' parameter of MiniBatchLinearRegressor"):
+        model.set_params(**changed).partial_fit(X, y)
+    assert model.coef_ is before
+
+
+@pytest.mark.parametrize("call", ["fit", "partial_fit"])
+def test_a_warning_points_at_the_line_that_called(call):
+    rng = np.random.default_rng(0)
+    X, y = rng.standard_normal((50, 3)), rng.standard_normal(50)
+    with pytest.warns(UserWarning, match="no effect") as caught:
+        getattr(MiniBatchLinearRegressor(eta0=0.5, max_iter=1, early_stopping=True, validation_fraction=0.3), call)(X, y)
+    assert len(caught) == 2
+    assert {warning.filename for warning in caught} == {__file__}

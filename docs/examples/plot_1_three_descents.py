@@ -1,6 +1,6 @@
 """
-Three descents on one hill
-==========================
+Three descents in one valley
+============================
 
 Batch, mini-batch and stochastic descent are one algorithm: a step against the gradient of as many
 rows as ``batch_size`` says. All rows: a smooth way, one step an epoch. Two rows: three steps an
@@ -34,8 +34,8 @@ DescentPathDisplay.from_estimator(models, X, y)
 plt.title("20 epochs each")
 
 # %%
-# What each epoch saw of the objective. The small batches are ahead because they made more steps,
-# not because a step of theirs is better: per step, the full batch wins.
+# What each epoch saw of the objective, and each step. The small batches are ahead by epochs because
+# they made more steps; step for step they are about as good, only more nervous.
 
 figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.6), layout="constrained")
 LossCurveDisplay.from_estimator(models, ax=left, log_scale=True)

@@ -3,8 +3,9 @@ Step size and stability
 =======================
 
 A constant step is a bargain: too short and it does not arrive, too long and it leaves the valley.
-On the full batch the border is exact: a step of 1 over the largest eigenvalue of X'X / n. Beyond,
-the loss grows, and the fit raises an error that names the largest safe step.
+On the full batch the border is exact: a step of 1 over the largest eigenvalue of X'X / n. Beyond
+it the loss grows, and before long the fit raises an error that names a safe step: half of the
+border and a little less.
 """
 
 import textwrap
@@ -35,7 +36,7 @@ models = {
     for share in (0.1, 0.5, 0.95)
 }
 DescentPathDisplay.from_estimator(models, X, y)
-plt.title("A valley three times as steep in one direction")
+plt.title("A valley nine times as curved in one direction")
 
 # %%
 # Past the border:
@@ -73,10 +74,7 @@ for batch_size, style in {1: "C0o-", 16: "C1s--", None: "C2^-."}.items():
         label=f"batch_size={batch_size}",
         markersize=4,
     )
-ax.axvline(border, color="0.5", linewidth=0.8)
-ax.annotate(
-    "border of the full batch", (border, 0.6), rotation=90, ha="right", color="0.3", fontsize=9
-)
+ax.axvline(border, color="0.5", linewidth=0.8, label="border of the full batch")
 ax.set(
     xscale="log",
     yscale="log",

@@ -36,7 +36,7 @@ Z = (X - X.mean()) / X.std()
 standardised = MiniBatchLinearRegressor(32, **common).fit(Z, y, intercept_init=0.0)
 DescentPathDisplay.from_estimator({"auto": standardised}, Z, y, ax=right)
 right.set_title("As auto sees it: centred, deviation 1")
-right.set_aspect("equal", adjustable="datalim")
+right.set_aspect("equal")
 
 # %%
 # The coefficients of both panels predict the same; the left valley is only the right one, drawn

@@ -2,10 +2,10 @@
 Early stopping
 ==============
 
-With many columns for its rows, a table's noise can be learnt by heart: the training objective falls
-on, long after the predictions have begun to get worse. ``early_stopping=True`` holds out a part of
-the rows, watches R² on them, and ends with the parameters that scored best. Stopping early has a
-meaning where steps are small, so these are plain ones, on columns of deviation 1.
+With many columns for its rows, a table's noise can be learnt by heart: the training objective
+keeps falling long after the predictions have begun to get worse. ``early_stopping=True`` holds out
+a part of the rows, watches R² on them, and ends with the parameters that scored best. Stopping
+early has a meaning where steps are small, so these are plain ones, on columns of deviation 1.
 """
 
 import matplotlib.pyplot as plt

@@ -51,7 +51,7 @@ print("best:", {key.split("__")[-1]: value for key, value in search.best_params_
 print(f"R^2 on diamonds not seen: {search.score(X_test, y_test):.3f}")
 
 # %%
-# What the price depends on, in per cent for the words:
+# What the words do to the price, against the mean of their kind:
 
 regressor = search.best_estimator_[-1].regressor_
 effects = dict(zip(regressor.feature_names_in_, regressor.coef_, strict=True))
@@ -62,7 +62,7 @@ groups = {
 figure, axes = plt.subplots(1, 3, figsize=(10, 3.4), sharex=True, layout="constrained")
 for ax, (word, values) in zip(axes, groups.items(), strict=True):
     names = sorted(values, key=values.get)
-    ax.barh(names, [100 * values[name] for name in names], color="#0072B2")
+    ax.barh(names, [100 * np.expm1(values[name]) for name in names], color="#0072B2")
     ax.axvline(0, color="0.3", linewidth=0.8)
     ax.set(title=word, xlabel="effect on price, %")
 plt.show()
