@@ -359,8 +359,9 @@ def growth(numbers, rounds):
         for n, d in shapes:
             X, y = random_table(n, d)
             model, peer = MiniBatchLinearRegressor(1000, **PLAIN), SGDRegressor(penalty=None, **PLAIN)
-            measures = {"read X": partial(seconds, X.sum), "SGDRegressor": partial(fitted, peer, X, y, 2)}
-            measures["skgd, 1000"] = partial(fitted, model, X, y, 2)
+            more = max(2, numbers // (n * d))  # epochs, so many that a difference of two fits can be told from noise
+            measures = {"read X": partial(seconds, X.sum), "SGDRegressor": partial(fitted, peer, X, y, more)}
+            measures["skgd, 1000"] = partial(fitted, model, X, y, more)
             curves[label, n, d] = medians(measures, rounds)
             print(label, n, d, curves[label, n, d], flush=True)
     names = ["read X", "skgd, 1000", "SGDRegressor"]
