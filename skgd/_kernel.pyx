@@ -87,8 +87,8 @@ def descend(const real[:, ::1] X, const double[::1] y, const double[:] weight, c
         return
     # Rows are trusted (they come from the sampler); shapes are checked, since a wrong one would write out of bounds.
     if not (steps.shape[0] == objectives.shape[0] == n_batches and y.shape[0] == weight.shape[0] == X.shape[0]
-            and n_features > 0 and parameters.shape[0] == 5 and metric.shape[0] >= 2 and loss.shape[0] == 4 and penalty.shape[0] == 2
-            and parameters.shape[1] == metric.shape[1] == n_features + 1):
+            and n_features > 0 and parameters.shape[0] == 5 and metric.shape[0] >= 2 and loss.shape[0] == 4
+            and penalty.shape[0] == 2 and parameters.shape[1] == metric.shape[1] == n_features + 1):
         raise ValueError("arrays of descend() do not fit together")
     cdef Py_ssize_t weight_stride = weight.strides[0] // sizeof(double)
     cdef Parameters p
