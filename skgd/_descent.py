@@ -175,8 +175,9 @@ def descend(problem, parameters, schedule, n_steps, epochs, seed, plateau, watch
             best[better], best_score[better] = parameters[better], history.score[-1][better]
             watched = -history.score[-1]
         # 5. stop
-        plateau.observe(watched)
-        history.converged = bool(schedule.finished(plateau))
+        if plateau.patience < np.inf:
+            plateau.observe(watched)
+            history.converged = bool(schedule.finished(plateau))
         history.interrupted = bool(watch.end_epoch(history, parameters))
         if history.converged or history.interrupted:
             break
