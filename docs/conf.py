@@ -1,12 +1,10 @@
 """The documentation: python -m sphinx -W -b html docs docs/_build/html"""
 
 import os
-import warnings
 
 import skgd
 
 os.environ["MPLBACKEND"] = "agg"
-warnings.filterwarnings("ignore", message=".*n_iter_no_change.*")
 
 project = "skgd"
 author = "The skgd developers"

@@ -17,7 +17,7 @@ import numpy as np
 
 INF = np.inf
 STEEP = 1e300  # the curvature of a kink: finite, so that 0 times it is 0
-MOST_ROWS = 10_000  # from which the best constant of other losses than the squared error is found
+MOST_ROWS = 10_000  # from which the best constant of other losses than the squared error is found; also a block of rows
 
 
 class Loss(NamedTuple):
@@ -84,10 +84,14 @@ def best_constant(loss, y, weight):
 
 def constant_loss(loss, y, weight, constant):
     """Weighted mean loss of a constant prediction for each target."""
-    residual = constant[:, None] - y
-    if loss == SQUARED_ERROR:  # without room for the squares
-        return np.einsum("ki,ki,i->k", residual, residual, weight) / weight.sum()
-    return loss_and_slope(loss, residual)[0] @ weight / weight.sum()
+    value = np.square if loss == SQUARED_ERROR else lambda residual: loss_and_slope(loss, residual)[0]
+    return sum_over_rows(value, y, weight, constant) / weight.sum()
+
+
+def sum_over_rows(function, y, weight, constant):
+    """sum_i s_i function(constant - y_i) for each target, by blocks of rows, so that nothing as long as y is held."""
+    blocks = (slice(start, start + MOST_ROWS) for start in range(0, y.shape[1], MOST_ROWS))
+    return sum(function(constant[:, None] - y[:, rows]) @ weight[rows] for rows in blocks)
 
 
 def curvature_at(loss, y, weight, constant):
@@ -98,8 +102,8 @@ def curvature_at(loss, y, weight, constant):
     """
     if min(loss.cap_above, loss.cap_below) == INF:
         return np.full(len(y), loss.curvature)
-    residual = constant[:, None] - y
-    return secant_curvature(loss, np.abs(loss_and_slope(loss, residual)[1]) @ weight, np.abs(residual) @ weight)
+    steepness = sum_over_rows(lambda residual: np.abs(loss_and_slope(loss, residual)[1]), y, weight, constant)
+    return secant_curvature(loss, steepness, sum_over_rows(np.abs, y, weight, constant))
 
 
 def secant_curvature(loss, slope, distance):

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
-from functools import partial
+from dataclasses import dataclass
 from numbers import Integral, Real
 from typing import Any, ClassVar, Self
 
@@ -19,34 +18,14 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from skgd._callbacks import CallbackSupportMixin, Watch, with_callbacks
-from skgd._descent import Divergence, Problem, descend, settle_zeros
-from skgd._geometry import (
-    HALF_LIFE,
-    MOST_COLUMNS,
-    Geometry,
-    Stream,
-    full_batch_geometry,
-    mini_batch_geometry,
-    plain_metric,
-    safe_step,
-    stream_geometry,
-)
-from skgd._objective import (
-    HALVED,
-    LOSSES,
-    SQUARED_ERROR,
-    best_constant,
-    constant_loss,
-    curvature_at,
-    loss_and_slope,
-    make_penalty,
-    secant_curvature,
-)
+from skgd._descent import Divergence, descend, settle_zeros
+from skgd._geometry import MOST_COLUMNS
+from skgd._objective import LOSSES
+from skgd._plan import is_countable, make_problem, make_schedule, measured, measured_stream, plain_safe_step
 from skgd._quadratic import Statistics
 from skgd._reference import AVERAGE, COEF
 from skgd._sklearn import Interval, StrOptions, _fit_context, validate_parameter_constraints
-from skgd._step_size import DECAY, FEW_STEPS, SAFE_CAP, SCHEDULES, Schedule, optimal_offset
-from skgd._stopping import Plateau
+from skgd._step_size import SCHEDULES
 from skgd._validation import check_parameters, check_start, check_weight, unchanged_on_error, warn
 
 Table = Any  # an array, a sparse matrix or a data frame
@@ -351,7 +330,7 @@ class MiniBatchLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimat
                 rows, weight, score = self._hold_out(X, y, weight, state.seed)
             if sample_weight is not None:
                 weight = weight * (len(rows) / weight.sum())
-            problem = self._measure(self._problem(X, y, weight, rows), state)
+            problem = measured(self, make_problem(self, X, y, weight, rows), state)
             if not go_on:
                 self._set_start(state, problem, coef_init, intercept_init)
             history = self._descend(problem, state, watch, self.max_iter, score)
@@ -393,7 +372,7 @@ class MiniBatchLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimat
             if go_on:  # scikit-learn looks at the parameters of a first call only
                 validate_parameter_constraints(self._parameter_constraints, self.get_params(deep=False), type(self).__name__)
             X, y, weight, state = self._begin(X, y, sample_weight, go_on)
-            problem = self._measure_stream(self._problem(X, y, weight, np.arange(X.shape[0], dtype=np.int32)), state)
+            problem = measured_stream(self, make_problem(self, X, y, weight, np.arange(X.shape[0], dtype=np.int32)), state)
             if not go_on:
                 self._set_start(state, problem)
             history = self._descend(problem, state, Watch(self))
@@ -478,66 +457,6 @@ class MiniBatchLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimat
         rows = np.setdiff1d(np.arange(X.shape[0], dtype=np.int32), held_out)
         return rows, weight, score
 
-    def _problem(self, X, y, weight, rows):
-        """All that the descent needs to know and does not change, but for the geometry."""
-        loss = LOSSES[self.loss](self.epsilon, self.quantile)
-        penalty = make_penalty(self.penalty, self.alpha, self.l1_ratio)
-        batch_size = len(rows) if self.batch_size is None else min(self.batch_size, len(rows))
-        constant = best_constant(loss, y, weight) if self.fit_intercept else np.zeros(len(y))
-        with np.errstate(over="ignore"):
-            loss_of_constant = constant_loss(loss, y, weight, constant)
-        if not np.isfinite(loss_of_constant).all():
-            raise ValueError("y is too large: its squared error exceeds the range of float64. Divide y by a power of ten.")
-        curvature = curvature_at(loss, y, weight, constant)
-        return Problem(X, y, weight, rows, batch_size, loss, penalty, constant, loss_of_constant, curvature, X.dtype)
-
-    def _measure(self, problem, state):
-        """Find the geometry of all rows; of squared error on the full batch, few rows that serve as well."""
-        n_samples, n_features = len(problem.rows), problem.X.shape[1]
-        statistics = None
-        # Statistics cost n_features passes over the rows and save one in each epoch; "auto" also learns the curvature.
-        worthwhile = MOST_COLUMNS if self.learning_rate == "auto" else self.max_iter
-        if problem.batch_size == n_samples and self._is_countable(problem, worthwhile):
-            statistics = Statistics(problem.X, problem.y, problem.weight)
-        separable = problem.penalty.l1 > 0.0
-
-        def find(ridge):
-            if self.learning_rate != "auto":
-                return Geometry(plain_metric(n_features, self.fit_intercept), 1.0, None)
-            if statistics is not None:
-                return full_batch_geometry(statistics, n_samples, ridge, self.fit_intercept, separable)
-            return mini_batch_geometry(problem.X, problem.weight, problem.batch_size, ridge, self.fit_intercept, separable)
-
-        geometries = for_each_ridge(find, problem)
-        state.stream = geometries[0].stream and tuple(geometries[0].stream)
-        problem = problem.measured(geometries)
-        return problem.with_few_rows(statistics) if statistics is not None else problem
-
-    def _is_countable(self, problem, most_columns):
-        """Whether sufficient statistics say all about the objective, and are smaller than the data."""
-        n_features = problem.X.shape[1]
-        few = n_features <= most_columns and n_features + len(problem.y) < len(problem.rows)
-        return few and self.loss == "squared_error" and not issparse(problem.X)
-
-    def _measure_stream(self, problem, state):
-        """Find the geometry of the rows seen so far, these included."""
-        n_features = problem.X.shape[1]
-        if self.learning_rate != "auto":
-            return problem.measured([Geometry(plain_metric(n_features, self.fit_intercept), 1.0, None)] * len(problem.y))
-        if np.isfinite(problem.loss.cap_above):  # far from the minimum the loss is as steep as the residuals met so far say
-            residual = (problem.X @ state.parameters[:, AVERAGE, :-1].T).T + state.parameters[:, AVERAGE, -1:] - problem.y
-            met = np.abs(loss_and_slope(problem.loss, residual)[1]) @ problem.weight, np.abs(residual) @ problem.weight
-            fading = 0.5 ** (problem.X.shape[0] / HALF_LIFE)
-            state.steepness = tuple(fading * old + new for old, new in zip(state.steepness, met, strict=True))
-            problem = replace(problem, curvature=secant_curvature(problem.loss, *state.steepness))
-        stream = Stream(*state.stream) if state.stream else Stream.empty(n_features)
-        geometries = for_each_ridge(
-            lambda ridge: stream_geometry(stream, problem.X, problem.weight, problem.batch_size, ridge, self.fit_intercept),
-            problem,
-        )
-        state.stream = tuple(geometries[0].stream)
-        return problem.measured(geometries)
-
     def _set_start(self, state, problem, coef_init=None, intercept_init=None):
         """Zero, or what the user gives; "auto" starts the intercept at the best constant prediction at the columns' means."""
         n_targets, n_features = len(problem.y), problem.X.shape[1]
@@ -552,42 +471,10 @@ class MiniBatchLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimat
             start[:, -1] = problem.constant - start[:, :-1] @ problem.center
         state.parameters[:, [COEF, AVERAGE]] = start[:, None]
 
-    def _schedule(self, problem, state, in_fit):
-        """The steps to make and their average, and when the plateau rule has waited long enough."""
-        tolerance = (
-            problem.constant_loss * (self.tol or 0.0) if not self.early_stopping else np.full(len(problem.y), self.tol or 0.0)
-        )
-        patience = self.n_iter_no_change if in_fit and self.tol is not None else np.inf
-        momentum = {"momentum": self.momentum, "nesterov": self.nesterovs_momentum}
-        share = problem.batch_size / len(problem.rows)  # of an epoch that is a step
-        carried = max(1.0, share / (1.0 - self.momentum))  # epochs over which momentum carries on, uphill too
-        if self.learning_rate == "auto":
-            # A quadratic on the full batch is followed without noise; other steps leave some, which shorter steps make less.
-            noisy = not in_fit or problem.batch_size < len(problem.rows) or self.loss != "squared_error"
-            epoch = max(1.0, FEW_STEPS * share) if noisy else 1.0
-            schedule = Schedule(
-                partial(SCHEDULES["constant"], eta0=1.0 - self.momentum),
-                self.average if noisy or self.average != "auto" else 0,
-                np.array([geometry.step for geometry in problem.geometries]) / problem.curvature,
-                # A single row is never overshot by 1 / L(1); batches may be, since their L(b) is an expectation.
-                cap=np.inf if in_fit and problem.batch_size == 1 and problem.loss == SQUARED_ERROR else SAFE_CAP,
-                decay=DECAY ** (1.0 / epoch) if noisy and patience < np.inf else 1.0,
-                last_share=1.0 - (-len(problem.rows) % problem.batch_size) / problem.batch_size,
-                every=problem.averaging_interval() if self.average == "auto" else 1,
-                **momentum,
-            )
-            return schedule, Plateau(tolerance, patience * max(epoch, carried))
-        # "optimal" begins where SGDRegressor's does, whose alpha is half of ours for a loss that it halves.
-        offset = optimal_offset(self.alpha / (2.0 if self.loss in HALVED else 1.0)) if self.learning_rate == "optimal" else 0.0
-        eta = partial(SCHEDULES[self.learning_rate], eta0=self.eta0, power_t=self.power_t, alpha=self.alpha, offset=offset)
-        average = 0 if self.average == "auto" else self.average
-        schedule = Schedule(eta, average, state.factor, adaptive=self.learning_rate == "adaptive", **momentum)
-        return schedule, Plateau(tolerance, patience * carried)
-
     def _descend(self, problem, state, watch, max_iter=None, score=None):
         """Descend from the state, for one pass or up to max_iter, and publish where it ends."""
         in_fit = max_iter is not None
-        schedule, plateau = self._schedule(problem, state, in_fit)
+        schedule, plateau = make_schedule(self, problem, state, in_fit)
         center = problem.center
         kept = AVERAGE if schedule.average else COEF
         parameters = np.zeros((len(problem.y), 5, problem.X.shape[1] + 1))
@@ -612,7 +499,7 @@ class MiniBatchLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimat
             raise self._explained(divergence, problem) from None
         parameters[:, AVERAGE] = parameters[:, kept]
         if in_fit and problem.penalty.l1 > 0.0 and self.learning_rate == "auto":
-            countable = self._is_countable(problem, MOST_COLUMNS) and not problem.few
+            countable = is_countable(problem, MOST_COLUMNS) and not problem.few
             settling = problem.with_few_rows(Statistics(problem.X, problem.y, problem.weight)) if countable else problem
             settle_zeros(settling, parameters, hastily=self.early_stopping)
         parameters[:, :3, -1] -= parameters[:, :3, :-1] @ center
@@ -662,10 +549,6 @@ class MiniBatchLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimat
             return "alpha", "lower alpha", "raise alpha"
         return "eta0", "raise eta0", "lower eta0"
 
-    def _safe_step(self, problem):
-        metric = plain_metric(problem.X.shape[1], self.fit_intercept)
-        return safe_step(problem.X, problem.weight, problem.batch_size, metric) / problem.curvature.max()
-
     def _explained(self, divergence, problem):
         epoch, eta = divergence.args
         if self.learning_rate == "auto":
@@ -674,8 +557,8 @@ class MiniBatchLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimat
         return ValueError(
             f"learning_rate={self.learning_rate!r} with {given}={getattr(self, given):g} diverged in epoch {epoch} at step "
             f"size {eta:.3g}; the largest step that is safe for this data with batch_size={self.batch_size} is about "
-            f"{self._safe_step(problem):.2g}. Use learning_rate='auto', standardise the columns, or {cure}. The model is what "
-            f"it was before."
+            f"{plain_safe_step(self, problem):.2g}. Use learning_rate='auto', standardise the columns, or {cure}. The model is "
+            f"what it was before."
         )
 
     def _warn_if_poor(self, history, schedule, problem):
@@ -694,7 +577,7 @@ class MiniBatchLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimat
                 + (", or use learning_rate='auto'." if self.learning_rate != "auto" else ".")
             )
         elif self.learning_rate != "auto" and np.any(last > problem.constant_loss):
-            safe = self._safe_step(problem)
+            safe = plain_safe_step(self, problem)
             given, raised, lowered = self._step_names()
             too, cure = ("long", lowered) if np.max(schedule.eta(self.n_steps_) * schedule.factor) > safe else ("short", raised)
             message = (
@@ -706,10 +589,3 @@ class MiniBatchLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimat
         else:
             return
         warn(message, ConvergenceWarning)
-
-
-def for_each_ridge(find, problem):
-    """The geometry of each target: what the l2 penalty adds to a column depends on how curved the target's loss is."""
-    ridges = problem.penalty.l2 / problem.curvature
-    found = {ridge: find(ridge) for ridge in np.unique(ridges)}
-    return [found[ridge] for ridge in ridges]

@@ -62,7 +62,7 @@ def test_cap_that_prevents_a_blow_up_does_not_bind_on_an_ordinary_fit(monkeypatc
     X, y = unkind
     model = MiniBatchLinearRegressor(1, random_state=0, max_iter=2, tol=None)
     capped = model.fit(X, y).coef_.copy()
-    monkeypatch.setattr("skgd._regressor.SAFE_CAP", np.inf)
+    monkeypatch.setattr("skgd._plan.SAFE_CAP", np.inf)
     np.testing.assert_allclose(model.fit(X, y).coef_, capped, rtol=1e-9)  # the longest row meets it, to rounding
 
 
@@ -175,8 +175,9 @@ def test_rows_of_weight_zero_cost_no_digits():
     )  # of 16 digits, offsets of 1e7 deviations take 7 of y and X
 
 
+@pytest.mark.parametrize("loss", ["squared_error", "huber"])
 @pytest.mark.parametrize(("batch_size", "near"), [(1, 0.0), (32, 0.0), (4096, 3e-4), (None, 0.0)])
-def test_a_fit_holds_no_more_than_sixteen_bytes_a_row_beyond_the_data(batch_size, near):
+def test_a_fit_holds_no_more_than_sixteen_bytes_a_row_beyond_the_data(batch_size, near, loss):
     rng = np.random.default_rng(0)
     X = rng.standard_normal((400_000, 8))
     if near:  # columns so near each other that axes are corrected
@@ -184,7 +185,7 @@ def test_a_fit_holds_no_more_than_sixteen_bytes_a_row_beyond_the_data(batch_size
     y = X[:, 0] + rng.standard_normal(len(X))
     tracemalloc.start()
     try:
-        MiniBatchLinearRegressor(batch_size, max_iter=2, tol=None).fit(X, y)
+        MiniBatchLinearRegressor(batch_size, loss=loss, max_iter=2, tol=None).fit(X, y)
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
