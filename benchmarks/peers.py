@@ -172,7 +172,9 @@ def epochs(shapes, rounds):
         double = medians(measures | {key: partial(fitted, model, X, y) for key, model in ours.items()}, rounds)
         slow = {b: medians({k: partial(f, X, y, b) for k, f in peers(b).items()}, max(1, rounds // 3)) for b in sizes}
         X32 = X.astype(np.float32)
-        measures = {"read": partial(seconds, X32.sum)} | {key: partial(fitted, model, X32, y) for key, model in ours.items()}
+        measures = {"read": partial(seconds, X32.sum)}
+        measures["SGDRegressor"] = partial(fitted, SGDRegressor(penalty=None, **PLAIN), X32, y)
+        measures |= {key: partial(fitted, model, X32, y) for key, model in ours.items()}
         single = medians(measures, rounds)
         print(f"{n} x {d}", {k: round(1e3 * v, 1) for k, v in double.items()}, slow, flush=True)
         for b in sizes:
@@ -187,9 +189,11 @@ def epochs(shapes, rounds):
     for b, found in columns.items():
         text += f"### An epoch with batch_size={b}: ms (times skgd shuffled)\n\n"
         text += table(["", *heading], [[name, *(column[name] for column in found)] for name in found[0]]) + "\n"
-    names = ["a reading of X"] + [f"{b}, {'shuffled' if s else 'in order'}" for b in sizes for s in (False, True)]
+    names = ["a reading of X", "SGDRegressor"] + [
+        f"skgd {b}, {'shuffled' if s else 'in order'}" for b in sizes for s in (False, True)
+    ]
     lines = [[name, *cells] for name, *cells in zip(names, *gains, strict=True)]
-    return text + "### skgd on float32: ms (times faster than on float64)\n\n" + table(["", *heading], lines)
+    return text + "### On float32: ms (times faster than on float64)\n\n" + table(["", *heading], lines)
 
 
 def thousand_epochs(shape, rounds):
