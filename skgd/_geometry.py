@@ -129,6 +129,12 @@ def standard_metric(mean, variance, ridge, fit_intercept):
     return metric
 
 
+def with_power_of_two_scales(metric):
+    """The metric with each scale rounded down to a power of two, as sparse rows want it: right within a factor of two."""
+    metric[1] = np.where(metric[1] > 0.0, np.ldexp(0.5, np.frexp(metric[1])[1]), 0.0)
+    return metric
+
+
 def with_axes(metric, axes, gains):
     """The metric S (I + sum_k gain_k q_k q_k') S for S^2 = diag(scale) and unit vectors q_k, the rows of `axes`."""
     return np.vstack([metric, np.column_stack([axes * np.sqrt(metric[1, :-1]), gains])])
@@ -236,6 +242,8 @@ def mini_batch_geometry(X, weight, batch_size, ridge, fit_intercept, separable):
     batch_size = min(batch_size, n_samples)
     stream = Stream.empty(n_features).with_moments_of(X, weight)
     metric = standard_metric(stream.mean, stream.variance, ridge, fit_intercept)
+    if issparse(X):
+        metric = with_power_of_two_scales(metric)
     penalised = ridge * metric[1, :-1]  # what the l2 norm adds to the curvature of each column
     norms = squared_norms(X, weight, metric)
     longest = norms.max()
@@ -272,6 +280,8 @@ def stream_geometry(stream, X, weight, batch_size, ridge, fit_intercept):
     """For a further chunk of a stream, which counts before it is descended on: all columns seen so far standardised."""
     stream = stream.with_moments_of(X, weight)
     metric = standard_metric(stream.mean, stream.variance, ridge, fit_intercept)
+    if issparse(X):
+        metric = with_power_of_two_scales(metric)
     if stream.n_samples < LEAST_SEEN:
         metric[1, :-1] = 0.0
     norms = squared_norms(X, weight, metric)

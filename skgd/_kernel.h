@@ -2,6 +2,7 @@
 #include <math.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 /* One pass is compiled for two generations of x86-64 and chosen at load time; elsewhere once, for the baseline. */
 #if defined(__x86_64__) && defined(__GLIBC__) && defined(__GNUC__) && !defined(__clang__) && __GNUC__ >= 12
@@ -49,6 +50,20 @@ typedef struct {
 typedef struct {
     double *coef, *velocity, *average, *gradient, *direction;
 } Parameters;
+
+typedef struct {
+    const void *X; /* of REALs */
+    const double *y, *weight;
+    ptrdiff_t weight_stride, n_features;
+} Data;
+
+typedef struct {
+    const void *values; /* of REALs */
+    const int32_t *columns;
+    const int64_t *starts; /* row i lies at starts[i] to starts[i + 1] */
+    const double *y, *weight;
+    ptrdiff_t weight_stride, n_features;
+} SparseData;
 
 /* The loss at a residual (prediction - target), and its slope there: see _objective.py */
 INLINE double loss_at(const Loss *loss, double residual, double *slope) {
@@ -102,19 +117,28 @@ INLINE double shrunk(double value, double threshold) {
     return threshold == 0.0 ? value : size < 0.0 ? 0.0 : copysign(size, value);
 }
 
-/* See _reference.update */
-INLINE void update(const Step *step, double objective, const Metric *metric, double l1, Parameters p,
-                   ptrdiff_t n_features) {
+/* eta, or less of it: eta * g'Dg <= cap * loss, for the gradient g of the loss alone */
+INLINE double capped(const Step *step, double loss, double norm) {
+    return step->eta * norm > step->cap * loss ? step->cap * loss / norm : step->eta;
+}
+
+/* See _reference.update; p.gradient is that of the loss alone. Returns the penalty before the step. */
+INLINE double update(const Step *step, double loss, const Metric *metric, const Penalty *penalty, Parameters p,
+                     ptrdiff_t n_features) {
     double *restrict coef = p.coef, *restrict velocity = p.velocity, *restrict average = p.average;
     const double *restrict direction = p.direction, *restrict gradient = p.gradient;
-    precondition(metric, p.gradient, p.direction, n_features);
+    const int is_capped = step->cap < INFINITY;
+    const double l1 = penalty->l1;
     double eta = step->eta;
-    if (step->cap < INFINITY) {
+    if (is_capped) {
         double norm = 0.0;
+        precondition(metric, p.gradient, p.direction, n_features);
 #pragma omp simd reduction(+ : norm)
         for (ptrdiff_t j = 0; j <= n_features; j++) norm += direction[j] * gradient[j];
-        if (eta * norm > step->cap * objective) eta = step->cap * objective / norm;
+        eta = capped(step, loss, norm);
     }
+    const double value = add_penalty(penalty, coef, p.gradient, n_features);
+    if (!is_capped || penalty->l2 != 0.0) precondition(metric, p.gradient, p.direction, n_features);
     if (step->momentum == 0.0 && step->lookahead == 0.0) {
 #pragma omp simd
         for (ptrdiff_t j = 0; j <= n_features; j++) coef[j] -= eta * direction[j];
@@ -133,105 +157,104 @@ INLINE void update(const Step *step, double objective, const Metric *metric, dou
 #pragma omp simd
         for (ptrdiff_t j = 0; j <= n_features; j++) average[j] += step->averaging * (coef[j] - average[j]);
     }
+    return value;
 }
 
-/* What the steps of a run have done to columns that they did not meet: sums up to each step k, from the last flush on.
- * Without l1: w_k = w_l * decay_k / decay_l. With l1, shrinking included, a coefficient is sign * decay_k * (c - threshold_k)
- * for a c of its own until that is zero. Its average is kept_k * (average_l / kept_l + what entered since), kept being the
- * product of 1 - averaging. Where scales differ the decay is a power instead, and averages are not kept up this way. */
+/* What steps do to the columns that a batch does not hold, which is the same for all columns of equal scale. Scales are
+ * powers of two, so there are few such classes, told apart by the exponent. With u_j in p.coef and v_j in p.average,
+ *
+ *     coef_j = decay * shrunk(u_j, threshold - shrunk_by_j)        average_j = kept * (v_j + entered * u_j) */
 typedef struct {
-    int active, remembers, averages, uniform, uniform_scale;
-    ptrdiff_t *last;    /* the step up to which a column is up to date */
-    ptrdiff_t *counted; /* the last batch in whose norm a column entered */
-    double *decay, *threshold, *kept, *entered, *missed;
-    double *log_decay;  /* of each column in a step, where scales differ */
-    double *slopes; /* room for those of a batch */
-} Lazy;
+    double scale, decay, entered;
+    double threshold; /* the sum of what the l1 norm takes from |u_j| in each step */
+    double cut, reach; /* of this step: what it takes from |u_j|, and how far it moves u_j for a gradient of 1 */
+} Class;
 
-INLINE double sign_of(double value) { return copysign(1.0, value); }
+#define N_CLASSES 2048 /* exponents of a double; that of zero is a class, too */
+#define LEAST_KEPT 1e-100
+#define LEAST_DECAY 1e-100
+#define LEAST_AVERAGED_DECAY 1e-4 /* entries of u that far apart cost the average four digits */
 
-INLINE void note_step(Lazy lazy, ptrdiff_t k, double eta, double averaging, const Penalty *penalty) {
-    const double decay = lazy.decay[k] * (1.0 - eta * penalty->l2);
-    const double kept = lazy.kept[k] * (1.0 - averaging);
-    lazy.decay[k + 1] = decay;
-    lazy.kept[k + 1] = kept;
-    lazy.threshold[k + 1] = lazy.threshold[k] + (decay != 0.0 ? eta * penalty->l1 / fabs(decay) : 0.0);
-    const double entering = kept != 0.0 ? averaging * decay / kept : 0.0;
-    lazy.entered[k + 1] = lazy.entered[k] + entering;
-    lazy.missed[k + 1] = lazy.missed[k] + entering * lazy.threshold[k + 1];
+typedef struct {
+    Class *classes;
+    uint16_t *class_of; /* of each column */
+    uint16_t *used;     /* the classes that have columns */
+    double *shrunk_by;  /* of each column, if there is an l1 norm: what of the threshold has been taken */
+    double *slopes;     /* of the rows of a batch */
+    double kept;
+    ptrdiff_t n_used;
+} Columns;
+
+/* Sort the columns into classes; 0 if a scale is no power of two */
+static int find_classes(const double *scale, ptrdiff_t n_features, Columns *columns) {
+    columns->kept = 1.0;
+    columns->n_used = 0;
+    for (ptrdiff_t j = 0; j < n_features; j++) {
+        uint64_t bits;
+        memcpy(&bits, scale + j, sizeof bits);
+        if (bits & 0x800fffffffffffffu) return 0;
+        const uint16_t number = (uint16_t)(bits >> 52);
+        Class *class = columns->classes + number;
+        if (class->decay == 0.0) { /* its first column */
+            *class = (Class){.scale = scale[j], .decay = 1.0};
+            columns->used[columns->n_used++] = number;
+        }
+        columns->class_of[j] = number;
+    }
+    return 1;
 }
 
-/* Make up for the steps from last[j] to k */
-INLINE void bring(Lazy lazy, ptrdiff_t j, ptrdiff_t k, const Metric *metric, double eta, const Penalty *penalty,
-                  Parameters p) {
-    const ptrdiff_t l = lazy.last[j];
-    if (l >= k) return;
-    lazy.last[j] = k;
-    const double w = p.coef[j];
-    if (!lazy.uniform) {
-        if (w == 0.0) return;
-        const double step = eta * metric->scale[j], lost = step * penalty->l2;
-        const double power = lost == 0.0 ? 1.0 : exp((double)(k - l) * lazy.log_decay[j]);
-        const double steps = lost == 0.0 ? (double)(k - l) : (1.0 - power) / lost;
-        p.coef[j] = shrunk(power * w, steps * step * penalty->l1);
+/* From u and v to the parameters themselves; the sums of all classes begin anew */
+INLINE void write_out(Columns *columns, const Penalty *penalty, Parameters p, ptrdiff_t n_features) {
+    const double kept = columns->kept;
+    for (ptrdiff_t j = 0; j < n_features; j++) {
+        const Class *class = columns->classes + columns->class_of[j];
+        if (penalty->l1 != 0.0) {
+            p.coef[j] = shrunk(p.coef[j], class->threshold - columns->shrunk_by[j]);
+            columns->shrunk_by[j] = 0.0;
+        }
+        p.average[j] = kept == 0.0 ? class->decay * p.coef[j] : kept * (p.average[j] + class->entered * p.coef[j]);
+        p.coef[j] *= class->decay;
+    }
+    for (ptrdiff_t c = 0; c < columns->n_used; c++) {
+        Class *class = columns->classes + columns->used[c];
+        *class = (Class){.scale = class->scale, .decay = 1.0};
+    }
+    columns->kept = 1.0;
+}
+
+/* What a step of length eta does to all columns before their gradient moves them */
+INLINE void step_classes(Columns *columns, double eta, const Penalty *penalty, Parameters p, ptrdiff_t n_features) {
+    const double least = columns->kept != 1.0 ? LEAST_AVERAGED_DECAY : LEAST_DECAY;
+    int too_small = 0;
+    for (ptrdiff_t c = 0; c < columns->n_used; c++) {
+        Class *class = columns->classes + columns->used[c];
+        class->decay *= 1.0 - eta * class->scale * penalty->l2;
+        too_small |= fabs(class->decay) < least;
+    }
+    if (too_small) write_out(columns, penalty, p, n_features);
+    for (ptrdiff_t c = 0; c < columns->n_used; c++) {
+        Class *class = columns->classes + columns->used[c];
+        class->reach = eta * class->scale / class->decay;
+        class->cut = fabs(class->reach) * penalty->l1;
+        class->threshold += class->cut;
+    }
+}
+
+/* Let all columns enter the average, and if that is `seldom`, at once */
+INLINE void average_classes(Columns *columns, double averaging, int seldom, const Penalty *penalty, Parameters p,
+                            ptrdiff_t n_features) {
+    if (seldom || penalty->l1 != 0.0) { /* the l1 norm shrinks each column by another amount */
+        write_out(columns, penalty, p, n_features);
+        for (ptrdiff_t j = 0; j < n_features; j++) p.average[j] += averaging * (p.coef[j] - p.average[j]);
         return;
     }
-    if (w == 0.0 && !lazy.averages) return;
-    const double start = penalty->l2 == 0.0 ? w : w / lazy.decay[l], sign = sign_of(start), c = fabs(start) + lazy.threshold[l];
-    ptrdiff_t until = k; /* the last step that leaves it other than zero */
-    if (lazy.threshold[k] >= c && penalty->l1 != 0.0) {
-        ptrdiff_t above = k;
-        for (until = l; above - until > 1;) {
-            const ptrdiff_t middle = until + (above - until) / 2;
-            if (lazy.threshold[middle] < c) until = middle;
-            else above = middle;
-        }
-        p.coef[j] = 0.0;
-    } else {
-        p.coef[j] = penalty->l1 == 0.0 ? start * lazy.decay[k] : sign * lazy.decay[k] * (c - lazy.threshold[k]);
+    columns->kept *= 1.0 - averaging;
+    for (ptrdiff_t c = 0; c < columns->n_used && columns->kept != 0.0; c++) {
+        Class *class = columns->classes + columns->used[c];
+        class->entered += averaging * class->decay / columns->kept;
     }
-    if (!lazy.averages) return;
-    const double in = sign * (c * (lazy.entered[until] - lazy.entered[l]) - (lazy.missed[until] - lazy.missed[l]));
-    p.average[j] = lazy.kept[k] == 0.0 ? p.coef[j] : lazy.kept[k] * (p.average[j] / lazy.kept[l] + in);
-}
-
-/* Bring every column up to step k, from which the sums begin anew */
-INLINE void flush(Lazy lazy, ptrdiff_t k, const Metric *metric, double eta, const Penalty *penalty, Parameters p,
-                  ptrdiff_t n_features) {
-    for (ptrdiff_t j = 0; j < n_features; j++) bring(lazy, j, k, metric, eta, penalty, p);
-    lazy.decay[k] = lazy.kept[k] = 1.0;
-    lazy.threshold[k] = lazy.entered[k] = lazy.missed[k] = 0.0;
-}
-
-/* Before what enters an average becomes small beside what has, or a factor too small to divide by */
-INLINE int too_small(double decay, double kept, int averages) {
-    return fabs(decay) < (averages ? 1e-3 : 1e-100) || kept < 1e-100;
-}
-
-/* coef = decay * p.coef, average = kept * (p.average + entered * p.coef), the intercept apart */
-typedef struct {
-    double decay, kept, entered;
-} Factors;
-
-/* All columns enter the average; of a decay of zero, or all of them, nothing is left to be multiplied */
-INLINE void average_factors(Factors *factors, double averaging) {
-    factors->kept *= 1.0 - averaging;
-    if (factors->kept != 0.0) factors->entered += averaging * factors->decay / factors->kept;
-}
-
-INLINE void write_out(Factors *factors, Parameters p, ptrdiff_t n_features) {
-    const double decay = factors->decay, kept = factors->kept, entered = factors->entered;
-    if (decay == 1.0 && kept == 1.0) return;
-    for (ptrdiff_t j = 0; j < n_features; j++) {
-        p.average[j] = kept == 0.0 ? decay * p.coef[j] : kept * (p.average[j] + entered * p.coef[j]);
-        p.coef[j] *= decay;
-    }
-    *factors = (Factors){1.0, 1.0, 0.0};
-}
-
-/* Taking all of a step is in vain if the next one does too */
-INLINE double averaging_at(const Step *steps, ptrdiff_t k, int is_last) {
-    return steps[k].averaging >= 1.0 && !is_last && steps[k + 1].averaging >= 1.0 ? 0.0 : steps[k].averaging;
+    if (columns->kept < LEAST_KEPT) write_out(columns, penalty, p, n_features);
 }
 
 /* Fisher-Yates, with the numbers of splitmix64 (Steele, Lea & Flood 2014) from a seed on */

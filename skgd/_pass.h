@@ -4,12 +4,6 @@
  * knows a parameter's name: schedules, momentum and averaging arrive as numbers in `step`, units of measurement in
  * `metric`, the loss and the penalty as a few constants. The last entry of a parameter vector is the intercept. */
 
-typedef struct {
-    const REAL *X;
-    const double *y, *weight;
-    ptrdiff_t weight_stride, n_features;
-} NAME(Data);
-
 /* (row - center) . coef + intercept - target, in eight sums, so that none waits for the one before it */
 INLINE double NAME(residual)(const REAL *restrict row, const double *restrict center, const double *restrict coef,
                              double target, ptrdiff_t n_features, int centred) {
@@ -31,13 +25,13 @@ INLINE void NAME(accumulate)(double slope, const REAL *restrict row, const doubl
 }
 
 /* Both for four rows at once, which reads coef, center and gradient once for the four */
-INLINE double NAME(add_four_rows)(NAME(Data) data, const int32_t *order, double share, const double *restrict center,
+INLINE double NAME(add_four_rows)(Data data, const int32_t *order, double share, const double *restrict center,
                                   const Loss *loss, Parameters p, int centred) {
     const ptrdiff_t n_features = data.n_features;
     const double *restrict coef = p.coef;
     double *restrict gradient = p.gradient;
-    const REAL *restrict a = data.X + order[0] * n_features, *restrict b = data.X + order[1] * n_features;
-    const REAL *restrict c = data.X + order[2] * n_features, *restrict d = data.X + order[3] * n_features;
+    const REAL *restrict a = (const REAL *)data.X + order[0] * n_features, *restrict b = (const REAL *)data.X + order[1] * n_features;
+    const REAL *restrict c = (const REAL *)data.X + order[2] * n_features, *restrict d = (const REAL *)data.X + order[3] * n_features;
     double ra = 0.0, rb = 0.0, rc = 0.0, rd = 0.0;
 #pragma omp simd reduction(+ : ra, rb, rc, rd)
     for (ptrdiff_t j = 0; j < n_features; j++) {
@@ -64,15 +58,15 @@ INLINE double NAME(add_four_rows)(NAME(Data) data, const int32_t *order, double 
     return total;
 }
 
-INLINE void NAME(fetch)(NAME(Data) data, ptrdiff_t row) {
-    const REAL *const x = data.X + row * data.n_features;
+INLINE void NAME(fetch)(Data data, ptrdiff_t row) {
+    const REAL *const x = (const REAL *)data.X + row * data.n_features;
     for (ptrdiff_t j = 0; j < data.n_features; j += CACHE_LINE / (ptrdiff_t)sizeof(REAL)) TO_L2(x + j);
     TO_L2(x + data.n_features - 1);
     TO_L2(data.y + row);
 }
 
-INLINE void NAME(fetch_near)(NAME(Data) data, ptrdiff_t row) {
-    const REAL *const x = data.X + row * data.n_features;
+INLINE void NAME(fetch_near)(Data data, ptrdiff_t row) {
+    const REAL *const x = (const REAL *)data.X + row * data.n_features;
     for (ptrdiff_t j = 0; j < data.n_features; j += CACHE_LINE / (ptrdiff_t)sizeof(REAL)) TO_L1(x + j);
 }
 
@@ -104,7 +98,7 @@ INLINE double NAME(step_on_row)(const Step *step, double slope, const REAL *rest
 }
 
 /* The loss of a batch; its gradient is left in p.gradient */
-INLINE double NAME(batch_gradient)(NAME(Data) data, const int32_t *order, ptrdiff_t start, ptrdiff_t stop, ptrdiff_t n_rows,
+INLINE double NAME(batch_gradient)(Data data, const int32_t *order, ptrdiff_t start, ptrdiff_t stop, ptrdiff_t n_rows,
                                    ptrdiff_t ahead, const double *restrict center, const Loss *loss, Parameters p,
                                    int centred) {
     const ptrdiff_t n_features = data.n_features;
@@ -118,7 +112,7 @@ INLINE double NAME(batch_gradient)(NAME(Data) data, const int32_t *order, ptrdif
     }
     for (; i < stop; i++) {
         if (i + ahead < n_rows) NAME(fetch)(data, order[i + ahead]);
-        const REAL *const x = data.X + order[i] * n_features;
+        const REAL *const x = (const REAL *)data.X + order[i] * n_features;
         const double s = share * data.weight[order[i] * data.weight_stride];
         double slope;
         total += s * loss_at(loss, NAME(residual)(x, center, p.coef, data.y[order[i]], n_features, centred), &slope);
@@ -128,7 +122,7 @@ INLINE double NAME(batch_gradient)(NAME(Data) data, const int32_t *order, ptrdif
 }
 
 /* All batches of the run; `centred` is a constant where this is inlined */
-INLINE void NAME(run_batches)(NAME(Data) data, const int32_t *order, ptrdiff_t n_rows, ptrdiff_t batch_size,
+INLINE void NAME(run_batches)(Data data, const int32_t *order, ptrdiff_t n_rows, ptrdiff_t batch_size,
                               const Step *step, Metric metric, Loss loss, Penalty penalty, Parameters p, double *objective,
                               int centred) {
     const ptrdiff_t n_features = data.n_features, ahead = NAME(rows_ahead)(n_features);
@@ -138,21 +132,20 @@ INLINE void NAME(run_batches)(NAME(Data) data, const int32_t *order, ptrdiff_t n
             const ptrdiff_t row = order[start];
             if (start + ahead < n_rows) NAME(fetch)(data, order[start + ahead]);
             if (start + ROWS_NEAR < n_rows) NAME(fetch_near)(data, order[start + ROWS_NEAR]);
-            const REAL *const x = data.X + row * n_features;
+            const REAL *const x = (const REAL *)data.X + row * n_features;
             const double s = data.weight[row * data.weight_stride];
             double slope;
             *objective = s * loss_at(&loss, NAME(residual)(x, metric.center, p.coef, data.y[row], n_features, centred), &slope);
             *objective += NAME(step_on_row)(step, s * slope, x, &metric, penalty.l2, p, n_features, centred);
         } else {
             *objective = NAME(batch_gradient)(data, order, start, stop, n_rows, ahead, metric.center, &loss, p, centred);
-            *objective += add_penalty(&penalty, p.coef, p.gradient, n_features);
-            update(step, *objective, &metric, penalty.l1, p, n_features);
+            *objective += update(step, *objective, &metric, &penalty, p, n_features);
         }
     }
 }
 
 CLONES
-void NAME(run)(NAME(Data) data, const int32_t *order, ptrdiff_t n_rows, ptrdiff_t batch_size, const Step *step,
+void NAME(run)(Data data, const int32_t *order, ptrdiff_t n_rows, ptrdiff_t batch_size, const Step *step,
                const Metric *metric, const Loss *loss, const Penalty *penalty, Parameters p, double *objective) {
     int centred = 0;
     for (ptrdiff_t j = 0; j < data.n_features; j++) centred |= metric->center[j] != 0.0;

@@ -26,9 +26,9 @@ def descend(X, y, weight, order, batch_size, steps, metric, loss, penalty, param
     For each batch B of b rows, with weights s:
 
     1. residuals   r_i = (x_i - center).w + c - y_i
-    2. gradient    g = (1/b) sum_B s_i l'(r_i) (x_i - center) + l2 * w,    g_c = (1/b) sum_B s_i l'(r_i)
+    2. gradient    g = (1/b) sum_B s_i l'(r_i) (x_i - center),    g_c = (1/b) sum_B s_i l'(r_i)
     3. objective   (1/b) sum_B s_i l(r_i) + penalty(w), before the step
-    4. update      w <- w - eta * D g in its simplest form; see `update`
+    4. update      w <- w - eta * D (g + l2 * w) in its simplest form; see `update`
 
     Parameters
     ----------
@@ -44,52 +44,62 @@ def descend(X, y, weight, order, batch_size, steps, metric, loss, penalty, param
     parameters : ndarray of shape (5, n_features + 1), changed in place
     objectives : ndarray of shape (n_batches,), written
     """
-    center = metric[0, :-1]
-    loss, penalty = Loss(*loss), Penalty(*penalty)
-    coef, gradient = parameters[COEF], parameters[GRADIENT]
     for k in range(len(steps)):
         rows = order[k * batch_size : (k + 1) * batch_size]
-        z = X[rows] - center
-        value, slope = loss_and_slope(loss, z @ coef[:-1] + coef[-1] - y[rows])
-        share = weight[rows] / len(rows)
-        gradient[:-1] = (share * slope) @ z + penalty.l2 * coef[:-1]
-        gradient[-1] = share @ slope
-        objectives[k] = share @ value + penalty_at(penalty, coef[:-1])
-        update(steps[k], objectives[k], metric, penalty.l1, parameters)
+        objectives[k] = penalty_at(Penalty(*penalty), parameters[COEF, :-1])
+        objectives[k] += take_step(X[rows], y[rows], weight[rows], steps[k], metric, loss, penalty, parameters)
 
 
 def descend_sparse(values, columns, starts, y, weight, order, batch_size, steps, metric, loss, penalty, parameters, objectives):
-    """The same over the rows of a CSR matrix; the objectives leave the penalty out."""
+    """The same over the rows of a CSR matrix, without center and axes; the objectives leave the penalty out.
+
+    Scales must be powers of two or zero: the compiled pass keeps account of absent columns once for all of equal scale.
+    """
     X = csr_array((values, columns, starts), shape=(len(starts) - 1, metric.shape[1] - 1))
     for k in range(len(steps)):
         rows = order[k * batch_size : (k + 1) * batch_size]
-        before = penalty_at(Penalty(*penalty), parameters[COEF, :-1])
-        dense, every = X[rows].toarray(), np.arange(len(rows))
-        step, objective = steps[k : k + 1], objectives[k : k + 1]
-        descend(dense, y[rows], weight[rows], every, batch_size, step, metric, loss, penalty, parameters, objective)
-        objective -= before
+        objectives[k] = take_step(X[rows].toarray(), y[rows], weight[rows], steps[k], metric, loss, penalty, parameters)
 
 
-def update(step, objective, metric, l1, parameters):
+def take_step(X, y, weight, step, metric, loss, penalty, parameters):
+    """The step on one batch; its mean loss before."""
+    coef, gradient = parameters[COEF], parameters[GRADIENT]
+    z = X - metric[0, :-1]
+    value, slope = loss_and_slope(Loss(*loss), z @ coef[:-1] + coef[-1] - y)
+    share = weight / len(y)
+    gradient[:-1], gradient[-1] = (share * slope) @ z, share @ slope
+    mean_loss = share @ value
+    update(step, mean_loss, metric, Penalty(*penalty), parameters)
+    return mean_loss
+
+
+def update(step, loss, metric, penalty, parameters):
     """Move the parameters against their gradient, shrink them by the l1 norm, and let them enter their average.
 
-    w <- shrink(w - eta * D g)      shrink(w_j) = sign(w_j) * max(|w_j| - eta * D_jj * l1, 0), the intercept as it is
+    w <- shrink(w - eta * D (g + l2 * w))    shrink(w_j) = sign(w_j) * max(|w_j| - eta * D_jj * l1, 0)
 
-    with eta cut so that eta * g'Dg <= cap * objective. With momentum m, v is the last displacement: heavy ball starts from
-    w + m * v; Nesterov's w looks m * v ahead of the point that moved, from where it starts.
+    with the intercept penalised by neither norm. The step is cut so that eta * g'Dg <= cap * loss, where g and the loss are
+    those of the batch without the penalty: no step overshoots a loss that is as curved as it is steep. With momentum m, v is
+    the last displacement: heavy ball starts from w + m * v; Nesterov's w looks m * v ahead of the point that moved, from
+    where it starts.
     """
     coef, velocity, average, gradient, _ = parameters
     scale, axes, gains = metric[1], metric[2:, :-1], metric[2:, -1]
-    direction = scale * gradient
-    direction[:-1] += (gains * (axes @ gradient[:-1])) @ axes
-    eta, norm = step["eta"], direction @ gradient
-    if norm > 0.0 and eta * norm > step["cap"] * objective:
-        eta = step["cap"] * objective / norm
+
+    def direction():
+        moved = scale * gradient
+        moved[:-1] += (gains * (axes @ gradient[:-1])) @ axes
+        return moved
+
+    eta, norm = step["eta"], direction() @ gradient
+    if norm > 0.0 and eta * norm > step["cap"] * loss:
+        eta = step["cap"] * loss / norm
+    gradient[:-1] += penalty.l2 * coef[:-1]
     ahead = step["momentum"] if step["lookahead"] != 0.0 else 0.0
     before = coef - ahead * velocity
-    now = coef + (step["momentum"] - ahead) * velocity - eta * direction
-    if l1 != 0.0:
-        now[:-1] = np.copysign(np.maximum(np.abs(now[:-1]) - eta * scale[:-1] * l1, 0.0), now[:-1])
+    now = coef + (step["momentum"] - ahead) * velocity - eta * direction()
+    if penalty.l1 != 0.0:
+        now[:-1] = np.copysign(np.maximum(np.abs(now[:-1]) - eta * scale[:-1] * penalty.l1, 0.0), now[:-1])
     if step["momentum"] != 0.0 or step["lookahead"] != 0.0:
         velocity[:] = now - before
         now += step["lookahead"] * velocity

@@ -108,7 +108,9 @@ def averaging_weights(t, average):
     """
     if average == "auto":
         return (FORGET + 1.0) / (t + FORGET)
-    return 1.0 / np.maximum(1.0, t - average + 1.0)
+    weights = 1.0 / np.maximum(1.0, t - average + 1.0)
+    weights[:-1][weights[1:] == 1.0] = 0.0  # what the next step replaces need not be taken
+    return weights
 
 
 def gathered_weights(t, every, began, ends):

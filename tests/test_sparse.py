@@ -7,10 +7,7 @@ import pytest
 from scipy import sparse
 
 from skgd import MiniBatchLinearRegressor
-from skgd import _reference as reference
 from skgd._objective import LOSSES
-
-kernel = pytest.importorskip("skgd._kernel", reason="no compiled kernel: the reference is what runs")
 
 
 def table(n=80, d=25, density=0.2, dtype=np.float64):
@@ -58,52 +55,6 @@ def test_every_loss(loss, batch_size):
     )
     expected = model.fit(X.toarray(), y).coef_.copy()
     np.testing.assert_allclose(model.fit(X, y).coef_, expected, rtol=1e-10, atol=1e-12)
-
-
-@pytest.mark.parametrize("batch_size", [1, 3, 80])
-@pytest.mark.parametrize(("l2", "l1"), [(0.0, 0.0), (0.3, 0.0), (0.0, 0.2), (0.3, 0.2)])
-@pytest.mark.parametrize("averaging", ["none", "each", "from 20", "decay"])
-@pytest.mark.parametrize("scaled", [False, True])
-def test_kernel_is_the_reference(batch_size, l2, l1, averaging, scaled):
-    X, y = table()
-    n, d = X.shape
-    n_batches = -(-n // batch_size)
-    t = np.arange(1.0, n_batches + 1)
-    steps = np.zeros(n_batches, reference.STEP)
-    steps["eta"] = 0.05 if scaled else 0.05 / t**0.25  # where scales differ, a run has one step size
-    steps["cap"] = np.inf
-    each = {"none": 0 * t, "each": 1 / t, "from 20": 1 / np.maximum(1, t - 19), "decay": 4 / (t + 3)}
-    steps["averaging"] = each[averaging]
-    metric = np.zeros((2, d + 1))
-    metric[1] = np.random.default_rng(0).uniform(0.5, 1.5, d + 1) if scaled else 1.0
-    results = []
-    for engine in kernel, reference:
-        parameters, objectives = np.random.default_rng(1).standard_normal((5, d + 1)), np.empty(n_batches)
-        order = np.random.default_rng(3).permutation(n).astype(np.int32)
-        loss, penalty = np.array(LOSSES["squared_error"](0, 0)), np.array([l2, l1])
-        arrays = X.data, X.indices.astype(np.int32), X.indptr.astype(np.int64), y, np.ones(n), order
-        engine.descend_sparse(*arrays, batch_size, steps, metric, loss, penalty, parameters, objectives)
-        results.append(np.concatenate([parameters[[0, 2]].ravel(), objectives]))
-    np.testing.assert_allclose(*results, rtol=1e-11, atol=1e-11)
-
-
-@pytest.mark.parametrize("cap", [0.1, 1.0])
-@pytest.mark.parametrize("batch_size", [1, 3, 80])
-def test_kernel_is_the_reference_under_a_cap(cap, batch_size):
-    X, y = table()
-    n, d = X.shape
-    steps = np.zeros(-(-n // batch_size), reference.STEP)
-    steps["eta"], steps["cap"] = 0.3, cap
-    metric = np.zeros((2, d + 1))
-    metric[1] = np.random.default_rng(0).uniform(0.5, 1.5, d + 1)
-    results = []
-    for engine in kernel, reference:
-        parameters, objectives = np.random.default_rng(1).standard_normal((5, d + 1)), np.empty(len(steps))
-        loss, penalty = np.array(LOSSES["squared_error"](0, 0)), np.zeros(2)
-        arrays = X.data, X.indices.astype(np.int32), X.indptr.astype(np.int64), y, np.ones(n), np.arange(n, dtype=np.int32)
-        engine.descend_sparse(*arrays, batch_size, steps, metric, loss, penalty, parameters, objectives)
-        results.append(np.concatenate([parameters[0], objectives]))
-    np.testing.assert_allclose(*results, rtol=1e-11, atol=1e-11)
 
 
 @pytest.mark.parametrize("batch_size", [1, 7, None])
