@@ -5,11 +5,9 @@ python -m benchmarks.losses        (from the project's folder)
 
 import warnings
 
-import numpy as np
-
 from skgd import MiniBatchLinearRegressor
 from skgd._objective import LOSSES, best_constant, constant_loss, loss_and_slope
-from tests.conftest import cubic, diabetes, heavy_tails
+from tests.conftest import cubic, diabetes, heavy_tails, rows_of
 from tests.test_objective import optimal_loss
 
 warnings.simplefilter("ignore")
@@ -21,9 +19,9 @@ def main():
     for make in diabetes, cubic, heavy_tails:
         X, y = (a[:3000] for a in make())
         for name in LOSSES:
-            loss, weight = LOSSES[name](0.1, 0.5), np.ones(len(y))
+            loss, rows = LOSSES[name](0.1, 0.5), rows_of(X, y)
             best = optimal_loss(loss, X, y)
-            worst = constant_loss(loss, y[None], weight, best_constant(loss, y[None], weight))[0]
+            worst = constant_loss(loss, rows, best_constant(loss, rows))[0]
             cells = []
             for b in sizes:
                 model = MiniBatchLinearRegressor(b, loss=name, random_state=0).fit(X, y)

@@ -22,11 +22,12 @@ import numpy as np
 from scipy.sparse import csr_array, diags_array, hstack, issparse
 from scipy.sparse.linalg import svds
 
-from skgd._quadratic import row_blocks
+from skgd._rows import squared
 
-MOST_COLUMNS = 1000  # an eigendecomposition of more columns costs more than the epochs it saves
 FEW_COLUMNS = 100  # up to here a full eigendecomposition is faster than an iteration for one eigenvalue
-NEGLIGIBLE = 1e-12  # an eigenvalue below this is a redundant column and rounding
+NEGLIGIBLE = 1e-13  # an eigenvalue below this share of the largest is a redundant column and rounding
+INDISTINCT = 1e-20  # below this share, predictions have no digits left for it
+DOUBTFUL = 1e-8  # below this share, products of columns have lost half their digits
 WORTHWHILE = 1.5  # the factor by which an eigenvalue must miss its bound to be corrected
 LEAST_AXES = 32  # corrected at any batch size; more only as far as they cost no more than the rows of a batch
 LEAST_SAMPLE = 1000  # rows from which eigenvalues are estimated; ten for each column if that is more,
@@ -34,6 +35,7 @@ MOST_SAMPLE = 10_000  # but not more than these
 SAFETY = 1.1  # of an eigenvalue estimated from a sample
 LEAST_SEEN = 10  # rows of a stream before the spread of its columns is trusted and coefficients move
 HALF_LIFE = 10_000  # rows after which a stream has half forgotten its longest row
+UNUSUAL = 10.0  # times as long as the longest row so far: a longer row of a stream counts for less
 
 
 class Stream(NamedTuple):
@@ -51,24 +53,12 @@ class Stream(NamedTuple):
         return cls(0, 0.0, np.zeros(n_features), np.zeros(n_features))
 
     @np.errstate(over="ignore", invalid="ignore")  # check_range says it better
-    def with_moments_of(self, X, weight):
+    def with_moments_of(self, rows):
         """After further rows (Chan, Golub & LeVeque 1983): the same for one chunk or a thousand."""
         seen, mean, variance = self.weight, self.mean, self.variance
-        if issparse(X):  # left where they are: the variance is that about zero
-            added = weight.sum()
-            squares = squared(X).T @ weight
-            variance = variance + (squares - added * variance) / (seen + added)
-            return self._replace(n_samples=self.n_samples + X.shape[0], weight=seen + added, variance=check_range(variance))
-        for rows in row_blocks(*X.shape):
-            added = weight[rows].sum()
-            if added == 0.0:
-                continue
-            share = weight[rows] / added
-            block_mean = share @ X[rows].astype(np.float64, copy=False)
-            block = X[rows] - block_mean
-            rounding = share @ block  # of the mean, without which a constant column would seem to vary
-            block_mean += rounding
-            block_variance = np.maximum(share @ np.square(block, out=block) - rounding**2, 0.0)
+        for _, which in rows.blocks():
+            added = rows.weight[which].sum()
+            block_mean, block_variance = moments(rows.take(which), rows.weight[which] / added)
             delta = block_mean - mean
             fraction = added / (seen + added)
             variance = variance + fraction * (block_variance - variance + (1.0 - fraction) * delta**2)
@@ -76,18 +66,27 @@ class Stream(NamedTuple):
             seen += added
         check_range(variance)
         lost = np.flatnonzero(variance < np.finfo(np.float64).tiny)
-        lost = lost[np.ptp(X[:, lost], axis=0) > 0.0]
-        if len(lost) and weight.all():
-            raise ValueError(
-                f"Column {lost[0]} of X varies too little: its variance is below the range of float64. Multiply it by a power "
-                f"of ten."
-            )
-        return self._replace(n_samples=self.n_samples + len(X), weight=seen, mean=mean, variance=variance)
+        if len(lost) and not rows.is_sparse:
+            spread = np.max([np.ptp(rows.take(which)[:, lost], axis=0) for _, which in rows.blocks()], axis=0)
+            if np.any(spread > 0.0):
+                raise ValueError(
+                    f"Column {lost[spread > 0.0][0]} of X varies too little: its variance is below the range of float64. "
+                    f"Multiply it by a power of ten."
+                )
+        return self._replace(n_samples=self.n_samples + len(rows), weight=seen, mean=mean, variance=variance)
 
 
-def squared(X):
-    """A CSR matrix of the squares, on the same indices."""
-    return csr_array((np.square(X.data, dtype=np.float64), X.indices, X.indptr), shape=X.shape)
+def moments(X, share):
+    """Means and variances of the columns, for weights that sum to 1."""
+    if issparse(X):
+        mean = share @ X
+        apart = csr_array((np.square(X.data - mean[X.indices]), X.indices, X.indptr), shape=X.shape)
+        filled = csr_array((np.ones(X.nnz), X.indices, X.indptr), shape=X.shape)
+        return mean, share @ apart + np.maximum(1.0 - share @ filled, 0.0) * mean**2
+    mean = share @ X.astype(np.float64, copy=False)
+    z = X - mean
+    rounding = share @ z  # of the mean, without which a constant column would seem to vary
+    return mean + rounding, np.maximum(share @ np.square(z, out=z) - rounding**2, 0.0)
 
 
 def check_range(variance):
@@ -106,6 +105,8 @@ class Geometry(NamedTuple):
     metric: np.ndarray
     step: float
     stream: Stream | None
+    whitening: np.ndarray | None = None  # (n_features, k): makes of centred rows uncorrelated ones of deviation 1, about
+    is_doubtful: bool = False  # whether the columns are too nearly dependent for their second moments to say all
 
 
 def plain_metric(n_features, fit_intercept):
@@ -116,22 +117,21 @@ def plain_metric(n_features, fit_intercept):
     return metric
 
 
-def standard_metric(mean, variance, ridge, fit_intercept):
-    """Columns centred and scaled to variance 1, the penalty's `ridge` included; a constant column is not moved."""
+def standard_metric(mean, variance, ridge, fit_intercept, is_sparse=False):
+    """Columns centred and scaled to variance 1, the penalty's `ridge` included; a constant column is not moved.
+
+    Of sparse rows columns are left where they are, and scales are rounded down to powers of two: see _reference.py.
+    """
     metric = plain_metric(len(mean), fit_intercept)
     rounding = (8 * np.finfo(np.float64).eps * mean) ** 2
-    if fit_intercept:
+    if fit_intercept and not is_sparse:
         metric[0, :-1] = mean
     else:
         variance = variance + mean**2
     spread = np.where(variance > rounding, variance, 0.0) + ridge
     metric[1, :-1] = np.divide(1.0, spread, out=np.zeros_like(spread), where=spread > 0.0)
-    return metric
-
-
-def with_power_of_two_scales(metric):
-    """The metric with each scale rounded down to a power of two, as sparse rows want it: right within a factor of two."""
-    metric[1] = np.where(metric[1] > 0.0, np.ldexp(0.5, np.frexp(metric[1])[1]), 0.0)
+    if is_sparse:
+        metric[1] = np.where(metric[1] > 0.0, np.ldexp(0.5, np.frexp(metric[1])[1]), 0.0)
     return metric
 
 
@@ -140,19 +140,21 @@ def with_axes(metric, axes, gains):
     return np.vstack([metric, np.column_stack([axes * np.sqrt(metric[1, :-1]), gains])])
 
 
-def squared_norms(X, weight, metric):
+def squared_norms(rows, metric):
     """s (x - center)' D (x - center) of each row of weight s, the intercept included."""
     center, scale = metric[0, :-1], metric[1, :-1]
     axes, gains = metric[2:, :-1], metric[2:, -1]
-    if issparse(X):
-        return weight * (squared(X) @ scale + metric[1, -1])
-    norms = np.full(len(X), metric[1, -1])
-    for rows in row_blocks(*X.shape):
-        z = X[rows] - center
-        if len(axes):
-            norms[rows] += (z @ axes.T) ** 2 @ gains
-        norms[rows] += np.square(z, out=z) @ scale
-        norms[rows] *= weight[rows]
+    norms = np.full(len(rows), metric[1, -1])
+    for place, which in rows.blocks():
+        X = rows.take(which)
+        if rows.is_sparse:
+            norms[place] += squared(X) @ scale
+        else:
+            z = X - center
+            if len(axes):
+                norms[place] += (z @ axes.T) ** 2 @ gains
+            norms[place] += np.square(z, out=z) @ scale
+        norms[place] *= rows.weight[which]
     return norms
 
 
@@ -162,6 +164,11 @@ def expected_smoothness(longest, mean, n_samples, batch_size):
     if n == 1:
         return longest
     return n * (b - 1) / (b * (n - 1)) * mean + (n - b) / (b * (n - 1)) * longest
+
+
+def safe_length(smoothness):
+    """The step for that curvature; none where nothing can move."""
+    return 1.0 / smoothness if smoothness > 0.0 else 0.0
 
 
 def largest_eigenvalue(z):
@@ -179,24 +186,28 @@ def cumulated(norms):
     return np.cumsum(norms, out=norms)
 
 
-def sample_rows(X, weight, metric, shares, offset):
+def sample_rows(rows, metric, shares, offset):
     """Rows z_i of the standardised table, so weighted that the sum of z_i z_i' estimates the mean of s_i z_i z_i'.
 
     Taken at even distances along the cumulated `shares`: long rows more often, each with the inverse of its chance.
     """
-    size = max(LEAST_SAMPLE, min(10 * X.shape[1], MOST_SAMPLE))
-    n_samples = X.shape[0]
-    if n_samples <= size:
-        rows, share = slice(None), weight / weight.sum()
+    size = max(LEAST_SAMPLE, min(10 * rows.n_features, MOST_SAMPLE))
+    if len(rows) <= size:
+        which, share = rows.numbers, rows.weight[rows.numbers]
+    elif shares[-1] == 0.0:
+        which, share = rows.numbers[:1], np.zeros(1)
     else:
-        rows = np.searchsorted(shares, shares[-1] * (np.arange(size) + offset) / size)
-        chance = (shares[rows] - np.where(rows > 0, shares[rows - 1], 0.0)) / shares[-1]
-        share = weight[rows] / (weight.sum() * size * chance)
-    if issparse(X):
-        z = hstack([X[rows], np.ones((len(share), 1))]) @ diags_array(np.sqrt(metric[1]))
+        places = np.searchsorted(shares, shares[-1] * (np.arange(size) + offset) / size)
+        chance = (shares[places] - np.where(places > 0, shares[places - 1], 0.0)) / shares[-1]
+        which = rows.numbers[places]
+        share = rows.weight[which] / (size * chance)
+    share = share / rows.total_weight
+    X = rows.take(which)
+    if rows.is_sparse:
+        z = hstack([X, np.ones((len(share), 1))]) @ diags_array(np.sqrt(metric[1]))
         return diags_array(np.sqrt(share)) @ z
     z = np.empty((len(share), metric.shape[1]))
-    np.subtract(X[rows], metric[0, :-1], out=z[:, :-1])
+    np.subtract(X, metric[0, :-1], out=z[:, :-1])
     z[:, -1] = 1.0
     z *= np.sqrt(metric[1])
     z *= np.sqrt(share)[:, None]
@@ -207,10 +218,31 @@ def axes_out_of_band(eigenvalues, eigenvectors, low, high, most):
     """The eigenvectors whose eigenvalue lies farthest outside [low, high], at most `most` of them, and the bounds they miss."""
     bounds = np.clip(eigenvalues, low, high)
     distance = np.zeros(len(eigenvalues))
-    np.log(bounds / np.maximum(eigenvalues, NEGLIGIBLE), out=distance, where=eigenvalues > NEGLIGIBLE)
+    is_real = eigenvalues > NEGLIGIBLE * eigenvalues[-1]
+    np.log(bounds / np.where(is_real, eigenvalues, 1.0), out=distance, where=is_real)
     chosen = np.argsort(-np.abs(distance), kind="stable")[:most]
     chosen = chosen[np.abs(distance[chosen]) > np.log(WORTHWHILE)]
     return eigenvectors[:, chosen].T, bounds[chosen]
+
+
+def whitening_of(eigenvalues, eigenvectors, metric, z=None):
+    """A matrix whose columns v_k make uncorrelated variables of deviation 1 of centred rows, redundant ones left out.
+
+    From the eigenvalues of z'z; where these span more than its products have digits, z is looked at a second time, in the
+    coordinates that the first look has found (as in Cholesky QR: Yamamoto et al. 2015).
+    """
+    largest, n_features = eigenvalues[-1], len(eigenvalues)
+    if largest <= 0.0:
+        return np.zeros((n_features, 0))
+    vectors = eigenvectors / np.sqrt(np.maximum(eigenvalues, n_features * np.finfo(np.float64).eps * largest))
+    kept = eigenvalues > NEGLIGIBLE * largest
+    if z is not None and eigenvalues[0] < DOUBTFUL * largest:
+        table = z @ vectors
+        again, rotation = np.linalg.eigh(table.T @ table)
+        again = np.maximum(again, NEGLIGIBLE * again[-1])
+        vectors = vectors @ rotation / np.sqrt(again)
+        kept = np.sum(vectors**2, axis=0) * largest * INDISTINCT < 1.0
+    return np.sqrt(metric[1, :-1])[:, None] * vectors[:, kept]
 
 
 def full_batch_step(geometry, ridge):
@@ -218,7 +250,7 @@ def full_batch_step(geometry, ridge):
     return 1.0 / (SAFETY * max(geometry.stream.eigenvalue, 1.0) + np.max(ridge * geometry.metric[1, :-1]))
 
 
-def full_batch_geometry(statistics, n_samples, ridge, fit_intercept, separable):
+def full_batch_geometry(statistics, rows, ridge, fit_intercept, separable):
     """For the full batch of a known covariance: every axis corrected, so that a step is nearly Newton's."""
     metric = standard_metric(statistics.mean, check_range(np.diag(statistics.covariance)), ridge, fit_intercept)
     shift = statistics.mean - metric[0, :-1]
@@ -226,35 +258,39 @@ def full_batch_geometry(statistics, n_samples, ridge, fit_intercept, separable):
     gram = (statistics.covariance + np.outer(shift, shift) + ridge * np.eye(len(shift))) * np.outer(root, root)
     eigenvalues, eigenvectors = np.linalg.eigh(gram)
     largest = max(eigenvalues[-1], 1.0)
+    z, is_doubtful = None, eigenvalues[0] < DOUBTFUL * eigenvalues[-1]
+    if is_doubtful:
+        z = sample_rows(rows, metric, cumulated(squared_norms(rows, metric)), offset=0.25)[:, :-1]
+        z = np.vstack([z, np.diag(np.sqrt(ridge) * root)])
+    whitening = whitening_of(eigenvalues, eigenvectors, metric, z)
     if not separable:
         axes, bounds = axes_out_of_band(eigenvalues, eigenvectors, 1.0, 1.0, most=len(gram))
         metric = with_axes(metric, axes, bounds / np.sum((axes @ gram) * axes, axis=1) - 1.0)
         largest = min(largest, WORTHWHILE)
     stream = Stream(
-        n_samples, float(n_samples), statistics.mean, np.diag(statistics.covariance), 1.0 + len(gram), eigenvalues[-1]
+        len(rows), float(len(rows)), statistics.mean, np.diag(statistics.covariance), 1.0 + len(gram), eigenvalues[-1]
     )
-    return Geometry(metric, 1.0 / largest, stream)
+    return Geometry(metric, safe_length(largest), stream, whitening, is_doubtful)
 
 
-def mini_batch_geometry(X, weight, batch_size, ridge, fit_intercept, separable):
-    """For batches of `batch_size` rows, drawn from those that have a weight; without axes if D must be `separable`."""
-    n_samples, n_features = np.count_nonzero(weight), X.shape[1]
+def mini_batch_geometry(rows, stream, batch_size, ridge, fit_intercept, separable):
+    """For batches of `batch_size` of these rows, whose moments `stream` knows; without axes if D must be `separable`."""
+    n_samples, n_features = len(rows), rows.n_features
     batch_size = min(batch_size, n_samples)
-    stream = Stream.empty(n_features).with_moments_of(X, weight)
-    metric = standard_metric(stream.mean, stream.variance, ridge, fit_intercept)
-    if issparse(X):
-        metric = with_power_of_two_scales(metric)
+    metric = standard_metric(stream.mean - rows.center, stream.variance, ridge, fit_intercept, rows.is_sparse)
     penalised = ridge * metric[1, :-1]  # what the l2 norm adds to the curvature of each column
-    norms = squared_norms(X, weight, metric)
-    longest = norms.max()
+    norms = squared_norms(rows, metric)
+    longest, whitening = norms.max(), None
     stream, shares = stream._replace(longest=longest), cumulated(norms)
-    z = sample_rows(X, weight, metric, shares, offset=0.25)
-    if separable or n_features > MOST_COLUMNS or issparse(X):
+    z = sample_rows(rows, metric, shares, offset=0.25)
+    if separable or rows.is_wide:
         mean = largest_eigenvalue(z) + penalised.max()
         stream = stream._replace(eigenvalue=mean)
     else:
-        gram = z[:, :-1].T @ z[:, :-1] + np.diag(penalised)
+        z = z[:, :-1]
+        gram = z.T @ z + np.diag(penalised)
         eigenvalues, eigenvectors = np.linalg.eigh(gram)
+        whitening = whitening_of(eigenvalues, eigenvectors, metric, np.vstack([z, np.diag(np.sqrt(penalised))]))
         mean = eigenvalues[-1]
         stream = stream._replace(eigenvalue=mean)
         by_rows = expected_smoothness(longest, 0.0, n_samples, batch_size)
@@ -262,53 +298,70 @@ def mini_batch_geometry(X, weight, batch_size, ridge, fit_intercept, separable):
         low = min(1.0, (by_rows + min(mean, high)) / np.ceil(n_samples / batch_size))  # an epoch crosses what lies above
         axes, bounds = axes_out_of_band(eigenvalues, eigenvectors, low, high, most=max(batch_size, LEAST_AXES))
         if len(axes):
-            variance, longest_along = measure_axes(X, weight, metric, penalised, axes)
+            variance, longest_along = measure_axes(rows, metric, penalised, axes)
             gains = bounds / variance - 1.0
             if batch_size < n_samples:  # no gain that made a row longer than all are now, since that would shorten the step
                 gains = np.minimum(gains, longest / np.maximum(longest_along, np.finfo(np.float64).tiny))
-            z = sample_rows(X, weight, metric, shares, offset=0.75)[:, :-1]  # other rows, to judge the axes found in the first
+            z = sample_rows(rows, metric, shares, offset=0.75)[:, :-1]  # other rows, to judge the axes found in the first
             stretch = np.eye(n_features) + (axes.T * (np.sqrt(1.0 + gains) - 1.0)) @ axes
             mean = np.linalg.eigvalsh(stretch @ (z.T @ z + np.diag(penalised)) @ stretch)[-1]
             metric = with_axes(metric, axes, gains)
             del shares, norms  # one array, whose room is needed again
-            longest = squared_norms(X, weight, metric).max()
+            longest = squared_norms(rows, metric).max()
     smoothness = expected_smoothness(longest + penalised.max(), SAFETY * max(mean, 1.0), n_samples, batch_size)
-    return Geometry(metric, 1.0 / smoothness, stream)
+    return Geometry(metric, safe_length(smoothness), stream, whitening)
 
 
-def stream_geometry(stream, X, weight, batch_size, ridge, fit_intercept):
-    """For a further chunk of a stream, which counts before it is descended on: all columns seen so far standardised."""
-    stream = stream.with_moments_of(X, weight)
-    metric = standard_metric(stream.mean, stream.variance, ridge, fit_intercept)
-    if issparse(X):
-        metric = with_power_of_two_scales(metric)
+def bounded(rows, stream):
+    """The rows of a stream, those that are unusually long beside all before with a weight that makes them as long as usual.
+
+    So one row can lengthen what the stream takes for usual by no more than a factor. For the moments only.
+    """
+    if stream.n_samples < LEAST_SEEN or rows.is_sparse:
+        return rows
+    metric = standard_metric(stream.mean, stream.variance, 0.0, True)
+    with np.errstate(over="ignore"):
+        norms = squared_norms(rows, metric)
+    if not np.isfinite(norms).all():  # too large for moments: that will be said
+        return rows
+    share = np.minimum(1.0, UNUSUAL * max(stream.longest, rows.n_features + 1.0) / np.maximum(norms, 1.0))
+    if share.min() == 1.0:
+        return rows
+    weight = np.array(rows.weight)
+    weight[rows.numbers] *= share
+    return rows.with_weight(weight)
+
+
+def stream_geometry(stream, rows, counted, batch_size, ridge, fit_intercept):
+    """For a further chunk of a stream; its moments are in `stream` already, and come from the rows as `counted`."""
+    metric = standard_metric(stream.mean - rows.center, stream.variance, ridge, fit_intercept, rows.is_sparse)
     if stream.n_samples < LEAST_SEEN:
         metric[1, :-1] = 0.0
-    norms = squared_norms(X, weight, metric)
-    longest = max(norms.max(), stream.longest * 0.5 ** (X.shape[0] / HALF_LIFE))
-    eigenvalue, b = stream.eigenvalue, min(batch_size, X.shape[0])
+    norms = squared_norms(counted, metric)
+    longest = max(norms.max(), stream.longest * 0.5 ** (len(rows) / HALF_LIFE))
+    eigenvalue, b = stream.eigenvalue, min(batch_size, len(rows))
     if b > 1:
-        largest = largest_eigenvalue(sample_rows(X, weight, metric, cumulated(norms), offset=0.5)) * weight.mean()
-        eigenvalue += weight.sum() / stream.weight * (largest - eigenvalue)
+        weight = counted.total_weight
+        largest = largest_eigenvalue(sample_rows(counted, metric, cumulated(norms), offset=0.5)) * weight / len(rows)
+        eigenvalue += weight / stream.weight * (largest - eigenvalue)
     smoothness = ((b - 1) * SAFETY * max(eigenvalue, 1.0) + longest) / b + ridge * metric[1, :-1].max()
-    return Geometry(metric, 1.0 / smoothness, stream._replace(longest=longest, eigenvalue=eigenvalue))
+    return Geometry(metric, safe_length(smoothness), stream._replace(longest=longest, eigenvalue=eigenvalue))
 
 
-def measure_axes(X, weight, metric, penalised, axes):
+def measure_axes(rows, metric, penalised, axes):
     """Over all rows, the variance along each axis, and the largest square of a single row."""
     root = np.sqrt(metric[1, :-1])
     total, longest = np.zeros(len(axes)), np.zeros(len(axes))
-    for rows in row_blocks(*X.shape):
-        squares = ((X[rows] - metric[0, :-1]) @ (axes * root).T) ** 2 * weight[rows, None]
+    for _, which in rows.blocks():
+        squares = ((rows.take(which) - metric[0, :-1]) @ (axes * root).T) ** 2 * rows.weight[which][:, None]
         total += squares.sum(axis=0)
         longest = np.maximum(longest, squares.max(axis=0))
-    return total / weight.sum() + axes**2 @ penalised, longest
+    return total / rows.total_weight + axes**2 @ penalised, longest
 
 
-def safe_step(X, weight, batch_size, metric):
+def safe_step(rows, batch_size, metric):
     """The step 1 / L(b) in a given metric: what a constant step should not exceed, for a loss of curvature 1."""
-    norms = squared_norms(X, weight, metric)
+    norms = squared_norms(rows, metric)
     longest = norms.max()
-    mean = largest_eigenvalue(sample_rows(X, weight, metric, cumulated(norms), offset=0.5))
-    n_samples = np.count_nonzero(weight)
-    return 1.0 / expected_smoothness(longest, SAFETY * mean, n_samples, min(batch_size, n_samples))
+    mean = largest_eigenvalue(sample_rows(rows, metric, cumulated(norms), offset=0.5))
+    return safe_length(expected_smoothness(longest, SAFETY * mean, len(rows), min(batch_size, len(rows))))

@@ -31,7 +31,7 @@
 #define ROWS_NEAR 2
 
 typedef struct {
-    double eta, cap, momentum, lookahead, averaging;
+    double eta, cap, ceiling, momentum, lookahead, averaging;
 } Step;
 
 typedef struct {
@@ -117,9 +117,10 @@ INLINE double shrunk(double value, double threshold) {
     return threshold == 0.0 ? value : size < 0.0 ? 0.0 : copysign(size, value);
 }
 
-/* eta, or less of it: eta * g'Dg <= cap * loss, for the gradient g of the loss alone */
+/* eta, or less of it: eta * g'Dg <= cap * min(loss, ceiling), for the gradient g of the loss alone */
 INLINE double capped(const Step *step, double loss, double norm) {
-    return step->eta * norm > step->cap * loss ? step->cap * loss / norm : step->eta;
+    const double bound = step->cap * (loss < step->ceiling ? loss : step->ceiling);
+    return step->eta * norm > bound ? bound / norm : step->eta;
 }
 
 /* See _reference.update; p.gradient is that of the loss alone. Returns the penalty before the step. */

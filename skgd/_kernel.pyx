@@ -8,7 +8,7 @@ from libc.stdint cimport int32_t, int64_t, uint16_t, uint64_t
 
 cdef extern from "_kernel.h":
     ctypedef struct Step:
-        double eta, cap, momentum, lookahead, averaging
+        double eta, cap, ceiling, momentum, lookahead, averaging
     ctypedef struct Loss:
         double insensitive, curvature, cap_above, cap_below
     ctypedef struct Penalty:

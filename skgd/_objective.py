@@ -17,7 +17,6 @@ import numpy as np
 
 INF = np.inf
 STEEP = 1e300  # the curvature of a kink: finite, so that 0 times it is 0
-MOST_ROWS = 10_000  # from which the best constant of other losses than the squared error is found; also a block of rows
 
 
 class Loss(NamedTuple):
@@ -68,44 +67,79 @@ def penalty_at(penalty, coef):
     return 0.5 * penalty.l2 * np.sum(coef**2, axis=-1) + penalty.l1 * np.sum(np.abs(coef), axis=-1)
 
 
-def best_constant(loss, y, weight):
-    """The constant prediction of smallest loss, for targets y of shape (n_targets, n_samples)."""
+def best_constant(loss, rows):
+    """The constant prediction of smallest loss, for each target: of the squared error the mean, else that of a sample."""
     if loss == SQUARED_ERROR:
-        return y @ weight / weight.sum()
-    every = -(-y.shape[1] // MOST_ROWS)
-    y, weight = y[:, ::every], weight[::every]
-    low, high = y.min(axis=1), y.max(axis=1)
-    for _ in range(50):  # halvings of the range of y: the slope of the mean loss rises with the constant
-        middle = 0.5 * (low + high)
-        rising = loss_and_slope(loss, middle[:, None] - y)[1] @ weight > 0.0
-        low, high = np.where(rising, low, middle), np.where(rising, middle, high)
-    return 0.5 * (low + high)
+        return sum_over_rows(lambda y: y, rows) / rows.total_weight
+    which, weight = rows.sample()
+    return np.array([constant_between(loss, np.sort(y), weight[np.argsort(y)]) for y in rows.y[:, which]])
 
 
-def constant_loss(loss, y, weight, constant):
+def constant_between(loss, y, weight):
+    """The best constant for sorted targets: first the two targets that it lies between, then halvings of their distance."""
+
+    def is_above(constant):
+        return loss_and_slope(loss, constant - y)[1] @ weight > 0.0
+
+    first, last = 0, len(y) - 1
+    while last - first > 1:
+        middle = (first + last) // 2
+        first, last = (first, middle) if is_above(y[middle]) else (middle, last)
+    low, high = y[first], y[last]
+    for _ in range(60):
+        middle = low + 0.5 * (high - low)
+        low, high = (low, middle) if is_above(middle) else (middle, high)
+    candidates = np.array([y[first], y[last], low + 0.5 * (high - low)])  # a target itself, if a kink is the minimum
+    return candidates[np.argmin([loss_and_slope(loss, constant - y)[0] @ weight for constant in candidates])]
+
+
+def constant_loss(loss, rows, constant):
     """Weighted mean loss of a constant prediction for each target."""
-    value = np.square if loss == SQUARED_ERROR else lambda residual: loss_and_slope(loss, residual)[0]
-    return sum_over_rows(value, y, weight, constant) / weight.sum()
+    return sum_over_rows(lambda y: loss_and_slope(loss, constant[:, None] - y)[0], rows) / rows.total_weight
 
 
-def sum_over_rows(function, y, weight, constant):
-    """sum_i s_i function(constant - y_i) for each target, by blocks of rows, so that nothing as long as y is held."""
-    blocks = (slice(start, start + MOST_ROWS) for start in range(0, y.shape[1], MOST_ROWS))
-    return sum(function(constant[:, None] - y[:, rows]) @ weight[rows] for rows in blocks)
+def sum_over_rows(function, rows):
+    """sum_i s_i function(y_i) for each target, by blocks of rows, so that nothing as long as y is held."""
+    return sum(function(rows.y[:, which]) @ rows.weight[which] for _, which in rows.blocks(numbers_in_a_row=4))
 
 
-def curvature_at(loss, y, weight, constant):
+def typical_size(residual, weight):
+    """What stands for the mean size of residuals, of shape (n_targets, n), and does not care how far off a few of them are.
+
+    The median of those that are not zero, times their share.
+    """
+    sizes = np.zeros(len(residual))
+    for k, size in enumerate(np.abs(residual)):
+        counted = size > 0.0
+        if counted.any():
+            order = np.argsort(size[counted])
+            cumulated = np.cumsum(weight[counted][order])
+            median = size[counted][order][np.searchsorted(cumulated, 0.5 * cumulated[-1])]
+            sizes[k] = median * cumulated[-1] / weight.sum()
+    return sizes
+
+
+def curvature_at(loss, rows, constant):
     """The curvature of a parabola as steep as the loss at the residuals of a constant prediction, for each target.
 
-    Its own curvature, if the loss grows like a square; if it goes on straight, its mean slope over its mean residual, since
-    far from the minimum it is the distance to cross, in units of y, that calls for a step and not the sharpness of the bend.
+    Its own curvature, if the loss grows like a square; if it goes on straight, its mean slope over the typical residual,
+    since far from the minimum it is the distance to cross, in units of y, that calls for a step and not the sharpness of the
+    bend. Also the loss of such a typical residual: what a change of the objective is compared with.
     """
-    if min(loss.cap_above, loss.cap_below) == INF:
-        return np.full(len(y), loss.curvature)
-    steepness = sum_over_rows(lambda residual: np.abs(loss_and_slope(loss, residual)[1]), y, weight, constant)
-    return secant_curvature(loss, steepness, sum_over_rows(np.abs, y, weight, constant))
+    which, weight = rows.sample()
+    residual = constant[:, None] - rows.y[:, which]
+    slope = np.abs(loss_and_slope(loss, residual)[1]) @ weight / weight.sum()
+    size = typical_size(residual, weight)
+    if not is_straight(loss):
+        return np.full(len(constant), loss.curvature), np.full(len(constant), np.inf)
+    return secant_curvature(loss, slope, size), slope * size
 
 
-def secant_curvature(loss, slope, distance):
-    """Mean slope over mean residual, but no more than the curvature of the loss; 1 where neither is known."""
-    return np.minimum(np.divide(slope, distance, out=np.ones_like(slope), where=slope > 0.0), loss.curvature)
+def is_straight(loss):
+    """Whether the loss goes on straight, so that a residual can pull no harder than the cap."""
+    return max(loss.cap_above, loss.cap_below) < INF
+
+
+def secant_curvature(loss, slope, size):
+    """Mean slope over typical residual, but no more than the curvature of the loss; 1 where neither is known."""
+    return np.minimum(np.divide(slope, size, out=np.ones_like(slope), where=slope > 0.0), loss.curvature)

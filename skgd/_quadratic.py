@@ -3,14 +3,7 @@
 import numpy as np
 from scipy.linalg import helmert
 
-BLOCK = 2**15  # numbers in a block of rows: a quarter of a megabyte, which stays in cache
 FAR = 8.0  # deviations from zero to a mean: second moments about zero then lose two digits of sixteen
-
-
-def row_blocks(n_samples, n_features):
-    """Slices that cut the rows into blocks of about BLOCK numbers."""
-    length = max(1, BLOCK // n_features)
-    return [slice(start, min(start + length, n_samples)) for start in range(0, n_samples, length)]
 
 
 class Statistics:
@@ -25,24 +18,25 @@ class Statistics:
     """
 
     @np.errstate(over="ignore", invalid="ignore")  # check_range says it better
-    def __init__(self, X, y, weight):
-        blocks = row_blocks(*X.shape)
-        first = next(rows for rows in blocks if weight[rows].any())
-        counted = np.flatnonzero(weight[first]) + first.start
-        origin, y_origin = near_center(X[counted].T, weight[counted]), near_center(y[:, counted], weight[counted])
+    def __init__(self, rows):
+        blocks, y = rows.blocks(), rows.y
+        first = blocks[0][1]
+        origin = near_center(rows.take(first).T, rows.weight[first])
+        y_origin = near_center(y[:, first], rows.weight[first])
         total, inner = np.zeros(len(origin)), np.zeros((len(origin),) * 2)
         target_total, cross, squares = np.zeros(len(y)), np.zeros((len(y), len(origin))), np.zeros((len(y),) * 2)
-        for rows in blocks:
-            table = X[rows] - origin if origin.any() else np.asarray(X[rows], np.float64)
-            targets = y[:, rows] - y_origin[:, None]
-            s = np.ascontiguousarray(weight[rows])
+        for _, which in blocks:
+            table = rows.take(which)
+            table = table - origin if origin.any() else np.asarray(table, np.float64)
+            targets = y[:, which] - y_origin[:, None]
+            s = np.ascontiguousarray(rows.weight[which])
             weighted = s * targets
             total += s @ table
             target_total += weighted.sum(axis=1)
             inner += table.T @ (s[:, None] * table)  # two arrays: of few columns with themselves a product is slow in BLAS
             cross += weighted @ table
             squares += weighted @ targets.T
-        sum_of_weights = weight.sum()
+        sum_of_weights = rows.total_weight
         moments = np.block([[inner, cross.T], [cross, squares]])
         shift = np.append(total, target_total) / sum_of_weights
         self.mean, self.target_mean = origin + shift[: len(origin)], y_origin + shift[len(origin) :]

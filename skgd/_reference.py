@@ -15,9 +15,9 @@ from skgd._objective import Loss, Penalty, loss_and_slope, penalty_at
 
 COEF, VELOCITY, AVERAGE, GRADIENT, DIRECTION = range(5)
 
-# One step: how far (eta), what bounds it (cap), how it remembers (momentum, lookahead), how much of it enters the average.
+# One step: how far (eta), what bounds it (cap, ceiling), how it remembers (momentum, lookahead), how much of it is averaged.
 # Heavy ball has lookahead 0; Nesterov's momentum m has lookahead m, and coef is then the point where it looks.
-STEP = np.dtype([(name, np.float64) for name in ("eta", "cap", "momentum", "lookahead", "averaging")])
+STEP = np.dtype([(name, np.float64) for name in ("eta", "cap", "ceiling", "momentum", "lookahead", "averaging")])
 
 
 def descend(X, y, weight, order, batch_size, steps, metric, loss, penalty, parameters, objectives):
@@ -78,10 +78,11 @@ def update(step, loss, metric, penalty, parameters):
 
     w <- shrink(w - eta * D (g + l2 * w))    shrink(w_j) = sign(w_j) * max(|w_j| - eta * D_jj * l1, 0)
 
-    with the intercept penalised by neither norm. The step is cut so that eta * g'Dg <= cap * loss, where g and the loss are
-    those of the batch without the penalty: no step overshoots a loss that is as curved as it is steep. With momentum m, v is
-    the last displacement: heavy ball starts from w + m * v; Nesterov's w looks m * v ahead of the point that moved, from
-    where it starts.
+    with the intercept penalised by neither norm. The step is cut so that eta * g'Dg <= cap * min(loss, ceiling), where g and
+    the loss are those of the batch without the penalty: no step overshoots a loss that is as curved as it is steep, and a
+    batch whose loss is above the ceiling moves the parameters the less the larger its loss. With momentum m, v is the last
+    displacement: heavy ball starts from w + m * v; Nesterov's w looks m * v ahead of the point that moved, from where it
+    starts.
     """
     coef, velocity, average, gradient, _ = parameters
     scale, axes, gains = metric[1], metric[2:, :-1], metric[2:, -1]
@@ -91,9 +92,9 @@ def update(step, loss, metric, penalty, parameters):
         moved[:-1] += (gains * (axes @ gradient[:-1])) @ axes
         return moved
 
-    eta, norm = step["eta"], direction() @ gradient
-    if norm > 0.0 and eta * norm > step["cap"] * loss:
-        eta = step["cap"] * loss / norm
+    eta, norm, bound = step["eta"], direction() @ gradient, min(loss, step["ceiling"])
+    if norm > 0.0 and eta * norm > step["cap"] * bound:
+        eta = step["cap"] * bound / norm
     gradient[:-1] += penalty.l2 * coef[:-1]
     ahead = step["momentum"] if step["lookahead"] != 0.0 else 0.0
     before = coef - ahead * velocity

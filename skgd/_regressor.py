@@ -2,34 +2,33 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from numbers import Integral, Real
 from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.sparse import issparse
+from scipy.sparse import csr_array, issparse
 from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.metrics import r2_score
-from sklearn.model_selection import train_test_split
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from skgd._callbacks import CallbackSupportMixin, Watch, with_callbacks
-from skgd._descent import Divergence, descend, settle_zeros
-from skgd._geometry import MOST_COLUMNS
+from skgd._descent import Divergence, descend
 from skgd._objective import LOSSES
-from skgd._plan import is_countable, make_problem, make_schedule, measured, measured_stream, plain_safe_step
-from skgd._quadratic import Statistics
+from skgd._plan import hold_out, make_problem, make_schedule, measured, measured_stream, note_level, plain_safe_step
+from skgd._reading import finish
 from skgd._reference import AVERAGE, COEF
+from skgd._rows import Rows
 from skgd._sklearn import Interval, StrOptions, _fit_context, validate_parameter_constraints
 from skgd._step_size import SCHEDULES
+from skgd._stopping import Best
 from skgd._validation import check_parameters, check_start, check_weight, unchanged_on_error, warn
 
 Table = Any  # an array, a sparse matrix or a data frame
 PATHS = "coef_path_", "intercept_path_", "loss_path_"
+NOT_OF_THE_DESCENT = {"max_iter", "warm_start", "record_steps", "random_state", "verbose"}
 
 
 @dataclass
@@ -37,12 +36,16 @@ class State:
     """What a later call goes on from."""
 
     parameters: np.ndarray  # (n_targets, 3, n_features + 1), the user's units: coef, velocity, average; the intercept last
-    factor: np.ndarray  # (n_targets,), of the step: what learning_rate="adaptive" has made of it
+    factor: np.ndarray  # (n_targets,), of the step: what plateaus have made of it
     seed: int  # of all orders to come
     n_passes: int = 0
     n_steps: int = 0
     stream: tuple | None = None  # a Stream's fields, once "auto" has seen rows
     steepness: tuple = (0.0, 0.0)  # of a stream's losses: sums of their slopes and of the residuals, fading
+    level: np.ndarray | None = None  # (n_targets,): a stream's usual loss
+    plateau: tuple = (None, None)  # of a fit that max_iter has ended: its best objectives, and for how long they stand
+    best: tuple | None = None  # with early stopping: the parameters that scored best, and their scores
+    key: tuple = ()  # what the last fit was about: the same again goes on with its plateau
 
 
 class MiniBatchLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
@@ -232,6 +235,7 @@ class MiniBatchLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimat
         "random_state": ["random_state"],
         "verbose": ["verbose"],
     }
+    _shaping = frozenset(_parameter_constraints) - NOT_OF_THE_DESCENT
 
     def __init__(
         self,
@@ -324,13 +328,13 @@ class MiniBatchLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimat
         watch = Watch(self, X=X, y=y, metadata=None if sample_weight is None else {"sample_weight": sample_weight})
         with unchanged_on_error(self):
             go_on = self.warm_start and hasattr(self, "_state") and coef_init is None and intercept_init is None
-            X, y, weight, state = self._begin(X, y, sample_weight, go_on)
-            rows, score = np.arange(X.shape[0], dtype=np.int32), None
+            rows, state = self._begin(X, y, sample_weight, go_on)
+            score = None
             if self.early_stopping:
-                rows, weight, score = self._hold_out(X, y, weight, state.seed)
-            if sample_weight is not None:
-                weight = weight * (len(rows) / weight.sum())
-            problem = measured(self, make_problem(self, X, y, weight, rows), state)
+                rows, score = hold_out(self, rows, state.seed)
+            problem, state.stream = measured(self, make_problem(self, rows.with_mean_weight_1()))
+            state.stream = state.stream and tuple(state.stream)
+            self._resume(state, problem)
             if not go_on:
                 self._set_start(state, problem, coef_init, intercept_init)
             history = self._descend(problem, state, watch, self.max_iter, score)
@@ -371,8 +375,8 @@ class MiniBatchLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimat
             go_on = hasattr(self, "_state")
             if go_on:  # scikit-learn looks at the parameters of a first call only
                 validate_parameter_constraints(self._parameter_constraints, self.get_params(deep=False), type(self).__name__)
-            X, y, weight, state = self._begin(X, y, sample_weight, go_on)
-            problem = measured_stream(self, make_problem(self, X, y, weight, np.arange(X.shape[0], dtype=np.int32)), state)
+            rows, state = self._begin(X, y, sample_weight, go_on)
+            problem = measured_stream(self, make_problem(self, rows), state)
             if not go_on:
                 self._set_start(state, problem)
             history = self._descend(problem, state, Watch(self))
@@ -415,12 +419,10 @@ class MiniBatchLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimat
             y_numeric=True,
             reset=not go_on,
         )
-        if issparse(X) and not X.has_canonical_format:
-            X = X.copy()  # the caller's stays as it is
-            X.sum_duplicates()
+        X = compressed(X) if issparse(X) else np.require(X, requirements="CA")
         single = y.ndim == 1
-        y = np.ascontiguousarray(np.atleast_2d(y.T), dtype=np.float64)
-        weight = check_weight(sample_weight, X.shape[0])
+        y = np.require(np.atleast_2d(y.T), np.float64, "CA")
+        rows = Rows.of(X, y, check_weight(sample_weight, X.shape[0]))
         if go_on:
             n_targets = len(self._state["parameters"])
             if len(y) != n_targets:
@@ -428,38 +430,23 @@ class MiniBatchLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimat
             fields = {name: np.copy(value) if name == "parameters" else value for name, value in self._state.items()}
             if not self.fit_intercept:
                 fields["parameters"][:, :, -1] = 0.0
-            return X, y, weight, State(**fields)
+            return rows, State(**fields)
         for name in ("validation_scores_", "n_iter_", "loss_curve_", *PATHS):
             self.__dict__.pop(name, None)
         self._single_target = single
         seed = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
-        return X, y, weight, State(np.zeros((len(y), 3, X.shape[1] + 1)), np.ones(len(y)), seed)
+        return rows, State(np.zeros((len(y), 3, X.shape[1] + 1)), np.ones(len(y)), seed)
 
-    def _hold_out(self, X, y, weight, seed):
-        """The rows to descend on, weights that are zero elsewhere, and R^2 on the others as a function of parameters."""
-        candidates = np.flatnonzero(weight)
-        n_held_out = max(2, math.ceil(self.validation_fraction * len(candidates)))
-        if len(candidates) <= n_held_out:
-            raise ValueError(
-                f"early_stopping=True with validation_fraction={self.validation_fraction} would hold out {n_held_out} rows, "
-                f"but n_samples={len(candidates)} have a weight. Give more rows, lower validation_fraction, or set "
-                f"early_stopping=False."
-            )
-        _, held_out = train_test_split(candidates, test_size=n_held_out, random_state=seed)
-        X_held_out, y_held_out, weight_held_out = X[held_out], y[:, held_out].T, weight[held_out]
-        weight = weight.copy()
-        weight[held_out] = 0.0
-
-        def score(parameters, center):
-            prediction = X_held_out @ parameters[:, :-1].T + (parameters[:, -1] - parameters[:, :-1] @ center)
-            return r2_score(y_held_out, prediction, sample_weight=weight_held_out, multioutput="raw_values")
-
-        rows = np.setdiff1d(np.arange(X.shape[0], dtype=np.int32), held_out)
-        return rows, weight, score
+    def _resume(self, state, problem):
+        """Go on with the last fit's plateau, if this one is about the same."""
+        values = [value for name, value in vars(self).items() if name in self._shaping]
+        key = (*values, len(problem.rows), *problem.constant, *problem.constant_loss)
+        if state.key != key:
+            state.key, state.plateau, state.best, state.factor = key, (None, None), None, np.ones(len(problem.constant))
 
     def _set_start(self, state, problem, coef_init=None, intercept_init=None):
         """Zero, or what the user gives; "auto" starts the intercept at the best constant prediction at the columns' means."""
-        n_targets, n_features = len(problem.y), problem.X.shape[1]
+        n_targets, n_features = len(problem.constant), problem.rows.n_features
         start = np.zeros((n_targets, n_features + 1))
         if coef_init is not None:
             start[:, :-1] = check_start("coef_init", coef_init, (n_targets, n_features), self._single_target)
@@ -475,12 +462,17 @@ class MiniBatchLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimat
         """Descend from the state, for one pass or up to max_iter, and publish where it ends."""
         in_fit = max_iter is not None
         schedule, plateau = make_schedule(self, problem, state, in_fit)
-        center = problem.center
-        kept = AVERAGE if schedule.average else COEF
-        parameters = np.zeros((len(problem.y), 5, problem.X.shape[1] + 1))
-        parameters[:, :3] = state.parameters
-        parameters[:, :3, -1] += parameters[:, :3, :-1] @ center
-        watch.fitted = lambda parameters: self._fitted(parameters[:, kept], problem.dtype, center)
+        center, kept = problem.center, AVERAGE if schedule.average else COEF
+        parameters = np.zeros((len(problem.constant), 5, problem.rows.n_features + 1))
+        parameters[:, :3] = moved_to(state.parameters, center)
+        watch.fitted = lambda parameters: self._fitted(moved_to(parameters[:, kept], -center), problem)
+        best = Best(*(state.best or (state.parameters[:, kept],)))
+
+        def judge(parameters):
+            scores = score(parameters[:, kept], center)
+            best.observe(moved_to(parameters[:, kept], -center), scores)
+            return scores
+
         try:
             with np.errstate(over="ignore", invalid="ignore"):
                 history = descend(
@@ -492,51 +484,62 @@ class MiniBatchLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimat
                     state.seed if self.shuffle else None,
                     plateau,
                     watch,
-                    score and (lambda parameters: score(parameters[:, kept], center)),
+                    score and judge,
                     self.record_steps,
                 )
         except Divergence as divergence:
             raise self._explained(divergence, problem) from None
         parameters[:, AVERAGE] = parameters[:, kept]
-        if in_fit and problem.penalty.l1 > 0.0 and self.learning_rate == "auto":
-            countable = is_countable(problem, MOST_COLUMNS) and not problem.few
-            settling = problem.with_few_rows(Statistics(problem.X, problem.y, problem.weight)) if countable else problem
-            settle_zeros(settling, parameters, hastily=self.early_stopping)
-        parameters[:, :3, -1] -= parameters[:, :3, :-1] @ center
-        n_epochs, n_rows = len(history.objective), len(problem.rows)
-        state.parameters = parameters[:, :3]
-        if schedule.adaptive:
-            state.factor = schedule.factor
+        n_epochs = len(history.objective)
+        if in_fit:
+            state.factor, state.level = schedule.factor, history.objective[-1]
+            state.plateau = (None, None) if history.converged else (plateau.best, plateau.waited)
+            state.best = (best.parameters, best.score) if score else None
+        elif self.learning_rate == "auto":
+            note_level(state, history.objective[-1], len(problem.rows))
         state.n_passes += n_epochs
-        state.n_steps += n_epochs * -(-n_rows // problem.batch_size)
-        self._publish(state, schedule, history, center, problem.dtype)
-        if plateau.patience < np.inf:
-            self._warn_if_poor(history, schedule, problem)
+        state.n_steps += n_epochs * problem.n_batches
+        end, excess = moved_to(best.parameters, center) if score else parameters[:, AVERAGE], 0.0
+        if in_fit and self.learning_rate == "auto" and (problem.penalty.l1 > 0.0 or history.converged):
+            end, excess = finish(problem, end, self._promise(problem), hastily=self.early_stopping)
+            if problem.penalty.l1 == 0.0 and not score:
+                parameters[:, [COEF, AVERAGE]] = end[:, None]
+        state.parameters = moved_to(parameters[:, :3], -center)
+        self._publish(state, moved_to(end, -center), schedule, history, problem)
+        if in_fit:
+            self._warn_if_poor(history, schedule, problem, excess)
         return history
 
-    def _publish(self, state, schedule, history, center, dtype):
+    def _promise(self, problem):
+        """The excess over the minimum that a descent to a plateau leaves at most, as a share of what a constant leaves."""
+        noise = 1.0 if problem.batch_size == len(problem.rows) else 10.0
+        return max(noise * (self.tol or 0.0), 1e-6)
+
+    def _publish(self, state, end, schedule, history, problem):
         """Set the attributes that fit and partial_fit have in common."""
         self._state = vars(state)
         self.n_steps_ = state.n_steps
-        self.__dict__.update(self._fitted(state.parameters[:, AVERAGE], dtype, np.zeros_like(center)))
-        self.step_size_ = self._per_target(schedule.eta(max(state.n_steps, 1.0)) * schedule.factor)
+        self.__dict__.update(self._fitted(end, problem))
+        self.step_size_ = self._per_target(schedule.length(max(state.n_steps, 1.0)))
         if not self.record_steps:
             for name in PATHS:
                 self.__dict__.pop(name, None)
         else:
-            path = np.array(history.path)
-            path[..., -1] -= path[..., :-1] @ center
+            path = moved_to(np.array(history.path), -problem.center)
             before = hasattr(self, "loss_path_")
             self.loss_path_ = np.append(self.loss_path_ if before else [], np.mean(history.step_objective, axis=1))
             for name, part in ("coef_path_", path[..., :-1]), ("intercept_path_", path[..., -1]):
                 part = part[:, 0] if self._single_target else part
                 setattr(self, name, np.concatenate([getattr(self, name), part[1:]]) if before else part)
 
-    def _fitted(self, parameters, dtype, center):
-        """What predict needs, from parameters whose intercept is taken at `center`."""
+    def _fitted(self, parameters, problem):
+        """What predict needs: in X's precision, if that can hold it."""
+        dtype = (problem.whole or problem).rows.X.dtype
+        if np.abs(parameters).max() > np.finfo(dtype).max:
+            dtype = np.float64
         return {
             "coef_": self._per_target(parameters[:, :-1].astype(dtype)),
-            "intercept_": self._per_target((parameters[:, -1] - parameters[:, :-1] @ center).astype(dtype)),
+            "intercept_": self._per_target(parameters[:, -1].astype(dtype)),
         }
 
     def _per_target(self, values):
@@ -561,14 +564,14 @@ class MiniBatchLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimat
             f"what it was before."
         )
 
-    def _warn_if_poor(self, history, schedule, problem):
-        """Say so if the descent ended before its plateau, or on one above the constant prediction."""
+    def _warn_if_poor(self, history, schedule, problem, excess):
+        """Say so if the descent ended before its plateau, or on one that is not the minimum."""
         last = history.objective[-1]
         if history.interrupted:
             return
-        if not history.converged:
+        if not history.converged and self.tol is not None:
             recent = np.array(history.score or history.objective)[-self.n_iter_no_change - 1 :]
-            unit = 1.0 if history.score else np.where(problem.constant_loss > 0.0, problem.constant_loss, 1.0)
+            unit = 1.0 if history.score else np.where(problem.unit > 0.0, problem.unit, 1.0)
             change = np.max(np.abs(recent[0] - recent[-1]) / unit)
             seen = f"over the last {len(recent)} epochs R^2 still changed by {change:.1e}, against tol={self.tol:g}"
             message = (
@@ -576,10 +579,23 @@ class MiniBatchLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimat
                 + (f": {seen}. Raise max_iter or tol" if len(recent) > 1 else ". Raise max_iter")
                 + (", or use learning_rate='auto'." if self.learning_rate != "auto" else ".")
             )
-        elif self.learning_rate != "auto" and np.any(last > problem.constant_loss):
+        elif np.any(excess > max(self._promise(problem), problem.rows.n_features / len(problem.rows) / 4)):
+            message = (
+                f"The descent ended on a plateau, but the gradient there says that the objective can still fall by about "
+                f"{np.max(excess):.1e} of what a constant prediction leaves. The columns are too nearly dependent, or a few "
+                f"rows too far from all others, for steps to get there. Drop such columns or rows, add a penalty, or use "
+                f"batch_size=None."
+            )
+        elif self.learning_rate == "auto" and history.score and np.any(np.max(history.score, axis=0) < 0.0):
+            message = (
+                f"R^2 on the held-out rows is {np.min(np.max(history.score, axis=0)):.2g}: a constant predicts them better. "
+                f"The columns say nothing of y, or the {len(problem.rows)} rows that are left to learn from are too few: set "
+                f"early_stopping=False, or give more rows."
+            )
+        elif self.learning_rate != "auto" and self.tol is not None and np.any(last > problem.constant_loss):
             safe = plain_safe_step(self, problem)
             given, raised, lowered = self._step_names()
-            too, cure = ("long", lowered) if np.max(schedule.eta(self.n_steps_) * schedule.factor) > safe else ("short", raised)
+            too, cure = ("long", lowered) if np.max(schedule.length(self.n_steps_)) > safe else ("short", raised)
             message = (
                 f"The descent ended at an objective of {np.mean(last):.3g}, above the {np.mean(problem.constant_loss):.3g} of "
                 f"a constant prediction: with {given}={getattr(self, given):g} its steps are too {too}. The largest that is "
@@ -589,3 +605,21 @@ class MiniBatchLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimat
         else:
             return
         warn(message, ConvergenceWarning)
+
+
+def moved_to(parameters, center):
+    """Parameters whose intercept was taken at some place, with it taken `center` from there."""
+    moved = np.array(parameters)
+    moved[..., -1] += moved[..., :-1] @ center
+    return moved
+
+
+def compressed(X):
+    """CSR with arrays as the engine takes them: without repeated entries, contiguous, and no longer than they need be."""
+    if not X.has_canonical_format:
+        X = X.copy()  # the caller's stays as it is
+        X.sum_duplicates()
+    data, indices, starts = (np.require(part, requirements="CA") for part in (X.data, X.indices, X.indptr))
+    if not (data is X.data and indices is X.indices and starts is X.indptr and len(data) == starts[-1]):
+        X = csr_array((data[: starts[-1]], indices[: starts[-1]], starts), shape=X.shape)
+    return X

@@ -33,10 +33,12 @@ class Schedule:
         Step size of the step numbers t, counted from 1.
     average : "auto" or int
         Which average to keep: see `averaging_weights`; 0 keeps none.
-    factor : ndarray of shape (n_targets,)
-        By which each target's step is multiplied.
+    scale, factor : ndarrays of shape (n_targets,)
+        By which each target's step is multiplied: for good, and what plateaus have made of it.
     cap : float
         No step is longer than cap * f / |g|^2.
+    ceiling : ndarray of shape (n_targets,)
+        The largest f to count in that: rows of a larger loss move the parameters the less the larger it is.
     decay : float
         By which a step is multiplied after an epoch without progress: the noise it leaves shrinks with it.
     adaptive : bool
@@ -50,11 +52,25 @@ class Schedule:
     """
 
     def __init__(
-        self, eta, average, factor, cap=np.inf, decay=1.0, adaptive=False, momentum=0.0, nesterov=False, last_share=1.0, every=1
+        self,
+        eta,
+        average,
+        scale,
+        factor,
+        cap=np.inf,
+        ceiling=None,
+        decay=1.0,
+        adaptive=False,
+        momentum=0.0,
+        nesterov=False,
+        last_share=1.0,
+        every=1,
     ):
         self.eta = eta
         self.average = average
+        self.scale = scale
         self.factor = factor
+        self.ceiling = np.full(len(factor), np.inf) if ceiling is None else ceiling
         self.decay = decay
         self.adaptive = adaptive
         self.last_share = last_share
@@ -67,7 +83,8 @@ class Schedule:
         steps = np.zeros(len(t), STEP)
         for name, value in self.common.items():
             steps[name] = value
-        steps["eta"] = self.eta(t) * self.factor[target]
+        steps["ceiling"] = self.ceiling[target]
+        steps["eta"] = self.eta(t) * self.scale[target] * self.factor[target]
         if self.last_share < 1.0 and t[-1] == ends:
             steps["eta"][-1] *= self.last_share
         if self.average:
@@ -77,27 +94,25 @@ class Schedule:
             )
         return steps
 
+    def length(self, t):
+        """The step size of number t, of each target."""
+        return self.eta(t) * self.scale * self.factor
+
+    def moves_all_columns(self, penalty):
+        """Whether a step on sparse rows costs all columns and not only those that the batch holds."""
+        return "momentum" in self.common or bool(penalty.l1 and self.average and self.every == 1)
+
     def finished(self, plateau):
         """Whether all targets are done, after a shorter step has been tried where there is one to try."""
         stalled = plateau.stalled
         if self.adaptive:
-            again = stalled & (self.eta(1.0) * self.factor > SMALLEST_ETA)
+            again = stalled & (self.length(1.0) > SMALLEST_ETA)
             self.factor = np.where(again, self.factor / 5.0, self.factor)
             plateau.waited[again] = 0
             stalled = stalled & ~again
         elif self.decay < 1.0:
             self.factor = np.where(plateau.waited > 0, self.factor * self.decay, self.factor)
         return stalled.all()
-
-
-def accelerated_steps(eta, n_steps):
-    """Full-batch steps with Nesterov's growing momentum, and a last one without, which looks ahead no more."""
-    steps = np.zeros(n_steps, STEP)
-    k = np.arange(n_steps)
-    steps["eta"], steps["cap"] = eta, np.inf
-    steps["momentum"], steps["lookahead"] = k / (k + 3.0), (k + 1.0) / (k + 4.0)
-    steps["momentum"][-1] = steps["lookahead"][-1] = 0.0
-    return steps
 
 
 def averaging_weights(t, average):

@@ -90,7 +90,7 @@ def check_weight(sample_weight, n_samples):
         raise ValueError(f"sample_weight must be below 1e100, got {weight.max():g}. Divide the weights by a power of ten.")
     if not weight.any():
         raise ValueError("sample_weight is zero for every row: there is nothing to fit. Give some row a weight > 0.")
-    return weight
+    return np.require(weight, requirements="A")
 
 
 def check_start(name, value, shape, single_target):

@@ -15,7 +15,7 @@ def show_versions() -> None:
     """
     from sklearn import show_versions as show_versions_of_scikit_learn
 
-    from skgd._descent import engine
+    from skgd._problem import engine
 
     print(f"skgd: {__version__}, {'compiled kernel' if engine.__name__.endswith('_kernel') else 'NumPy, no compiled kernel'}")
     show_versions_of_scikit_learn()

@@ -5,6 +5,8 @@ import pytest
 from sklearn.datasets import load_diabetes
 from sklearn.preprocessing import PolynomialFeatures
 
+from skgd._rows import Rows
+
 
 def rng(seed=0):
     return np.random.default_rng(seed)
@@ -23,6 +25,12 @@ def gap(model, X, y):
     """(MSE - MSE of least squares) / (Var(y) - MSE of least squares), on the training data."""
     best, variance = optimum(X, y)
     return (np.mean((y - model.predict(X)) ** 2) - best) / (variance - best)
+
+
+def rows_of(X, y=None, weight=None):
+    """Rows as the estimator makes them, of one target."""
+    weight = np.broadcast_to(1.0, X.shape[0]) if weight is None else weight
+    return Rows.of(X, np.zeros((1, X.shape[0])) if y is None else np.atleast_2d(y), weight)
 
 
 def diabetes():

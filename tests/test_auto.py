@@ -16,7 +16,7 @@ from skgd._geometry import (
     squared_norms,
     standard_metric,
 )
-from tests.conftest import UNKIND, diabetes, gap, heavy_tails, scales_side_by_side
+from tests.conftest import UNKIND, diabetes, gap, heavy_tails, rows_of, scales_side_by_side
 
 
 @pytest.mark.parametrize("batch_size", [1, 32, 256, None])
@@ -69,14 +69,16 @@ def test_cap_that_prevents_a_blow_up_does_not_bind_on_an_ordinary_fit(monkeypatc
 def test_one_row_is_never_overshot():
     X, _ = scales_side_by_side()
     weight = np.random.default_rng(0).uniform(0, 2, len(X))
-    geometry = mini_batch_geometry(X, weight, 1, 0.05, True, False)
-    curvature = squared_norms(X, weight, geometry.metric)
+    rows = rows_of(X, weight=weight)
+    geometry = mini_batch_geometry(rows, Stream.empty(X.shape[1]).with_moments_of(rows), 1, 0.05, True, False)
+    curvature = squared_norms(rows, geometry.metric)
     assert geometry.step * curvature.max() <= 1.0
 
 
 def test_full_batch_step_is_below_the_stability_limit(unkind):
     X, _ = unkind
-    metric, step, _ = mini_batch_geometry(X, np.ones(len(X)), len(X), 0.0, True, False)
+    rows = rows_of(X)
+    metric, step, *_ = mini_batch_geometry(rows, Stream.empty(X.shape[1]).with_moments_of(rows), len(X), 0.0, True, False)
     z = np.column_stack([X - metric[0, :-1], np.ones(len(X))])
     D = np.diag(metric[1])
     D[:-1, :-1] += metric[2:, :-1].T * metric[2:, -1] @ metric[2:, :-1]
@@ -95,8 +97,8 @@ def test_moments_of_chunks_are_those_of_the_whole():
     X, _ = scales_side_by_side()
     weight = np.random.default_rng(0).uniform(0, 2, len(X))
     stream = Stream.empty(X.shape[1])
-    for rows in np.array_split(np.arange(len(X)), [1, 2, 700, 701]):
-        stream = stream.with_moments_of(X[rows], weight[rows])
+    for chunk in np.array_split(np.arange(len(X)), [1, 2, 700, 701]):
+        stream = stream.with_moments_of(rows_of(X[chunk], weight=weight[chunk]))
     mean = np.average(X, axis=0, weights=weight)
     np.testing.assert_allclose(stream.mean, mean, rtol=1e-10, atol=1e-12 * np.abs(X).max())
     np.testing.assert_allclose(stream.variance, np.average((X - mean) ** 2, axis=0, weights=weight), rtol=1e-10)
@@ -105,9 +107,8 @@ def test_moments_of_chunks_are_those_of_the_whole():
 @pytest.mark.parametrize("make", [heavy_tails, diabetes])
 def test_sampled_rows_estimate_the_covariance(make):
     X, _ = make()
-    weight = np.ones(len(X))
-    metric = standard_metric(X.mean(axis=0), X.var(axis=0), 0.0, True)
-    z = sample_rows(X, weight, metric, cumulated(squared_norms(X, weight, metric)), offset=0.5)
+    rows, metric = rows_of(X), standard_metric(X.mean(axis=0), X.var(axis=0), 0.0, True)
+    z = sample_rows(rows, metric, cumulated(squared_norms(rows, metric)), offset=0.5)
     gram = z.T @ z
     exact = np.cov((X - metric[0, :-1]) * np.sqrt(metric[1, :-1]), rowvar=False, bias=True)
     # A thousand rows of bounded weight: deviations of 1 / sqrt(1000) in each entry, four of them.

@@ -28,6 +28,7 @@ def random_steps(rng, n_steps, n_features):
     steps = np.zeros(n_steps, reference.STEP)
     steps["eta"] = 10.0 ** rng.uniform(-3, -0.5, n_steps) / max(1.0, n_features / 4)
     steps["cap"] = np.where(some(1.0) > 0.0, 10.0 ** rng.uniform(-2, 1, n_steps), np.inf)
+    steps["ceiling"] = np.where(some(1.0) > 0.0, 10.0 ** rng.uniform(-2, 1, n_steps), np.inf)
     steps["momentum"] = some(rng.uniform(0.0, 0.95, n_steps))
     steps["lookahead"] = np.where(rng.random() < 0.5, steps["momentum"], 0.0)
     steps["averaging"] = some(rng.choice([1.0, 0.5, 0.1, 1e-3], n_steps))

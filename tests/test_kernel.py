@@ -19,7 +19,7 @@ def arguments(dtype, batch_size, *, weighted, intercept, l2, l1, axes, average, 
     n_batches = -(-N // batch_size)
     steps = np.zeros(n_batches, reference.STEP)
     steps["eta"] = 0.02 / np.arange(1, n_batches + 1) ** 0.25
-    steps["cap"] = cap
+    steps["cap"], steps["ceiling"] = cap, np.inf
     steps["momentum"], steps["lookahead"] = momentum, lookahead
     if average:
         steps["averaging"] = 1.0 / np.arange(1, n_batches + 1)

@@ -8,7 +8,7 @@ from sklearn.metrics import mean_pinball_loss
 
 from skgd import MiniBatchLinearRegressor
 from skgd._objective import LOSSES, best_constant, constant_loss, loss_and_slope
-from tests.conftest import cubic, diabetes, heavy_tails
+from tests.conftest import cubic, diabetes, heavy_tails, rows_of
 
 EPSILON, QUANTILE = 0.4, 0.8
 
@@ -57,10 +57,11 @@ def test_no_constant_is_better_than_the_best(name):
     loss = LOSSES[name](EPSILON, QUANTILE)
     y = np.random.default_rng(0).lognormal(0, 1, (2, 301))
     weight = np.random.default_rng(1).uniform(0, 2, 301)
-    best = best_constant(loss, y, weight)
-    lowest = constant_loss(loss, y, weight, best)
+    rows = rows_of(np.zeros((301, 1)), y, weight)
+    best = best_constant(loss, rows)
+    lowest = constant_loss(loss, rows, best)
     for shift in (-0.1, -1e-3, 1e-3, 0.1):
-        assert (constant_loss(loss, y, weight, best + shift) >= lowest - 1e-12).all()
+        assert (constant_loss(loss, rows, best + shift) >= lowest - 1e-12).all()
 
 
 def optimal_loss(loss, X, y):
@@ -87,8 +88,8 @@ def test_auto_reaches_the_optimum_of_every_loss_with_the_defaults(make, batch_si
     given = {"quantile": 0.7} if name == "quantile" else {}
     loss = LOSSES[name](0.1, 0.7)
     fitted = MiniBatchLinearRegressor(batch_size, loss=name, random_state=0, **given).fit(X, y)
-    best, weight = optimal_loss(loss, X, y), np.ones(len(y))
-    of_constant = constant_loss(loss, y[None], weight, best_constant(loss, y[None], weight))[0]
+    best, rows = optimal_loss(loss, X, y), rows_of(X, y)
+    of_constant = constant_loss(loss, rows, best_constant(loss, rows))[0]
     excess = (loss_and_slope(loss, fitted.predict(X) - y)[0].mean() - best) / (of_constant - best)
     # Losses that go on straight pull as hard near the optimum as far from it: their noise fades with the step alone.
     assert excess < (1e-3 if batch_size is None else 6e-3)

@@ -1,0 +1,133 @@
+"""What is minimised, over which rows and in which metric; takes the steps."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+from scipy.sparse import issparse
+
+from skgd._geometry import Geometry
+from skgd._objective import Loss, Penalty, penalty_at
+from skgd._quadratic import few_rows
+from skgd._reference import COEF, GRADIENT, update
+from skgd._rows import Rows
+
+try:
+    from skgd import _kernel as engine
+except ImportError:
+    from skgd import _reference as engine  # type: ignore[no-redef]
+
+    warnings.warn(
+        "skgd runs without its compiled kernel: many times slower, the same algorithm, other random orders. To have it, "
+        "reinstall skgd where a C compiler is available; in skgd's own folder, install with pip install -e . or go elsewhere.",
+        RuntimeWarning,
+        stacklevel=2,
+    )
+
+LONGEST_RUN = 16384  # batches in one compiled call, so that their steps stay in cache
+UPKEEP = 4  # a call for sparse rows reads this many times as many numbers as there are columns, each of which it visits, too
+LARGEST_RUN = 2**26  # numbers that a call may visit: it lasts a fraction of a second, after which Ctrl-C is heard
+UNPACKED = 2**19  # numbers of sparse rows that are unpacked at a time: four megabytes
+
+
+@dataclass(frozen=True)
+class Problem:
+    """The objective, its rows, and how each target's parameters are measured while they descend."""
+
+    rows: Rows
+    batch_size: int
+    loss: Loss
+    penalty: Penalty
+    constant: np.ndarray  # (n_targets,): the best constant prediction,
+    constant_loss: np.ndarray  # its loss,
+    unit: np.ndarray  # the same, of typical rows: what changes of the objective are compared with,
+    curvature: np.ndarray  # and the curvature of a parabola as steep as the loss there
+    geometries: tuple[Geometry, ...] = ()  # one for each target; they differ in what the penalty adds to the columns
+    whole: Problem | None = None  # the same on all rows, where these here are few that stand for them
+
+    @cached_property
+    def center(self):
+        """Where the intercept is taken while descending, in the user's units."""
+        return self.rows.center + self.geometries[0].metric[0, :-1]
+
+    @property
+    def n_batches(self):
+        return -(-len(self.rows) // self.batch_size)
+
+    def with_few_rows(self, statistics):
+        """The same full batch of squared error, on a table of about as many rows as columns."""
+        X, y = few_rows(statistics, self.center)
+        geometries = tuple(geometry._replace(metric=geometry.metric.copy()) for geometry in self.geometries)
+        for geometry in geometries:
+            geometry.metric[0] = 0.0
+        rows = Rows(X, y, np.ones(len(X)), np.arange(len(X), dtype=np.int32), self.center)
+        return replace(self, rows=rows, batch_size=len(X), geometries=geometries, whole=self)
+
+    @cached_property
+    def compressed_rows(self):
+        """The arrays of sparse rows, of the types that the engine takes."""
+        X = self.rows.X
+        return X.data, X.indices.astype(np.int32, copy=False), X.indptr.astype(np.int64, copy=False)
+
+    def take_steps(self, order, steps, parameters, objectives):
+        """One step for each mini-batch of `order`, for each target: steps and objectives have a row for each of them."""
+        loss, penalty = np.array(self.loss), np.array(self.penalty)
+        if self.rows.is_sparse:
+            descend, data = engine.descend_sparse, self.compressed_rows
+        elif not issparse(self.rows.X):
+            descend, data = engine.descend, (self.rows.X,)
+        elif self.batch_size * self.rows.n_features > UNPACKED:
+            return self.take_steps_by_blocks(order, steps, parameters, objectives)
+        else:
+            return self.unpacked(order).take_steps(np.arange(len(order), dtype=np.int32), steps, parameters, objectives)
+        for k, geometry in enumerate(self.geometries):
+            # To follow the penalty of sparse rows' parameters from step to step would cost all columns: one value a run.
+            apart = penalty_at(self.penalty, parameters[k, COEF, :-1]) if self.rows.is_sparse else 0.0
+            arrays = self.rows.y[k], self.rows.weight, order, self.batch_size, steps[k], geometry.metric, loss, penalty
+            descend(*data, *arrays, parameters[k], objectives[k])
+            objectives[k] += apart
+
+    def unpacked(self, which):
+        """The same on some of its sparse rows, unpacked."""
+        rows = self.rows
+        return replace(self, rows=replace(rows, X=rows.take(which), y=rows.y.take(which, axis=1), weight=rows.weight[which]))
+
+    def take_steps_by_blocks(self, order, steps, parameters, objectives):
+        """The same where a batch of sparse rows is too large to be unpacked at once: its gradient is summed over blocks."""
+        length = max(1, UNPACKED // self.rows.n_features)
+        for number in range(steps.shape[1]):
+            batch = order[number * self.batch_size : (number + 1) * self.batch_size]
+            gradient, loss = np.zeros_like(parameters[:, GRADIENT]), np.zeros(len(parameters))
+            for start in range(0, len(batch), length):
+                which = batch[start : start + length]
+                block = replace(self.unpacked(which), batch_size=len(which), penalty=Penalty(0.0, 0.0))
+                found, standstill = np.empty((len(parameters), 1)), np.zeros_like(steps[:, :1])
+                block.take_steps(np.arange(len(which), dtype=np.int32), standstill, parameters, found)
+                gradient += len(which) / len(batch) * parameters[:, GRADIENT]
+                loss += len(which) / len(batch) * found[:, 0]
+            for k, geometry in enumerate(self.geometries):
+                objectives[k, number] = loss[k] + penalty_at(self.penalty, parameters[k, COEF, :-1])
+                parameters[k, GRADIENT] = gradient[k]
+                update(steps[k, number], loss[k], geometry.metric, self.penalty, parameters[k])
+
+    @property
+    def numbers_in_a_batch(self):
+        """How many numbers of X a batch holds, about."""
+        return self.batch_size * self.rows.numbers_in_a_row
+
+    def longest_run(self, schedule):
+        """Batches in one call: few enough to be interrupted, of sparse rows enough to pay for the visit to all columns."""
+        if not self.rows.is_sparse:
+            most = UNPACKED if issparse(self.rows.X) else LARGEST_RUN
+            return max(1, min(LONGEST_RUN, int(most / self.numbers_in_a_batch)))
+        visited, n_columns = self.numbers_in_a_batch, self.rows.n_features
+        if schedule.moves_all_columns(self.penalty):
+            visited += n_columns
+        return max(1, min(max(LONGEST_RUN, int(UPKEEP * n_columns / visited)), int(LARGEST_RUN / visited)))
+
+    def averaging_interval(self):
+        """Steps between two looks at all columns, for an average that does without the others."""
+        return int(np.ceil(UPKEEP * self.rows.n_features / self.numbers_in_a_batch)) if self.rows.is_sparse else 1

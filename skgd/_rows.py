@@ -1,0 +1,121 @@
+"""The rows to learn from: those that have a weight, looked at in blocks that stay in cache.
+
+Sparse rows of few columns, or with few zeros, are unpacked block by block and then treated as dense ones.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+from scipy.sparse import csr_array, issparse
+
+BLOCK = 2**15  # numbers in a block of rows: a quarter of a megabyte, which stays in cache
+MOST_COLUMNS = 1000  # up to here an eigendecomposition pays for itself, and sparse rows are unpacked
+SAMPLE = 10_000  # rows that say what a typical residual is
+FULL = 0.25  # sparse rows are also unpacked where a larger share of their numbers is not zero
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Rows of X with their targets and weights. A row of weight 0 is none of them."""
+
+    X: np.ndarray
+    y: np.ndarray  # (n_targets, n_samples)
+    weight: np.ndarray
+    numbers: np.ndarray  # int32: which rows of X these are
+    center: np.ndarray  # what has been subtracted from the columns given by the user
+
+    @classmethod
+    def of(cls, X, y, weight):
+        """All rows that have a weight."""
+        everything = weight.strides == (0,) or weight.all()
+        numbers = np.arange(X.shape[0], dtype=np.int32) if everything else np.flatnonzero(weight).astype(np.int32)
+        return cls(X, y, weight, numbers, np.zeros(X.shape[1]))
+
+    def __len__(self):
+        return len(self.numbers)
+
+    def only(self, numbers):
+        """Some of the rows."""
+        return replace(self, numbers=numbers)
+
+    def with_weight(self, weight):
+        """The same rows with other weights."""
+        return replace(self, weight=weight)
+
+    def with_mean_weight_1(self):
+        """The same rows with their weights multiplied by one number; weights of 1 are left as they are."""
+        if self.weight.strides == (0,):
+            return self
+        rows = self.with_weight(self.weight / self.weight[self.numbers].max())  # first, since a sum may be too large or small
+        return rows.with_weight(rows.weight * (len(self) / rows.total_weight))
+
+    @cached_property
+    def total_weight(self):
+        """sum_i s_i"""
+        return sum(self.weight[which].sum() for _, which in self.blocks(numbers_in_a_row=1))
+
+    @property
+    def n_features(self):
+        return self.X.shape[1]
+
+    @property
+    def is_wide(self):
+        """Whether there are too many columns to look at all pairs of them."""
+        return self.n_features > MOST_COLUMNS
+
+    @cached_property
+    def is_sparse(self):
+        """Whether the rows are not to be unpacked."""
+        return issparse(self.X) and self.is_wide and self.X.nnz <= FULL * self.X.shape[0] * self.n_features
+
+    @cached_property
+    def numbers_in_a_row(self):
+        """How many numbers a row holds, about."""
+        return (self.X.nnz / self.X.shape[0] if self.is_sparse else self.n_features) + 1.0
+
+    def take(self, which):
+        """Rows of X by a slice or an array of their numbers, unpacked where that serves."""
+        taken = self.X[which]
+        return taken.toarray() if issparse(taken) and not self.is_sparse else taken
+
+    def blocks(self, numbers_in_a_row=None):
+        """Pairs of slices of `numbers` and the rows that these are, as `take` wants them; about BLOCK numbers in each."""
+        size = max(BLOCK, 4 * self.n_features) if self.is_sparse else BLOCK  # sums of sparse rows cost all columns, too
+        length, everything = max(1, int(size / (numbers_in_a_row or self.numbers_in_a_row))), len(self) == self.X.shape[0]
+        places = (slice(start, min(start + length, len(self))) for start in range(0, len(self), length))
+        return [(place, place if everything else self.numbers[place]) for place in places]
+
+    def sample(self):
+        """The numbers of at most SAMPLE rows and their weights: of more, rows at random along the sum of the weights."""
+        if len(self) <= SAMPLE:
+            return self.numbers, self.weight[self.numbers]
+        at = (np.arange(SAMPLE) + np.random.default_rng(0).random(SAMPLE)) / SAMPLE
+        if self.weight.strides == (0,):
+            return self.numbers[(at * len(self)).astype(np.intp)], np.ones(SAMPLE)
+        cumulated = np.cumsum(self.weight[self.numbers])
+        return self.numbers[np.searchsorted(cumulated, at * cumulated[-1])], np.ones(SAMPLE)
+
+    def with_far_columns_centred(self, mean, variance):
+        """Sparse rows with those columns centred whose mean is farther from zero than their deviation.
+
+        These have more entries than zeros, so that storing all of them costs less than storing what there was again.
+        """
+        far = np.flatnonzero(mean**2 > variance)
+        if not len(far):
+            return self
+        others, is_far = self.X.copy(), mean**2 > variance
+        others.data[is_far[others.indices]] = 0.0
+        columns = self.X[:, far].toarray() - mean[far]
+        starts = np.arange(0, columns.size + 1, len(far))
+        columns = csr_array((columns.ravel(), np.tile(far, len(columns)), starts), shape=self.X.shape)
+        center = np.zeros_like(mean)
+        center[far] = mean[far]
+        return replace(self, X=csr_array(others + columns, dtype=self.X.dtype), center=center)
+
+
+def squared(X):
+    """A CSR matrix of the squares, on the same indices."""
+    return csr_array((np.square(X.data, dtype=np.float64), X.indices, X.indptr), shape=X.shape)
