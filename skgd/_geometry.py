@@ -33,8 +33,11 @@ LEAST_AXES = 32  # corrected at any batch size; more only as far as they cost no
 LEAST_SAMPLE = 1000  # rows from which eigenvalues are estimated; ten for each column if that is more,
 MOST_SAMPLE = 10_000  # but not more than these
 SAFETY = 1.1  # of an eigenvalue estimated from a sample
+MOST_CORRELATED = 200  # columns whose covariance a stream keeps: it is decomposed for every chunk
 LEAST_SEEN = 10  # rows of a stream before the spread of its columns is trusted and coefficients move
+CROSSINGS = 10  # times that the rows seen so far would suffice to cross the slowest direction of a stream
 HALF_LIFE = 10_000  # rows after which a stream has half forgotten its longest row
+FIRST = 10.0  # the same of a first chunk, beside its own longer rows
 UNUSUAL = 10.0  # times as long as the longest row so far: a longer row of a stream counts for less
 
 
@@ -47,20 +50,31 @@ class Stream(NamedTuple):
     variance: np.ndarray
     longest: float = 0.0
     eigenvalue: float = 0.0
+    covariance: np.ndarray | None = None  # of few enough columns
 
     @classmethod
-    def empty(cls, n_features):
-        return cls(0, 0.0, np.zeros(n_features), np.zeros(n_features))
+    def empty(cls, n_features, has_covariance=False):
+        return cls(
+            0,
+            0.0,
+            np.zeros(n_features),
+            np.zeros(n_features),
+            covariance=np.zeros((n_features, n_features)) if has_covariance else None,
+        )
 
     @np.errstate(over="ignore", invalid="ignore")  # check_range says it better
     def with_moments_of(self, rows):
         """After further rows (Chan, Golub & LeVeque 1983): the same for one chunk or a thousand."""
-        seen, mean, variance = self.weight, self.mean, self.variance
+        seen, mean, variance, covariance = self.weight, self.mean, self.variance, self.covariance
         for _, which in rows.blocks():
-            added = rows.weight[which].sum()
-            block_mean, block_variance = moments(rows.take(which), rows.weight[which] / added)
+            X, added = rows.take(which), rows.weight[which].sum()
+            block_mean, block_variance = moments(X, rows.weight[which] / added)
             delta = block_mean - mean
             fraction = added / (seen + added)
+            if covariance is not None:
+                z = X - block_mean
+                block = z.T @ ((rows.weight[which] / added)[:, None] * z)
+                covariance = covariance + fraction * (block - covariance + (1.0 - fraction) * np.outer(delta, delta))
             variance = variance + fraction * (block_variance - variance + (1.0 - fraction) * delta**2)
             mean = mean + fraction * delta
             seen += added
@@ -73,7 +87,8 @@ class Stream(NamedTuple):
                     f"Column {lost[spread > 0.0][0]} of X varies too little: its variance is below the range of float64. "
                     f"Multiply it by a power of ten."
                 )
-        return self._replace(n_samples=self.n_samples + len(rows), weight=seen, mean=mean, variance=variance)
+        n_samples = self.n_samples + len(rows)
+        return self._replace(n_samples=n_samples, weight=seen, mean=mean, variance=variance, covariance=covariance)
 
 
 def moments(X, share):
@@ -293,6 +308,9 @@ def mini_batch_geometry(rows, stream, batch_size, ridge, fit_intercept, separabl
         whitening = whitening_of(eigenvalues, eigenvectors, metric, np.vstack([z, np.diag(np.sqrt(penalised))]))
         mean = eigenvalues[-1]
         stream = stream._replace(eigenvalue=mean)
+        if n_features <= MOST_CORRELATED:
+            deviation = np.divide(1.0, np.sqrt(metric[1, :-1]), out=np.zeros(n_features), where=metric[1, :-1] > 0.0)
+            stream = stream._replace(covariance=(z.T @ z) * np.outer(deviation, deviation))
         by_rows = expected_smoothness(longest, 0.0, n_samples, batch_size)
         high = max(1.0, by_rows)  # a smaller bound would not lengthen the step: the rows' own lengths rule
         low = min(1.0, (by_rows + min(mean, high)) / np.ceil(n_samples / batch_size))  # an epoch crosses what lies above
@@ -313,18 +331,26 @@ def mini_batch_geometry(rows, stream, batch_size, ridge, fit_intercept, separabl
 
 
 def bounded(rows, stream):
-    """The rows of a stream, those that are unusually long beside all before with a weight that makes them as long as usual.
+    """The rows of a chunk, those that are unusually long with a weight that makes them as long as usual, for the moments.
 
-    So one row can lengthen what the stream takes for usual by no more than a factor. For the moments only.
+    So no row can lengthen what the stream takes for usual by more than a factor. Unusual beside all rows before; in a first
+    chunk, beside the chunk's medians.
     """
-    if stream.n_samples < LEAST_SEEN or rows.is_sparse:
+    is_first = stream.n_samples < LEAST_SEEN
+    if rows.is_sparse or (is_first and len(rows) < LEAST_SEEN):
         return rows
     metric = standard_metric(stream.mean, stream.variance, 0.0, True)
+    if is_first:
+        X = rows.take(rows.sample()[0])
+        metric[0, :-1] = np.median(X, axis=0)
+        spread = np.median(np.abs(X - metric[0, :-1]), axis=0)
+        metric[1, :-1] = np.divide(1.0, spread**2, out=np.zeros_like(spread), where=spread > 0.0)
     with np.errstate(over="ignore"):
         norms = squared_norms(rows, metric)
     if not np.isfinite(norms).all():  # too large for moments: that will be said
         return rows
-    share = np.minimum(1.0, UNUSUAL * max(stream.longest, rows.n_features + 1.0) / np.maximum(norms, 1.0))
+    usual = FIRST * np.quantile(norms, 0.9) if is_first else max(stream.longest, rows.n_features + 1.0)
+    share = np.minimum(1.0, UNUSUAL * usual / np.maximum(norms, 1.0))
     if share.min() == 1.0:
         return rows
     weight = np.array(rows.weight)
@@ -337,14 +363,27 @@ def stream_geometry(stream, rows, counted, batch_size, ridge, fit_intercept):
     metric = standard_metric(stream.mean - rows.center, stream.variance, ridge, fit_intercept, rows.is_sparse)
     if stream.n_samples < LEAST_SEEN:
         metric[1, :-1] = 0.0
+    penalised, b = ridge * metric[1, :-1], min(batch_size, len(rows))
     norms = squared_norms(counted, metric)
     longest = max(norms.max(), stream.longest * 0.5 ** (len(rows) / HALF_LIFE))
-    eigenvalue, b = stream.eigenvalue, min(batch_size, len(rows))
-    if b > 1:
+    eigenvalue = stream.eigenvalue
+    if stream.covariance is not None:
+        root, shift = np.sqrt(metric[1, :-1]), stream.mean - metric[0, :-1]
+        gram = (stream.covariance + np.outer(shift, shift)) * np.outer(root, root) + np.diag(penalised)
+        eigenvalues, eigenvectors = np.linalg.eigh(gram)
+        high = max(1.0, longest / b)
+        low = min(1.0, CROSSINGS * (longest / b + min(eigenvalues[-1], high)) * b / stream.n_samples)
+        most = max(b, LEAST_AXES) if stream.n_samples > 2 * len(gram) else 0
+        axes, bounds = axes_out_of_band(eigenvalues, eigenvectors, low, high, most)
+        eigenvalue = min(eigenvalues[-1], WORTHWHILE * high)
+        if len(axes):
+            metric = with_axes(metric, axes, bounds / np.sum((axes @ gram) * axes, axis=1) - 1.0)
+            longest = max(squared_norms(counted, metric).max(), longest)
+    elif b > 1:
         weight = counted.total_weight
         largest = largest_eigenvalue(sample_rows(counted, metric, cumulated(norms), offset=0.5)) * weight / len(rows)
         eigenvalue += weight / stream.weight * (largest - eigenvalue)
-    smoothness = ((b - 1) * SAFETY * max(eigenvalue, 1.0) + longest) / b + ridge * metric[1, :-1].max()
+    smoothness = ((b - 1) * SAFETY * max(eigenvalue, 1.0) + longest) / b + penalised.max()
     return Geometry(metric, safe_length(smoothness), stream._replace(longest=longest, eigenvalue=eigenvalue))
 
 

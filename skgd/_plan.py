@@ -9,6 +9,7 @@ from sklearn.metrics import r2_score
 from skgd._geometry import (
     HALF_LIFE,
     LEAST_SEEN,
+    MOST_CORRELATED,
     UNUSUAL,
     Geometry,
     Stream,
@@ -39,7 +40,7 @@ from skgd._step_size import DECAY, FEW_STEPS, SAFE_CAP, SCHEDULES, Schedule, opt
 from skgd._stopping import Plateau
 
 ROUNDING = 1e-12  # a residual of this share of the best constant prediction is none
-CEILING = 100.0  # times the usual loss: rows of a stream with a larger one are outliers, and move the parameters less
+CEILING = 1000.0  # times the usual loss: rows of a stream with a larger one are outliers, and move the parameters less
 FORGETTING = 100  # rows after which a stream's usual loss is half that of rows met since
 
 
@@ -100,7 +101,7 @@ def measured_stream(model, problem, state):
     if model.learning_rate != "auto":
         geometry = Geometry(plain_metric(n_features, model.fit_intercept), 1.0, None)
         return replace(problem, geometries=(geometry,) * len(rows.y))
-    stream = Stream(*state.stream) if state.stream else Stream.empty(n_features)
+    stream = Stream(*state.stream) if state.stream else Stream.empty(n_features, n_features <= MOST_CORRELATED)
     if is_straight(problem.loss):  # far from the minimum the loss is as steep as the residuals met so far say
         state.steepness = steepness(problem, state, stream.n_samples)
         problem = replace(problem, curvature=secant_curvature(problem.loss, *state.steepness))
