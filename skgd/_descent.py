@@ -103,7 +103,7 @@ def one_epoch(problem, parameters, schedule, n_steps, order, history):
     for start in range(0, n_batches, run):
         stop = min(start + run, n_batches)
         t = n_steps + 1.0 + np.arange(start, stop)
-        steps = np.array([schedule.steps(t, target, n_steps, n_steps + n_batches) for target in range(len(parameters))])
+        steps = [schedule.steps(t, target, n_steps, n_steps + n_batches) for target in range(len(parameters))]
         objectives = np.empty((len(parameters), stop - start))
         problem.take_steps(order[start * batch_size : stop * batch_size], steps, parameters, objectives)
         if start == 0:

@@ -349,13 +349,13 @@ def bounded(rows, stream):
         norms = squared_norms(rows, metric)
     if not np.isfinite(norms).all():  # too large for moments: that will be said
         return rows
-    usual = FIRST * np.quantile(norms, 0.9) if is_first else max(stream.longest, rows.n_features + 1.0)
-    share = np.minimum(1.0, UNUSUAL * usual / np.maximum(norms, 1.0))
-    if share.min() == 1.0:
+    some = norms[:: 1 + len(norms) // MOST_SAMPLE]
+    usual = FIRST * np.quantile(some, 0.9) if is_first else max(stream.longest, rows.n_features + 1.0)
+    if norms.max() <= UNUSUAL * usual:
         return rows
     weight = np.array(rows.weight)
-    weight[rows.numbers] *= share
-    return rows.with_weight(weight)
+    weight[rows.numbers] *= np.minimum(1.0, UNUSUAL * usual / np.maximum(norms, 1.0))
+    return rows.with_weight(np.maximum(weight, np.nextafter(0.0, 1.0)))
 
 
 def stream_geometry(stream, rows, counted, batch_size, ridge, fit_intercept):

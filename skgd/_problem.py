@@ -12,7 +12,7 @@ from scipy.sparse import issparse
 from skgd._geometry import Geometry
 from skgd._objective import Loss, Penalty, penalty_at
 from skgd._quadratic import few_rows
-from skgd._reference import COEF, GRADIENT, update
+from skgd._reference import COEF, GRADIENT, STEP, update
 from skgd._rows import Rows
 
 try:
@@ -72,23 +72,34 @@ class Problem:
         X = self.rows.X
         return X.data, X.indices.astype(np.int32, copy=False), X.indptr.astype(np.int64, copy=False)
 
+    @cached_property
+    def engine_arguments(self):
+        """The pass, its rows and the objective, as the engine takes them."""
+        sparse = self.rows.is_sparse
+        data = self.compressed_rows if sparse else (self.rows.X,)
+        return engine.descend_sparse if sparse else engine.descend, data, np.array(self.loss), np.array(self.penalty)
+
     def take_steps(self, order, steps, parameters, objectives):
         """One step for each mini-batch of `order`, for each target: steps and objectives have a row for each of them."""
-        loss, penalty = np.array(self.loss), np.array(self.penalty)
-        if self.rows.is_sparse:
-            descend, data = engine.descend_sparse, self.compressed_rows
-        elif not issparse(self.rows.X):
-            descend, data = engine.descend, (self.rows.X,)
-        elif self.batch_size * self.rows.n_features > UNPACKED:
-            return self.take_steps_by_blocks(order, steps, parameters, objectives)
-        else:
-            return self.unpacked(order).take_steps(np.arange(len(order), dtype=np.int32), steps, parameters, objectives)
+        if self.is_unpacked:
+            if self.batch_size * self.rows.n_features > UNPACKED:
+                self.take_steps_by_blocks(order, steps, parameters, objectives)
+            else:
+                self.unpacked(order).take_steps(np.arange(len(order), dtype=np.int32), steps, parameters, objectives)
+            return
+        descend, data, loss, penalty = self.engine_arguments
+        y, weight = self.rows.y, self.rows.weight
         for k, geometry in enumerate(self.geometries):
             # To follow the penalty of sparse rows' parameters from step to step would cost all columns: one value a run.
             apart = penalty_at(self.penalty, parameters[k, COEF, :-1]) if self.rows.is_sparse else 0.0
-            arrays = self.rows.y[k], self.rows.weight, order, self.batch_size, steps[k], geometry.metric, loss, penalty
+            arrays = y[k], weight, order, self.batch_size, steps[k], geometry.metric, loss, penalty
             descend(*data, *arrays, parameters[k], objectives[k])
             objectives[k] += apart
+
+    @cached_property
+    def is_unpacked(self):
+        """Whether the rows are sparse and to be unpacked before steps are taken."""
+        return issparse(self.rows.X) and not self.rows.is_sparse
 
     def unpacked(self, which):
         """The same on some of its sparse rows, unpacked."""
@@ -98,20 +109,20 @@ class Problem:
     def take_steps_by_blocks(self, order, steps, parameters, objectives):
         """The same where a batch of sparse rows is too large to be unpacked at once: its gradient is summed over blocks."""
         length = max(1, UNPACKED // self.rows.n_features)
-        for number in range(steps.shape[1]):
+        for number in range(len(steps[0])):
             batch = order[number * self.batch_size : (number + 1) * self.batch_size]
             gradient, loss = np.zeros_like(parameters[:, GRADIENT]), np.zeros(len(parameters))
             for start in range(0, len(batch), length):
                 which = batch[start : start + length]
                 block = replace(self.unpacked(which), batch_size=len(which), penalty=Penalty(0.0, 0.0))
-                found, standstill = np.empty((len(parameters), 1)), np.zeros_like(steps[:, :1])
+                found, standstill = np.empty((len(parameters), 1)), [np.zeros(1, STEP)] * len(steps)
                 block.take_steps(np.arange(len(which), dtype=np.int32), standstill, parameters, found)
                 gradient += len(which) / len(batch) * parameters[:, GRADIENT]
                 loss += len(which) / len(batch) * found[:, 0]
             for k, geometry in enumerate(self.geometries):
                 objectives[k, number] = loss[k] + penalty_at(self.penalty, parameters[k, COEF, :-1])
                 parameters[k, GRADIENT] = gradient[k]
-                update(steps[k, number], loss[k], geometry.metric, self.penalty, parameters[k])
+                update(steps[k][number], loss[k], geometry.metric, self.penalty, parameters[k])
 
     @property
     def numbers_in_a_batch(self):
@@ -121,7 +132,7 @@ class Problem:
     def longest_run(self, schedule):
         """Batches in one call: few enough to be interrupted, of sparse rows enough to pay for the visit to all columns."""
         if not self.rows.is_sparse:
-            most = UNPACKED if issparse(self.rows.X) else LARGEST_RUN
+            most = UNPACKED if self.is_unpacked else LARGEST_RUN
             return max(1, min(LONGEST_RUN, int(most / self.numbers_in_a_batch)))
         visited, n_columns = self.numbers_in_a_batch, self.rows.n_features
         if schedule.moves_all_columns(self.penalty):

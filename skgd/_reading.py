@@ -20,10 +20,11 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import ElasticNet
 
 from skgd._geometry import NEGLIGIBLE, full_batch_step
-from skgd._objective import is_straight, loss_and_slope, penalty_at
+from skgd._objective import SQUARED_ERROR, is_straight, loss_and_slope, penalty_at
 
 LARGER, WINDOW = 0.9, 0.3  # u to begin with is this share of a residual that this share of the rows does not exceed,
-NARROWER = 0.25  # by which it is multiplied
+NARROWER = 0.25  # by which it is multiplied where it has served,
+NARROWINGS = 16  # and this is how often it is halved at most to see how far the minimum is
 STEPS = (1.0, 0.25, 0.0625)  # shares of a step, tried in this order
 MOST_READINGS = 40
 ENOUGH = 1e-5  # of the loss of the best constant: not worth another reading
@@ -84,16 +85,21 @@ class Target:
             total += [share @ loss_and_slope(loss, residual)[0] for loss in losses]
         return total
 
-    def gradient(self, parameters, loss):
-        """The gradient of the objective without its l1 norm."""
-        gradient = np.zeros_like(parameters)
-        for X, y, share in self.blocks():
-            slope = share * loss_and_slope(loss, X @ parameters[:-1] + parameters[-1] - y)[1]
+    def look(self, parameters, loss):
+        """The objective, and its gradient without that of the l1 norm, at the cost of reading X once."""
+        gradient, coef = np.zeros_like(parameters), parameters[:-1]
+        center = np.zeros_like(coef) if self.rows.is_sparse else self.center
+        total, intercept = penalty_at(self.penalty, coef), parameters[-1] - center @ coef
+        for _, which in self.rows.blocks():
+            X, share = self.rows.take(which), self.rows.weight[which] / self.rows.total_weight
+            value, slope = loss_and_slope(loss, X @ coef + intercept - self.y[which])
+            total += share @ value
+            slope *= share
             gradient[:-1] += slope @ X
             gradient[-1] += slope.sum()
-        gradient[:-1] += self.penalty.l2 * parameters[:-1]
+        gradient[:-1] += self.penalty.l2 * coef - gradient[-1] * center
         gradient[-1] *= self.has_intercept
-        return gradient
+        return total, gradient
 
     def read(self, parameters, basis, loss):
         """Gradient and curvature of the mean loss in the coordinates of `basis` and the intercept, and the secant curvature."""
@@ -160,8 +166,8 @@ def sparse_steps(target, parameters, basis, dampings, gradient, hessian, secant)
         yield np.append(coef - parameters[:-1], step[-1]), gained
 
 
-def approach(target, start):
-    """Guarded steps of the model from `start` on; where they end, and what is still to be gained."""
+def approach(target, start, tolerated):
+    """Guarded steps of the model from `start` on, until less than `tolerated` is left; where they end, and what is left."""
     has_l1, enough = target.penalty.l1 > 0.0, ENOUGH * target.unit
     basis = np.diag(np.sqrt(target.geometry.metric[1, :-1])) if has_l1 else target.geometry.whitening
     model_steps, slack = (sparse_steps, enough) if has_l1 else (smooth_steps, 0.0)  # zeros may cost what is not worth a reading
@@ -183,8 +189,8 @@ def approach(target, start):
         if k == 0:
             least = min(least, best_value - value + abs(expected[0] - gained))
         elif gained <= 0.01 * rounding:  # a damped step may be one of many
-            least = min(least, best_value - value + 10.0 * max(gained, 0.0))
-        if least <= enough or (gained <= enough and rounding <= enough):
+            least = min(least, best_value - value + max(10.0 * gained, expected[len(expected) // 2]))
+        if least <= max(enough, tolerated) or (gained <= enough and rounding <= enough):
             break
         if gained <= max(enough, 0.1 * rounding):
             width *= NARROWER
@@ -198,7 +204,7 @@ def conjugate_gradients(target, start, enough):
     """Of many columns: some steps of conjugate gradients; where they end, and what they and the last of them gain."""
     scale, l2 = target.geometry.metric[1], target.penalty.l2
     loss = target.rounded(target.width(start))
-    gradient = target.gradient(start, loss)
+    _, gradient = target.look(start, loss)
     bends = [share * bend(loss, X @ start[:-1] + start[-1] - y) for X, y, share in target.blocks()]
 
     def hessian_times(v):
@@ -238,7 +244,7 @@ def proximal_steps(target, start, n_steps):
     for share in STEPS:
         eta, now, ahead = share * reach, start, start
         for k in range(n_steps):
-            before, now = now, ahead - eta * target.gradient(ahead, loss)
+            before, now = now, ahead - eta * target.look(ahead, loss)[1]
             now[:-1] = np.copysign(np.maximum(np.abs(now[:-1]) - eta[:-1] * penalty.l1, 0.0), now[:-1])
             ahead = now + k / (k + 3.0) * (now - before)
         gained = value - target.objectives(now, target.loss)[0, 0]
@@ -256,23 +262,29 @@ def with_zeros(target, parameters):
     return candidates[np.flatnonzero(values <= values[0] + 0.1 * ENOUGH * target.unit)[-1]]
 
 
-def shortfall(target, parameters, tolerated):
+def shortfall(target, parameters, gradient, tolerated):
     """What is left to gain: for a loss that grows like a square, from the gradient and the rows' mean curvature.
 
     A loss that goes on straight is rounded so narrowly that the rounding costs less than is `tolerated`, and read.
     """
     if not is_straight(target.loss):
-        gradient = target.gradient(parameters, target.loss)
-        residual, weight = target.residuals(parameters)
-        curvature = max(weight @ bend(target.loss, residual) / weight.sum(), DAMPINGS[0] * target.curvature)
+        curvature = target.loss.curvature
+        if target.loss != SQUARED_ERROR:
+            residual, weight = target.residuals(parameters)
+            curvature = max(weight @ bend(target.loss, residual) / weight.sum(), DAMPINGS[0] * target.curvature)
         return 0.5 * (np.sum((gradient[:-1] @ target.geometry.whitening) ** 2) + gradient[-1] ** 2) / curvature
-    losses = [target.rounded(target.width(parameters) * NARROWER**k) for k in range(8)]
-    values = target.objectives(parameters, target.loss, *losses)[:, 0]
-    rounding = values[0] - values[1:]
-    k = np.argmax(rounding <= 0.5 * tolerated) if rounding[-1] <= 0.5 * tolerated else -1
+    residual, weight = target.residuals(parameters)
+    width = target.width(parameters)
+    for _ in range(NARROWINGS):
+        loss = target.rounded(width)
+        lost = loss_and_slope(target.loss, residual)[0] - loss_and_slope(loss, residual)[0]
+        rounding = weight @ lost / weight.sum()
+        if rounding <= 0.5 * tolerated:
+            break
+        width *= 0.5
     basis = target.geometry.whitening
-    ((_, expected),) = smooth_steps(target, parameters, basis, DAMPINGS[:1], *target.read(parameters, basis, losses[k]))
-    return rounding[k] + expected
+    ((_, expected),) = smooth_steps(target, parameters, basis, DAMPINGS[2:3], *target.read(parameters, basis, loss))
+    return rounding + expected
 
 
 def finish(problem, parameters, promise, hastily=False):
@@ -310,18 +322,20 @@ def finish_target(target, start, promise):
     """The same for one target."""
     has_l1, is_narrow = target.penalty.l1 > 0.0, not target.rows.is_wide
     constant = np.append(np.zeros(len(start) - 1), target.constant)
-    ((value,),) = target.objectives(start, target.loss)
+    value, gradient = target.look(start, target.loss)
     if not value <= target.constant_loss:
-        start, value = constant, target.constant_loss
+        start = constant
+        value, gradient = target.look(start, target.loss)
 
     def share(gained):
-        return gained / max(target.constant_loss - value + gained, ENOUGH * target.unit)
+        reach = max(target.constant_loss - value + gained, ENOUGH * target.unit)
+        return gained / reach if np.isfinite(reach) else np.inf
 
     tolerated = promise * (target.constant_loss - value)
-    if is_narrow and not has_l1 and share(shortfall(target, start, tolerated)) <= promise:
+    if is_narrow and not has_l1 and share(shortfall(target, start, gradient, tolerated)) <= promise:
         return start, 0.0
     if is_narrow:
-        end, excess = approach(target, start)
+        end, excess = approach(target, start, 0.0 if has_l1 else 0.25 * tolerated)
         return (with_zeros(target, end) if has_l1 and is_straight(target.loss) else end), share(excess)
     if has_l1:
         end = start

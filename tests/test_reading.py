@@ -1,0 +1,263 @@
+"""How a descent under auto ends: at its promise or with a warning, never above where it was, on exact zeros with an l1 norm."""
+
+import warnings
+
+import numpy as np
+import pytest
+from scipy.optimize import linprog, minimize
+from scipy.sparse import csr_array, hstack
+from sklearn.exceptions import ConvergenceWarning
+
+from skgd import MiniBatchLinearRegressor, _reading
+from skgd._objective import LOSSES, loss_and_slope, make_penalty, penalty_at
+from skgd._plan import make_problem, measured
+from skgd._reading import Target, approach, finish
+from tests.conftest import UNKIND, diabetes, gap, optimum, rows_of
+
+SIZES = pytest.mark.parametrize("batch_size", [1, 32, 256, None])
+STRAIGHT = {"huber": {"epsilon": 0.3}, "epsilon_insensitive": {"epsilon": 0.3}, "quantile": {"quantile": 0.3}}
+EVERY_LOSS = {"squared_error": {}, "squared_epsilon_insensitive": {"epsilon": 0.3}} | STRAIGHT
+
+
+def plain(n=500, d=8, seed=0, noise=1.0):
+    rng = np.random.default_rng(seed)
+    X = rng.standard_normal((n, d))
+    return X, X[:, :3] @ [1.0, -2.0, 3.0] + noise * rng.standard_normal(n)
+
+
+def objective_of(model, X, y):
+    loss = LOSSES[model.loss](model.epsilon, model.quantile)
+    penalty = make_penalty(model.penalty, model.alpha, model.l1_ratio)
+    return loss_and_slope(loss, model.predict(X) - y)[0].mean() + penalty_at(penalty, model.coef_)
+
+
+def lowest_objective(model, X, y):
+    """The objective of `optimal`."""
+    return optimal(model, X, y)[0]
+
+
+def optimal(model, X, y):
+    """The lowest objective and its coefficients.
+
+    By linear programming for losses of straight pieces (without l2), else by L-BFGS-B with the coefficients split by sign.
+    """
+    n, d = X.shape
+    loss = LOSSES[model.loss](model.epsilon, model.quantile)
+    penalty = make_penalty(model.penalty, model.alpha, model.l1_ratio)
+    if loss.curvature > 1e100:  # min cap_above'u + cap_below'v, with u >= r - e, v >= -r - e
+        costs = np.concatenate(
+            [np.full(2 * d, penalty.l1), [0.0], np.full(n, loss.cap_above / n), np.full(n, loss.cap_below / n)]
+        )
+        table = np.hstack([X, -X, np.ones((n, 1))])
+        upper = np.vstack([np.hstack([table, -np.eye(n), np.zeros((n, n))]), np.hstack([-table, np.zeros((n, n)), -np.eye(n)])])
+        bounds = [(0, None)] * (2 * d) + [(None, None)] + [(0, None)] * (2 * n)
+        found = linprog(costs, upper, np.concatenate([y + loss.insensitive, loss.insensitive - y]), bounds=bounds)
+        return found.fun, found.x[:d] - found.x[d : 2 * d]
+
+    def objective(p):
+        w = p[:d] - p[d : 2 * d]
+        value, slope = loss_and_slope(loss, X @ w + p[-1] - y)
+        gradient = X.T @ slope / n + penalty.l2 * w
+        total = value.mean() + 0.5 * penalty.l2 * w @ w + penalty.l1 * p[:-1].sum()
+        return total, np.concatenate([gradient + penalty.l1, -gradient + penalty.l1, [slope.mean()]])
+
+    options = {"maxiter": 50_000, "maxfun": 100_000, "ftol": 1e-16, "gtol": 1e-11}
+    start = np.append(np.zeros(2 * d), np.median(y))
+    bounds = [(0, None)] * (2 * d) + [(None, None)]
+    found = minimize(objective, start, jac=True, method="L-BFGS-B", bounds=bounds, options=options)
+    return found.fun, found.x[:d] - found.x[d : 2 * d]
+
+
+@pytest.mark.parametrize("sparse", [False, True])
+@SIZES
+@pytest.mark.parametrize("loss", EVERY_LOSS)
+@pytest.mark.parametrize("alpha", [0.02, 0.2])
+def test_l1_ends_on_exact_zeros_at_the_optimum_of_every_loss(loss, alpha, batch_size, sparse):
+    X, y = plain(500, 20)
+    table = csr_array(np.where(np.abs(X) > 1.0, X, 0.0)) if sparse else X
+    model = MiniBatchLinearRegressor(batch_size, loss=loss, penalty="l1", alpha=alpha, random_state=0, **EVERY_LOSS[loss])
+    dense = table.toarray() if sparse else X
+    best, coef = optimal(model, dense, y)
+    assert objective_of(model.fit(table, y), dense, y) <= (1 + 1e-3) * best
+    assert np.mean((model.coef_ == 0.0) == (np.abs(coef) < 1e-6)) >= 0.95
+
+
+@pytest.mark.parametrize("loss", EVERY_LOSS)
+@pytest.mark.parametrize("batch_size", [1, 32])
+def test_the_descent_before_it_settles_on_zeros_is_near_the_optimum_by_itself(loss, batch_size):
+    X, y = plain()
+    model = MiniBatchLinearRegressor(batch_size, loss=loss, penalty="l1", alpha=0.02, random_state=0, **EVERY_LOSS[loss])
+    model.fit(X, y)
+    best, constant = lowest_objective(model, X, y), make_problem(model, rows_of(X, y)).constant_loss[0]
+    average = model._state["parameters"][0, 2]
+    model.coef_, model.intercept_ = average[:-1], average[-1]
+    assert (objective_of(model, X, y) - best) / (constant - best) < 5e-3
+
+
+@pytest.mark.parametrize(
+    ("loss", "penalty"),
+    [(loss, penalty) for loss in EVERY_LOSS for penalty in (None, "l1")] + [("huber", "l2"), ("squared_error", "l2")],
+)
+def test_a_finish_never_raises_the_objective_and_knows_how_far_it_is(loss, penalty):
+    X, y = plain(200, 4)
+    model = MiniBatchLinearRegressor(None, loss=loss, penalty=penalty, alpha=0.05 if penalty else 0.0, **EVERY_LOSS[loss])
+    problem, _ = measured(model, make_problem(model, rows_of(X, y)))
+    problem = problem.whole or problem
+    target = Target(problem, 0)
+    best = lowest_objective(model, X, y)
+    for seed in range(10):
+        start = np.random.default_rng(seed).standard_normal(5) * 10.0 ** np.random.default_rng(seed).uniform(-3, 3)
+        before = target.objectives(start, target.loss)[0, 0]
+        end, left = approach(target, start, 0.0)
+        after = target.objectives(end, target.loss)[0, 0]
+        assert after <= before + 1e-9 * target.unit
+        assert after - best <= min(1e-4 * target.constant_loss, 10.0 * left + 1e-9 * target.unit)  # a model's word
+
+
+def test_a_descent_that_has_not_arrived_and_cannot_be_mended_is_warned_of(monkeypatch):
+    X, y = diabetes()
+    X = np.column_stack([X, X[:, 0] + 1e-5 * np.random.default_rng(0).standard_normal(len(X))])
+    y = y + 3e6 * (X[:, -1] - X[:, 0])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", ConvergenceWarning)
+        assert gap(MiniBatchLinearRegressor(random_state=0).fit(X, y), X, y) < 1e-3
+    monkeypatch.setattr(_reading, "MOST_READINGS", 0)
+    with pytest.warns(ConvergenceWarning, match="can still fall by about"):
+        MiniBatchLinearRegressor(random_state=0).fit(X, y)
+
+
+@SIZES
+def test_nothing_is_warned_of_where_the_promise_is_kept(unkind, batch_size):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", ConvergenceWarning)
+        MiniBatchLinearRegressor(batch_size, random_state=0).fit(*unkind)
+
+
+def one_long_row():
+    X, y = plain()
+    X[0] *= 1e8
+    return X, y
+
+
+def small_difference():
+    X, _ = plain()
+    X[:, 1] = X[:, 0] + 1e-6 * X[:, 1]
+    return X, 1e6 * (X[:, 1] - X[:, 0]) + 0.3 * X[:, 2]
+
+
+def random_walks():
+    rng = np.random.default_rng(0)
+    X = np.cumsum(rng.standard_normal((2000, 60)), axis=0)
+    return X, np.diff(X[:, :5], axis=0, prepend=0.0).sum(axis=1) + 0.1 * rng.standard_normal(2000)
+
+
+@SIZES
+@pytest.mark.parametrize("make", [one_long_row, small_difference, random_walks])
+def test_directions_that_steps_cannot_see_are_found_or_warned_of(make, batch_size):
+    X, y = make()
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        model = MiniBatchLinearRegressor(batch_size, random_state=0).fit(X, y)
+    if make is one_long_row:  # for the oracle: QR with the long row first
+        Q, _ = np.linalg.qr(np.column_stack([X, np.ones(len(X))]))
+        best, variance = np.mean((y - Q @ (Q.T @ y)) ** 2), np.var(y)
+        missed = (np.mean((y - model.predict(X)) ** 2) - best) / (variance - best)
+    else:
+        missed = gap(model, X, y)
+    assert missed <= max(1e-3, X.shape[1] / len(X) / 4) or any(w.category is ConvergenceWarning for w in caught)
+
+
+@pytest.mark.parametrize("batch_size", [1, 32, None])
+@pytest.mark.parametrize("outlier", [1e4, 1e7, 1e10])
+@pytest.mark.parametrize("loss", STRAIGHT)
+def test_one_wild_target_does_not_matter_to_a_robust_loss(loss, outlier, batch_size):
+    X, y = plain(2000, 5, noise=0.1)
+    y[7] = outlier
+    model = MiniBatchLinearRegressor(batch_size, loss=loss, random_state=0).fit(X, y)
+    rest = np.arange(2000) != 7
+    # The noise leaves 1 - 0.01 / 14, and huber's outlier shifts the fit by some hundredths of the noise.
+    assert model.score(X[rest], y[rest]) > 0.999
+
+
+@pytest.mark.parametrize("batch_size", [32, 256, None])
+def test_a_median_that_meets_most_rows_exactly(batch_size):
+    X, y = plain(400, 5, noise=0.0)
+    y[::10] += 5.0 * np.random.default_rng(1).standard_normal(40)
+    model = MiniBatchLinearRegressor(batch_size, loss="quantile", random_state=0).fit(X, y)
+    best = lowest_objective(model, X, y)
+    assert objective_of(model, X, y) - best < 1e-3 * (np.abs(y - np.median(y)).mean() / 2 - best)
+
+
+@pytest.mark.parametrize("batch_size", [1, 32, None])
+@pytest.mark.parametrize("quantile", [0.01, 0.99])
+def test_extreme_quantiles(quantile, batch_size):
+    X, y = plain(400, 3)
+    model = MiniBatchLinearRegressor(batch_size, loss="quantile", quantile=quantile, random_state=0).fit(X, y)
+    best, constant = lowest_objective(model, X, y), make_problem(model, rows_of(X, y)).constant_loss[0]
+    assert (objective_of(model, X, y) - best) / (constant - best) <= max(1e-3, 3 / 400 / 4)
+
+
+@pytest.mark.parametrize("loss", ["squared_error", "quantile", "huber"])
+@pytest.mark.parametrize("nesterov", [False, True])
+@pytest.mark.parametrize("n", [100, 500])
+def test_heavy_momentum_on_few_rows_ends_at_the_optimum(loss, nesterov, n):
+    X, y = plain(n, 5)
+    model = MiniBatchLinearRegressor(loss=loss, momentum=0.99, nesterovs_momentum=nesterov, random_state=0).fit(X, y)
+    best, constant = lowest_objective(model, X, y), make_problem(model, rows_of(X, y)).constant_loss[0]
+    assert (objective_of(model, X, y) - best) / (constant - best) <= max(1e-3, 5 / n / 4)
+
+
+def wide_table(seed=0):
+    """Five columns of 1000 levels each, as dummies, and three numbers far from zero."""
+    rng = np.random.default_rng(seed)
+    levels = rng.integers(0, 1000, (6000, 5)) + 1000 * np.arange(5)
+    dummies = csr_array((np.ones(30_000), levels.ravel(), np.arange(0, 30_001, 5)), shape=(6000, 5000))
+    numbers = np.array([2010.0, 5e4, -300.0]) + rng.standard_normal((6000, 3)) * [6.0, 1e3, 20.0]
+    effect = rng.standard_normal(5000)
+    y = effect[levels].sum(axis=1) + (numbers - numbers.mean(axis=0)) @ [0.3, 2e-3, -0.1] + rng.standard_normal(6000)
+    return csr_array(hstack([dummies, csr_array(numbers)])), y
+
+
+@SIZES
+def test_far_columns_among_many_dummies_are_found(batch_size):
+    X, y = wide_table()
+    model = MiniBatchLinearRegressor(batch_size, random_state=0, alpha=1e-3).fit(X, y)
+    assert (model.coef_[-3:] * [6.0, 1e3, 20.0]).round(1) == pytest.approx([1.8, 2.0, -2.0], abs=0.15)
+    problem, _ = measured(model, make_problem(model, rows_of(X, y)))
+    ends, _ = finish(problem, np.append(model.coef_, model.intercept_ + problem.center @ model.coef_)[None], 1e-6)
+    target = Target(problem, 0)
+    fitted = np.append(model.coef_, model.intercept_ + problem.center @ model.coef_)
+    (values,) = target.objectives(np.vstack([fitted, ends[0]]), target.loss)
+    assert (values[0] - values[1]) / (target.constant_loss - values[1]) < 1e-3
+
+
+def test_city_and_year_say_the_same_as_csr():
+    rng = np.random.default_rng(0)
+    city, year = rng.integers(0, 20, 4000), rng.integers(2000, 2020, 4000)
+    X = np.column_stack([np.eye(20)[city], year.astype(float)])
+    y = rng.standard_normal(20)[city] + 0.5 * (year - 2010) + rng.standard_normal(4000)
+    for batch_size in (1, 32, None):
+        dense, sparse = (MiniBatchLinearRegressor(batch_size, random_state=0).fit(A, y) for A in (X, csr_array(X)))
+        np.testing.assert_allclose(sparse.coef_, dense.coef_, rtol=1e-9, atol=1e-12)
+
+
+@SIZES
+@pytest.mark.parametrize("make", UNKIND, ids=lambda make: make.__name__)
+def test_sparse_rows_keep_the_promise_of_dense_ones(make, batch_size):
+    X, y = make()
+    promise = 1e-4 if batch_size is None else 1e-3
+    model = MiniBatchLinearRegressor(batch_size, random_state=0).fit(csr_array(X), y)
+    assert gap(model, X, y) <= max(promise, X.shape[1] / len(X) / 4)
+
+
+@pytest.mark.parametrize("sparse", [False, True])
+@pytest.mark.parametrize("make", [m for m in UNKIND if m.__name__ not in {"wide", "dummies"}], ids=lambda make: make.__name__)
+def test_one_pass_over_chunks_of_a_hundred_raw_rows(make, sparse):
+    X, y = make()
+    order = np.random.default_rng(0).permutation(len(X))
+    model = MiniBatchLinearRegressor(random_state=0)
+    for chunk in np.array_split(order, len(X) // 100):
+        model.partial_fit(csr_array(X[chunk]) if sparse else X[chunk], y[chunk])
+    best, variance = optimum(X, y)
+    # Beyond what a pass over n rows must leave: d parameters, each known to about 2 / n of the noise.
+    assert gap(model, X, y) <= 1e-2 + 2 * X.shape[1] / len(X) * best / (variance - best)
