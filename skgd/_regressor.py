@@ -440,7 +440,7 @@ class MiniBatchLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimat
     def _resume(self, state, problem):
         """Go on with the last fit's plateau, if this one is about the same."""
         values = [value for name, value in vars(self).items() if name in self._shaping]
-        key = (*values, len(problem.rows), *problem.constant, *problem.constant_loss)
+        key = (*values, len((problem.whole or problem).rows), *problem.constant, *problem.constant_loss)
         if state.key != key:
             state.key, state.plateau, state.best, state.factor = key, (None, None), None, np.ones(len(problem.constant))
 

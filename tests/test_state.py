@@ -1,0 +1,322 @@
+"""What a later call goes on from: resumed fits, streams, and what a row, a chunk or a failure may do to them."""
+
+import numpy as np
+import pytest
+from scipy.sparse import csr_array
+from sklearn.base import clone
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.metrics import r2_score
+
+from skgd import MiniBatchLinearRegressor, _geometry, _step_size
+from skgd._geometry import HALF_LIFE, Stream, bounded, mini_batch_geometry, squared_norms, standard_metric, stream_geometry
+from skgd._plan import CEILING, hold_out, make_problem, make_schedule, measured
+from skgd._regressor import State
+from tests.conftest import diabetes, rows_of
+
+WAYS = {
+    "default": {},
+    "huber": {"loss": "huber", "epsilon": 20.0},
+    "l1": {"penalty": "l1", "alpha": 1.0},
+    "momentum": {"momentum": 0.9},
+    "early stopping": {"early_stopping": True, "n_iter_no_change": 3},
+    "adaptive": {"learning_rate": "adaptive", "eta0": 1e-5, "momentum": 0.5, "alpha": 0.1},
+    "adaptive, early stopping": {"learning_rate": "adaptive", "eta0": 1e-5, "early_stopping": True},
+}
+
+
+def parts(model):
+    return np.append(model.coef_, model.intercept_)
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.parametrize("pieces", [(3, 4, 5), (11, 1), (1, 1, 1, 9)])
+@pytest.mark.parametrize("batch_size", [1, 32, None])
+@pytest.mark.parametrize("way", WAYS)
+def test_pieces_of_a_fit_are_the_whole_with_the_default_tol(way, batch_size, pieces):
+    X, y = diabetes()
+    whole = MiniBatchLinearRegressor(batch_size, random_state=3, max_iter=12, **WAYS[way]).fit(X, y)
+    piece = MiniBatchLinearRegressor(batch_size, random_state=3, warm_start=True, **WAYS[way])
+    for n_epochs in pieces:
+        piece.set_params(max_iter=n_epochs).fit(X, y)
+        if piece.n_iter_ < n_epochs:  # converged: the whole fit ended here, too
+            break
+    assert piece.n_steps_ == whole.n_steps_
+    # Between calls the intercept is kept at the origin: one rounding each way, along directions of condition 500.
+    np.testing.assert_allclose(parts(piece), parts(whole), rtol=1e-7, atol=1e-9)
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_a_plateau_of_other_data_or_parameters_is_not_gone_on_with():
+    X, y = diabetes()
+    model = MiniBatchLinearRegressor(random_state=0, warm_start=True, max_iter=4).fit(X, y)
+    waited = model.fit(X, 100 * y)._state["plateau"]
+    assert np.isfinite(waited[0]).all()
+    fresh = MiniBatchLinearRegressor(random_state=0, warm_start=True, max_iter=4).fit(X, y)
+    assert fresh._state["plateau"][0] < waited[0]  # not the best of a target a hundredth as large
+    assert (model.set_params(alpha=1.0).fit(X, 100 * y)._state["factor"] >= _step_size.DECAY**4).all()
+
+
+@pytest.mark.parametrize("loss", ["squared_error", "huber", "epsilon_insensitive", "squared_epsilon_insensitive", "quantile"])
+@pytest.mark.parametrize("way", [{}, {"learning_rate": "constant", "eta0": 1e-3}, {"average": True}], ids=str)
+@pytest.mark.parametrize("batch_size", [1, 7, None])
+@pytest.mark.parametrize("call", ["fit", "partial_fit"])
+def test_rows_of_weight_zero_do_not_exist(call, batch_size, way, loss):
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((90, 3))
+    y = X @ [1.0, 2.0, 3.0] + rng.standard_normal(90)
+    weight = (np.arange(90) % 3 > 0) * rng.uniform(0.5, 2.0, 90)
+    wild, wild_y = X.copy(), y.copy()
+    wild[weight == 0], wild_y[weight == 0] = 1e200, 1e200
+    options = {"max_iter": 4, "tol": None} if call == "fit" else {}
+    model = MiniBatchLinearRegressor(batch_size, loss=loss, shuffle=False, random_state=0, **way, **options)
+    counted = weight > 0
+    expected = parts(getattr(clone(model), call)(X[counted], y[counted], weight[counted]))
+    for table in (wild, csr_array(wild)):
+        fitted = getattr(clone(model), call)(table, wild_y, weight)
+        np.testing.assert_allclose(parts(fitted), expected, rtol=1e-9, atol=1e-12)
+        assert fitted.n_steps_ == (4 if call == "fit" else 1) * (1 if batch_size is None else -(-60 // batch_size))
+
+
+def test_the_best_constant_knows_weights_beyond_any_sample():
+    y = np.where(np.arange(40_000) % 2 == 0, -1.0, 1.0) + np.linspace(0, 0.1, 40_000)
+    weight = np.where(np.arange(40_000) % 2 == 0, 1.0, 1e-6)
+    for name in ("huber", "quantile", "epsilon_insensitive"):
+        model = MiniBatchLinearRegressor(loss=name, epsilon=0.01)
+        constant = make_problem(model, rows_of(np.zeros((40_000, 1)), y, weight)).constant
+        assert constant == pytest.approx(-0.95, abs=0.01)  # of rows spread evenly over 0.1, in a sample of 10,000
+
+
+# Streams
+
+
+def test_moments_of_sparse_chunks_are_those_of_the_whole():
+    rng = np.random.default_rng(0)
+    X = np.where(rng.random((300, 4)) < 0.3, rng.standard_normal((300, 4)), 0.0)
+    X[:, 2] += 5.0
+    weight = rng.uniform(0.1, 2.0, 300)
+    stream = Stream.empty(4)
+    for chunk in np.array_split(np.arange(300), [1, 2, 150]):
+        part = rows_of(csr_array(X[chunk]), weight=weight[chunk])
+        vars(part)["is_sparse"] = True
+        stream = stream.with_moments_of(part)
+    mean = np.average(X, axis=0, weights=weight)
+    np.testing.assert_allclose(stream.mean, mean, rtol=1e-12)
+    np.testing.assert_allclose(stream.variance, np.average((X - mean) ** 2, axis=0, weights=weight), rtol=1e-12)
+
+
+def test_covariance_of_chunks_is_that_of_the_whole():
+    X, _ = diabetes()
+    weight = np.random.default_rng(0).uniform(0.1, 2.0, len(X))
+    stream = Stream.empty(10, has_covariance=True)
+    for chunk in np.array_split(np.arange(len(X)), [1, 2, 300]):
+        stream = stream.with_moments_of(rows_of(X[chunk], weight=weight[chunk]))
+    np.testing.assert_allclose(stream.covariance, np.cov(X.T, aweights=weight, bias=True), rtol=1e-9)
+    np.testing.assert_allclose(np.diag(stream.covariance), stream.variance, rtol=1e-9)
+
+
+def test_a_streams_longest_row_fades_by_half_over_the_half_life():
+    rows = rows_of(np.random.default_rng(0).standard_normal((HALF_LIFE // 10, 3)))
+    stream = Stream.empty(3).with_moments_of(rows)._replace(longest=1e6)
+    after = stream_geometry(stream, rows, rows, 32, 0.0, True).stream
+    assert after.longest == pytest.approx(1e6 * 0.5**0.1)
+
+
+@pytest.mark.parametrize("batch_size", [1, 8, 64])
+def test_a_streams_step_is_safe_for_the_mean_and_for_the_longest_row(batch_size):
+    rng = np.random.default_rng(0)
+    common = rng.standard_normal((400, 1))
+    rows = rows_of(0.99 * common + 0.14 * rng.standard_normal((400, 6)))  # one eigenvalue near 6
+    stream = Stream.empty(6).with_moments_of(rows)
+    geometry = stream_geometry(stream, rows, rows, batch_size, 0.0, True)
+    z = np.sqrt(geometry.metric[1, :-1]) * (rows.X - geometry.metric[0, :-1])
+    mean, longest = np.linalg.eigvalsh(z.T @ z / 400)[-1], squared_norms(rows, geometry.metric).max()
+    assert 1.0 / geometry.step >= ((batch_size - 1) * mean + longest) / batch_size
+    assert 1.0 / geometry.step <= 1.2 * ((batch_size - 1) * mean + longest) / batch_size + 1e-9
+
+
+def test_a_streams_steepness_fades():
+    rng = np.random.default_rng(0)
+    model = MiniBatchLinearRegressor(loss="quantile", random_state=0)
+    X = rng.standard_normal((HALF_LIFE, 2))
+    model.partial_fit(X[:1000], 1e3 * rng.standard_normal(1000))
+    slope, _ = model._state["steepness"]
+    model.partial_fit(X, np.zeros(HALF_LIFE))
+    # of the first chunk's sums half is left; the second adds slopes of 1/2 and residuals that the model still has
+    assert model._state["steepness"][0] == pytest.approx(0.5 * slope + 0.5 * HALF_LIFE, rel=0.01)
+
+
+def test_columns_are_scaled_about_zero_without_an_intercept():
+    mean, variance = np.array([3.0, 0.0]), np.array([1.0, 4.0])
+    np.testing.assert_allclose(standard_metric(mean, variance, 0.5, False)[1], [1 / 10.5, 1 / 4.5, 0.0])
+    np.testing.assert_allclose(standard_metric(mean, variance, 0.5, True)[:, :-1], [[3.0, 0.0], [1 / 1.5, 1 / 4.5]])
+    sparse = standard_metric(mean, variance, 0.5, True, is_sparse=True)
+    np.testing.assert_allclose(sparse, [[0.0, 0.0, 0.0], [1 / 16, 1 / 8, 1.0]])  # 1 / 10.5 and 1 / 4.5, rounded down
+
+
+def test_no_axis_is_stretched_so_far_that_a_row_becomes_longer_than_the_longest():
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((500, 4))
+    X[:, 1] = X[:, 0] + 1e-3 * X[:, 1]
+    X[7, 1] += 0.5  # a row far out along the slow axis
+    rows = rows_of(X)
+    stream = Stream.empty(4).with_moments_of(rows)
+    geometry = mini_batch_geometry(rows, stream, 8, 0.0, True, False)
+    assert len(geometry.metric) > 2
+    plain = standard_metric(stream.mean, stream.variance, 0.0, True)
+    assert squared_norms(rows, geometry.metric).max() <= 2.1 * squared_norms(rows, plain).max()
+
+
+def regression_stream(seed=0):
+    rng = np.random.default_rng(seed)
+    w = np.array([3.3, -1.0, 2.0, 0.5, 0.0])
+
+    def chunk(n):
+        X = rng.standard_normal((n, 5)) + 1.0
+        return X, X @ w + 0.3 * rng.standard_normal(n)
+
+    return chunk, w
+
+
+def test_the_cap_keeps_a_stream_from_chunks_unlike_all_before(monkeypatch):
+    def run():
+        chunk, _ = regression_stream()
+        model = MiniBatchLinearRegressor(random_state=0)
+        for k in range(105):
+            X, y = chunk(100 if k < 100 else 128)
+            X[:, 0] *= 1000.0 if k >= 100 else 1.0
+            model.partial_fit(X, y)
+        return model.coef_[0]
+
+    assert abs(run() - 3.3) < 0.1
+    monkeypatch.setattr("skgd._plan.SAFE_CAP", np.inf)
+    with pytest.raises(ValueError, match="too large"):
+        run()
+
+
+@pytest.mark.parametrize("size", [1, 50])
+@pytest.mark.parametrize("what", ["X", "y"])
+@pytest.mark.parametrize("loss", ["squared_error", "huber"])
+def test_a_stream_recovers_from_one_bad_row(loss, what, size):
+    chunk, _ = regression_stream()
+    held_out, truth = chunk(500)
+    model = MiniBatchLinearRegressor(loss=loss, random_state=0)
+    for start in range(0, 1500, size):
+        X, y = chunk(size)
+        if start == 500:
+            if what == "X":
+                X[0] *= 1e6
+            else:
+                y[0] *= 1e6
+        model.partial_fit(X, y)
+    assert model.score(held_out, truth) > 0.95
+
+
+def test_a_rows_weight_in_the_moments_is_bounded_by_how_long_it_is():
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((200, 3))
+    stream = Stream.empty(3).with_moments_of(rows_of(X))._replace(longest=12.0)
+    X[5] *= 1e6
+    weight = bounded(rows_of(X), stream).weight
+    assert (np.delete(weight, 5) == 1.0).all()
+    assert weight[5] * np.sum((X[5] - stream.mean) ** 2 / stream.variance) == pytest.approx(12.0 * _geometry.UNUSUAL, rel=0.01)
+
+
+def test_a_level_shift_is_believed_at_a_stated_rate():
+    chunk, _ = regression_stream()
+    model = MiniBatchLinearRegressor(random_state=0)
+    for _ in range(20):
+        model.partial_fit(*chunk(100))
+    for _ in range(20):  # a factor of at most 5.5 a hundred rows: ten chunks for 1e8
+        X, y = chunk(100)
+        model.partial_fit(X, y + 1e4)
+    for _ in range(40):
+        X, y = chunk(100)
+        model.partial_fit(X, y + 1e4)
+    X, y = chunk(500)
+    assert abs(np.mean(model.predict(X) - y - 1e4)) < 1e4 * CEILING**-0.5
+
+
+# Schedules
+
+
+def problem_of(model, n=200):
+    X = np.random.default_rng(0).standard_normal((n, 3))
+    problem, _ = measured(model, make_problem(model, rows_of(X, X.sum(axis=1))))
+    return problem, State(np.zeros((1, 3, 4)), np.ones(1), 0)
+
+
+def test_auto_keeps_its_step_without_tol_and_shortens_it_with():
+    X, y = diabetes()
+    lengths = [MiniBatchLinearRegressor(random_state=0, max_iter=n, tol=None).fit(X, y).step_size_ for n in (1, 40)]
+    assert lengths[0] == lengths[1]
+    assert MiniBatchLinearRegressor(random_state=0).fit(X, y).step_size_ < 0.5 * lengths[0]
+
+
+def test_momentum_shortens_autos_step_and_lengthens_its_patience():
+    plain, heavy = MiniBatchLinearRegressor(None, loss="huber"), MiniBatchLinearRegressor(None, loss="huber", momentum=0.9)
+    schedules = [make_schedule(model, *problem_of(model), True) for model in (plain, heavy)]
+    (slow, patience), (fast, short) = ((s.length(1.0), p.patience) for s, p in schedules[::-1])
+    assert slow == pytest.approx(0.1 * fast)
+    constant = [m.set_params(learning_rate="constant") for m in (plain, heavy)]
+    patiences = [make_schedule(model, *problem_of(model), True)[1].patience for model in constant]
+    assert patiences == pytest.approx([5, 50])
+    assert patience >= short
+
+
+def test_adaptive_waits_anew_after_each_division():
+    X, y = diabetes()
+    model = MiniBatchLinearRegressor(
+        None, learning_rate="adaptive", eta0=1e-5, n_iter_no_change=3, tol=1e-2, max_iter=3000, random_state=0
+    ).fit(X, y)
+    # 1e-5 / 5^k falls below 1e-6 at k = 2: two divisions and the end, each after three epochs without progress
+    assert model.n_iter_ >= 9
+    assert model.step_size_ == pytest.approx(1e-5 / 25)
+
+
+def test_a_plateau_far_above_the_start_is_a_divergence_of_a_plain_schedule():
+    X, y = diabetes()
+    X = (X - X.mean(axis=0)) / X.std(axis=0)
+    with pytest.raises(ValueError, match="diverged"):
+        MiniBatchLinearRegressor(1, learning_rate="constant", eta0=0.135, max_iter=300, tol=1.0, random_state=0).fit(X, y)
+
+
+@pytest.mark.parametrize("momentum", [0.0, 0.9])
+@pytest.mark.parametrize("constant", [0.1, 1e-8, 12345.678])
+def test_a_constant_target_is_met_and_no_divergence(constant, momentum):
+    X, _ = diabetes()
+    for seed in range(10):
+        model = MiniBatchLinearRegressor(momentum=momentum, random_state=seed).fit(X, np.full(len(X), constant))
+        np.testing.assert_allclose(model.predict(X), constant, rtol=1e-9)
+
+
+# Early stopping
+
+
+def test_held_out_rows_count_by_their_weight_and_are_not_learned_from():
+    X, y = diabetes()
+    weight = np.random.default_rng(0).uniform(0.1, 3.0, len(X))
+    weight[::5] = 0.0
+    rows = rows_of(X, y, weight)
+    train, score = hold_out(MiniBatchLinearRegressor(validation_fraction=0.2), rows, seed=5)
+    held_out = np.setdiff1d(rows.numbers, train.numbers)
+    assert len(held_out) == np.ceil(0.2 * len(rows))
+    assert len(held_out) + len(train) == len(rows)
+    coef = np.random.default_rng(1).standard_normal(10)
+    by_hand = r2_score(y[held_out], (X[held_out] - 2.0) @ coef + 3.0, sample_weight=weight[held_out])
+    assert score(np.append(coef, 3.0)[None], np.full(10, 2.0)) == pytest.approx([by_hand], rel=1e-12)
+
+
+def test_zeros_after_early_stopping_cost_one_step_and_not_the_restored_parameters():
+    X, y = diabetes()
+    model = MiniBatchLinearRegressor(early_stopping=True, penalty="l1", alpha=20.0, random_state=0).fit(X, y)
+    best = model._state["best"][0][0]
+    assert (model.coef_ == 0.0).any()
+    scale = X.std(axis=0)
+    assert np.abs((model.coef_ - best[:-1]) * scale).max() < 0.3 * np.abs(best[:-1] * scale).max()
+
+
+def test_a_held_out_score_below_that_of_a_constant_is_warned_of():
+    rng = np.random.default_rng(0)
+    X, y = rng.standard_normal((60, 40)), rng.standard_normal(60)
+    with pytest.warns(ConvergenceWarning, match="a constant predicts them better"):
+        MiniBatchLinearRegressor(early_stopping=True, random_state=0).fit(X, y)
