@@ -343,8 +343,8 @@ def bounded(rows, stream):
     if is_first:
         X = rows.take(rows.sample()[0])
         metric[0, :-1] = np.median(X, axis=0)
-        spread = np.median(np.abs(X - metric[0, :-1]), axis=0)
-        metric[1, :-1] = np.divide(1.0, spread**2, out=np.zeros_like(spread), where=spread > 0.0)
+        spread = np.median(np.abs(X - metric[0, :-1]), axis=0) ** 2
+        metric[1, :-1] = np.divide(1.0, spread, out=np.zeros_like(spread), where=spread > np.finfo(np.float64).tiny)
     with np.errstate(over="ignore"):
         norms = squared_norms(rows, metric)
     if not np.isfinite(norms).all():  # too large for moments: that will be said

@@ -126,7 +126,7 @@ def steepness(problem, state, n_seen):
     slope = total * (np.abs(loss_and_slope(problem.loss, residual)[1]) @ weight) / weight.sum()
     size = total * typical_size(residual, weight)
     if n_seen >= LEAST_SEEN:  # no chunk makes residuals seem many times what they were
-        size = np.minimum(size, np.maximum(UNUSUAL * state.steepness[1], np.finfo(np.float64).tiny))
+        size = np.where(np.greater(state.steepness[1], 0.0), np.minimum(size, UNUSUAL * state.steepness[1]), size)
     fading = 0.5 ** (len(problem.rows) / HALF_LIFE)
     return tuple(fading * old + new for old, new in zip(state.steepness, (slope, size), strict=True))
 

@@ -30,7 +30,7 @@ except ImportError:
 LONGEST_RUN = 16384  # batches in one compiled call, so that their steps stay in cache
 UPKEEP = 4  # a call for sparse rows reads this many times as many numbers as there are columns, each of which it visits, too
 LARGEST_RUN = 2**26  # numbers that a call may visit: it lasts a fraction of a second, after which Ctrl-C is heard
-UNPACKED = 2**19  # numbers of sparse rows that are unpacked at a time: four megabytes
+UNPACKED = 2**18  # numbers of sparse rows that are unpacked at a time: two megabytes
 
 
 @dataclass(frozen=True)

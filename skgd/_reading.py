@@ -24,6 +24,7 @@ from skgd._objective import SQUARED_ERROR, is_straight, loss_and_slope, penalty_
 
 LARGER, WINDOW = 0.9, 0.3  # u to begin with is this share of a residual that this share of the rows does not exceed,
 NARROWER = 0.25  # by which it is multiplied where it has served,
+NARROWEST = 1e-10  # of the residual of a typical loss,
 NARROWINGS = 16  # and this is how often it is halved at most to see how far the minimum is
 STEPS = (1.0, 0.25, 0.0625)  # shares of a step, tried in this order
 MOST_READINGS = 40
@@ -67,10 +68,11 @@ class Target:
 
     def rounded(self, width):
         """The loss, if it goes on straight with a curvature that reaches over residuals of this width."""
-        caps = self.loss.cap_above + self.loss.cap_below
-        if not is_straight(self.loss) or width <= 0.0:
+        if not is_straight(self.loss):
             return self.loss
-        return self.loss._replace(curvature=min(self.loss.curvature, caps / (2.0 * width)))
+        caps = self.loss.cap_above + self.loss.cap_below
+        narrowest = NARROWEST * self.unit / caps
+        return self.loss._replace(curvature=min(self.loss.curvature, caps / (2.0 * max(width, narrowest))))
 
     def objectives(self, candidates, *losses):
         """For each loss, the objective at each of several parameter vectors: of predictions as the user gets them."""
@@ -322,6 +324,8 @@ def finish_target(target, start, promise):
     """The same for one target."""
     has_l1, is_narrow = target.penalty.l1 > 0.0, not target.rows.is_wide
     constant = np.append(np.zeros(len(start) - 1), target.constant)
+    if target.unit == 0.0:  # all targets are zero
+        return constant, 0.0
     value, gradient = target.look(start, target.loss)
     if not value <= target.constant_loss:
         start = constant

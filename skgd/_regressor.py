@@ -492,7 +492,7 @@ class MiniBatchLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimat
         parameters[:, AVERAGE] = parameters[:, kept]
         n_epochs = len(history.objective)
         if in_fit:
-            state.factor, state.level = schedule.factor, history.objective[-1]
+            state.factor, state.level, state.steepness = schedule.factor, history.objective[-1], (0.0, 0.0)
             state.plateau = (None, None) if history.converged else (plateau.best, plateau.waited)
             state.best = (best.parameters, best.score) if score else None
         elif self.learning_rate == "auto":

@@ -1,10 +1,13 @@
 """Input that is odd, extreme or wrong: the right answer or a clear error, and never a model that lost something."""
 
 import copy
+import tracemalloc
 import warnings
 
 import numpy as np
 import pytest
+from scipy.sparse import csr_array, random_array
+from sklearn.base import clone
 from sklearn.exceptions import FitFailedWarning
 from sklearn.linear_model import LinearRegression
 from sklearn.model_selection import GridSearchCV
@@ -303,3 +306,120 @@ def test_a_warning_points_at_the_line_that_called(call):
         getattr(MiniBatchLinearRegressor(eta0=0.5, max_iter=1, early_stopping=True, validation_fraction=0.3), call)(X, y)
     assert len(caught) == 2
     assert {warning.filename for warning in caught} == {__file__}
+
+
+@pytest.mark.parametrize("method", ["fit", "partial_fit"])
+@pytest.mark.parametrize("schedule", [{}, {"learning_rate": "constant"}], ids=str)
+def test_arrays_that_lie_apart_or_askew_are_read_at_their_addresses(method, schedule):
+    """Fields of a packed record, at strides of 20 bytes and addresses that no double has; strided and shifted views."""
+    record = np.zeros(60, np.dtype([("flag", "i4"), ("weight", "f8"), ("y", "f8")], align=False))
+    record["weight"], record["y"] = np.random.default_rng(2).uniform(0.5, 2.0, 60), y
+    buffer = np.zeros(X.nbytes + 1, np.uint8)
+    shifted = buffer[1:].view(np.float64).reshape(X.shape)
+    shifted[:] = X
+    model = MiniBatchLinearRegressor(random_state=0, **schedule, **({"max_iter": 3, "tol": None} if method == "fit" else {}))
+    expected = getattr(clone(model), method)(X, y, record["weight"].copy()).coef_
+    for table, target in ((X, record["y"]), (shifted, y), (np.repeat(X, 2, axis=0)[::2], np.repeat(y, 2)[::2])):
+        np.testing.assert_array_equal(getattr(clone(model), method)(table, target, record["weight"]).coef_, expected)
+
+
+@pytest.mark.parametrize("n_columns", [4, 1500])
+def test_csr_whose_arrays_lie_apart_or_are_longer_than_needed(n_columns):
+    rng = np.random.default_rng(0)
+    plain = csr_array(np.where(rng.random((60, n_columns)) < 0.2, rng.standard_normal((60, n_columns)), 0.0))
+    model = MiniBatchLinearRegressor(random_state=0, max_iter=3, tol=None)
+    expected = clone(model).fit(plain, y).coef_
+    strided = csr_array(plain.shape)
+    strided.data, strided.indices, strided.indptr = (plain.data + 1j).real, plain.indices, plain.indptr
+    longer = plain.copy()
+    longer.data, longer.indices = np.append(plain.data, [7.0, 8.0]), np.append(plain.indices, [0, 1]).astype(np.int32)
+    for table in (strided, longer):
+        np.testing.assert_array_equal(clone(model).fit(table, y).coef_, expected)
+
+
+@pytest.mark.parametrize("fit_intercept", [False, True])
+def test_a_stream_is_sensible_from_its_first_row_on(fit_intercept):
+    model = MiniBatchLinearRegressor(fit_intercept=fit_intercept)
+    for k in range(1, 30):
+        model.partial_fit([[float(k)]], [2.0 * k])
+        assert np.isfinite(model.coef_).all()
+        assert np.abs(model.predict([[float(k)]])).max() <= 4.0 * k
+    assert model.score(np.arange(30.0)[:, None], 2.0 * np.arange(30.0)) > 0.5
+
+
+@pytest.mark.parametrize("fit_intercept", [False, True])
+@BATCHES
+def test_a_table_of_zeros_has_no_coefficients(batch_size, fit_intercept):
+    for table in (np.zeros((60, 3)), csr_array((60, 3)), csr_array((60, 1500))):
+        model = MiniBatchLinearRegressor(batch_size, fit_intercept=fit_intercept).fit(table, y)
+        assert (model.coef_ == 0.0).all()
+        assert model.intercept_ == (pytest.approx(y.mean(), abs=1e-3 * y.std()) if fit_intercept else 0.0)
+
+
+@pytest.mark.parametrize("scale", [1e-300, 1e-315, 1e90])
+def test_weights_of_any_size_are_weights(scale):
+    weight = np.random.default_rng(0).uniform(1.0, 2.0, 60)
+    expected = MiniBatchLinearRegressor(random_state=0).fit(X, y, weight).coef_
+    # Numbers below 1e-308 have fewer digits: eight at 1e-315.
+    np.testing.assert_allclose(MiniBatchLinearRegressor(random_state=0).fit(X, y, scale * weight).coef_, expected, rtol=1e-5)
+
+
+def test_coefficients_beyond_float32_are_float64():
+    model = MiniBatchLinearRegressor(random_state=0).fit((1e-30 * X).astype(np.float32), 1e12 * y)
+    assert model.coef_.dtype == np.float64
+    assert model.score((1e-30 * X).astype(np.float32), 1e12 * y) > 0.99
+
+
+@pytest.mark.parametrize("penalty", ["l2", "elasticnet"])
+@pytest.mark.parametrize("alpha", [1e10, 1e30])
+@BATCHES
+def test_a_penalty_beyond_all_measure_leaves_nothing(batch_size, alpha, penalty):
+    for table in (csr_array(X), csr_array(np.hstack([X, np.zeros((60, 1500))]))):
+        model = MiniBatchLinearRegressor(
+            batch_size, penalty=penalty, alpha=alpha, l1_ratio=1 - 1e-12 if penalty == "elasticnet" else None, random_state=0
+        ).set_params(fit_intercept=False)
+        assert np.abs(model.fit(table, y).coef_).max() < 1e-6
+
+
+@pytest.mark.parametrize("name", ["batch_size", "max_iter", "n_iter_no_change"])
+def test_a_bool_is_no_number(name):
+    with pytest.raises(ValueError, match=rf"{name}=True must be an int"):
+        MiniBatchLinearRegressor(**{name: True}).fit(X, y)
+
+
+@pytest.mark.parametrize("loss", ["huber", "quantile", "epsilon_insensitive", "squared_error"])
+def test_a_stream_goes_on_learning_after_a_fit(loss):
+    model = MiniBatchLinearRegressor(loss=loss, random_state=0).fit(X, y)
+    rng = np.random.default_rng(3)
+    for _ in range(100):
+        more = rng.standard_normal((60, 3))
+        model.partial_fit(more, more @ [3.0, -1.0, 0.0])
+    assert np.linalg.norm(model.coef_ - [3.0, -1.0, 0.0]) < 0.2 * np.linalg.norm(np.array([1.0, 2.0, 3.0]) - [3.0, -1.0, 0.0])
+
+
+def test_the_loss_curve_of_sparse_rows_holds_the_penalty():
+    wide = csr_array(np.hstack([X, np.zeros((60, 1500))]))
+    options = {"alpha": 5.0, "learning_rate": "constant", "eta0": 0.05, "max_iter": 5, "tol": None}
+    dense, sparse = (MiniBatchLinearRegressor(None, **options).fit(table, y) for table in (wide.toarray(), wide))
+    np.testing.assert_allclose(sparse.loss_curve_, dense.loss_curve_, rtol=1e-10)
+    assert 2.5 * np.sum(dense.coef_**2) > 0.1 * dense.loss_curve_[-1]  # else the penalty would not show
+
+
+@pytest.mark.parametrize("call", ["fit", "early stopping", "partial_fit"])
+@pytest.mark.parametrize("loss", ["squared_error", "quantile"])
+@pytest.mark.parametrize("batch_size", [32, None])
+def test_sparse_rows_hold_no_more_than_sixteen_bytes_each_beyond_the_data(batch_size, loss, call):
+    n = 200_000
+    table = random_array((n, 6), density=0.5, format="csr", rng=np.random.default_rng(0))
+    target = np.random.default_rng(1).standard_normal(n)
+    model = MiniBatchLinearRegressor(batch_size, loss=loss, early_stopping=call == "early stopping", random_state=0)
+    tracemalloc.start()
+    try:
+        if call == "partial_fit":
+            model.partial_fit(table, target)
+        else:
+            model.set_params(max_iter=2, tol=None).fit(table, target)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 16 * n + 8e6  # blocks of rows that are unpacked, and what sums of them take
