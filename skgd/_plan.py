@@ -101,7 +101,9 @@ def measured_stream(model, problem, state):
     if model.learning_rate != "auto":
         geometry = Geometry(plain_metric(n_features, model.fit_intercept), 1.0, None)
         return replace(problem, geometries=(geometry,) * len(rows.y))
-    stream = Stream(*state.stream) if state.stream else Stream.empty(n_features, n_features <= MOST_CORRELATED and not rows.is_wide)
+    stream = (
+        Stream(*state.stream) if state.stream else Stream.empty(n_features, n_features <= MOST_CORRELATED and not rows.is_wide)
+    )
     if is_straight(problem.loss):  # far from the minimum the loss is as steep as the residuals met so far say
         state.steepness = steepness(problem, state, stream.n_samples)
         problem = replace(problem, curvature=secant_curvature(problem.loss, *state.steepness))

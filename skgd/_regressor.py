@@ -82,8 +82,8 @@ class MiniBatchLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimat
         The quantile of y given x that loss="quantile" predicts; 0.5 is the median.
     penalty : {"l2", "l1", "elasticnet"} or None, default="l2"
         The penalty R: ``||w||^2 / 2``, or ``||w||_1``, or l1_ratio times the second plus 1 - l1_ratio times the first. The
-        l1 norm acts by proximal steps, which make exact zeros. An average of steps has none; so `fit` under
-        learning_rate="auto" ends with proximal steps on all rows, which have. `partial_fit` returns the average as it is.
+        l1 norm acts by proximal steps, which make exact zeros. An average of steps has no zeros, so `fit` under
+        learning_rate="auto" ends with steps on all rows that have. `partial_fit` returns the average as it is.
     alpha : float, default=0.0
         Strength of the penalty, whatever batch_size and n_samples; 0 is no penalty. At the optimum of the squared error the
         same as Ridge(alpha=n_samples * alpha / 2), Lasso(alpha=alpha / 2), ElasticNet(alpha=alpha / 2).
@@ -94,8 +94,8 @@ class MiniBatchLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimat
         The step size eta at step t = 1, 2, ...
 
         - "auto": the largest safe constant step, found from the data together with D, divided by 3 after each epoch that
-          made no progress, and shorter for a short last batch, which so pulls its rows no harder than others. Needs no
-          scaling of the columns and no `eta0`, and does not diverge.
+          made no progress. It is shorter for a short last batch, so that all rows count alike. Needs no scaling of the columns
+          and no `eta0`, and does not diverge.
         - "constant": eta0
         - "invscaling": eta0 / t**power_t
         - "optimal": 1 / (alpha * (t0 + t - 1)), with SGDRegressor's t0; needs alpha > 0
@@ -106,7 +106,7 @@ class MiniBatchLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimat
         Exponent of "invscaling".
     momentum : float, default=0.0
         Share m of its last displacement v that a step keeps: v <- m * v - eta * D g, w <- w + v. As in MLPRegressor, for any
-        batch_size. Under "auto" eta is multiplied by 1 - m. On sparse X a step then costs all columns.
+        batch_size. Under "auto" eta is multiplied by 1 - m. On wide sparse X a step then costs all columns.
     nesterovs_momentum : bool, default=False
         Whether to add m * v - eta * D g with the new v in place of v (Nesterov's).
     average : "auto", bool or int, default="auto"
@@ -114,11 +114,12 @@ class MiniBatchLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimat
         learning_rate="auto" and fewer than all rows in a step, an average that weighs step t by about t^3 and so forgets
         the start; else none.
     max_iter : int, default=1000
-        Most epochs (passes over the rows) of `fit`.
+        Maximum number of epochs (passes over the rows) of `fit`.
     tol : float or None, default=1e-4
         `fit` stops once the objective has not fallen by more than `tol` times the loss of the best constant prediction in
-        each of `n_iter_no_change` epochs in a row: for the squared error that is in units of R^2, whatever the units of y.
-        None runs all epochs, and "auto" then keeps its step.
+        each of `n_iter_no_change` epochs in a row. For the squared error that is in units of R^2, whatever the units of y;
+        losses that grow linearly are compared with the loss of the median residual. None runs all epochs, and "auto" then
+        keeps its step.
     n_iter_no_change : int, default=5
         Epochs without progress before `fit` stops. "auto" counts 20 steps as an epoch where an epoch has fewer and they are
         noisy.
@@ -131,7 +132,8 @@ class MiniBatchLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimat
     record_steps : bool, default=False
         Whether to keep the loss and the parameters of every step in `loss_path_`, `coef_path_` and `intercept_path_`.
     warm_start : bool, default=False
-        Whether `fit` goes on from where the last one ended: fit for 5 epochs and 5 more are one fit of 10.
+        Whether `fit` goes on from where the last one ended: 5 epochs and 5 more on the same rows are one fit of 10, with any
+        tol, penalty, schedule or early stopping.
     random_state : int, RandomState instance or None, default=None
         Of the order of the rows and of the rows held out. An int makes fits repeatable.
     verbose : int, default=0
@@ -140,7 +142,7 @@ class MiniBatchLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimat
     Attributes
     ----------
     coef_ : ndarray of shape (n_features,) or (n_targets, n_features)
-        In the units of the columns given, whatever the descent did inside.
+        In the units of the columns given. Of X's precision, or float64 where float32 cannot hold them.
     intercept_ : float or ndarray of shape (n_targets,)
     n_iter_ : int
         Epochs made by the last `fit`, plus one for each `partial_fit` since.
@@ -149,8 +151,8 @@ class MiniBatchLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimat
     step_size_ : float or ndarray of shape (n_targets,)
         The last step size.
     loss_curve_ : ndarray of shape (n_epochs,)
-        The objective as each epoch saw it: the mean over its mini-batches of the loss before the step, plus the penalty
-        (on sparse X the penalty some thousand steps ago). The mean over the targets if there are several.
+        The objective as each epoch saw it: the mean over its mini-batches of the loss before the step, plus the penalty. (On
+        wide sparse X the penalty is computed once in some thousand steps.) The mean over the targets if there are several.
     validation_scores_ : ndarray of shape (n_epochs,)
         R^2 on the rows held out, with early_stopping.
     coef_path_ : ndarray of shape (n_steps + 1, n_features) or (n_steps + 1, n_targets, n_features)
@@ -183,10 +185,21 @@ class MiniBatchLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimat
 
         L(b) = n(b-1) / (b(n-1)) * L + (n-b) / (b(n-1)) * L_max
 
-    with L the curvature of the mean loss and L_max that of the longest row. A loss that goes on straight has none of its own
-    far from the minimum: there its mean slope over the mean residual serves, which makes the step free of the units of y.
-    With few steps' history, `partial_fit` standardises by running means and variances, without the eigenvectors; while fewer
-    than 10 rows of a stream have been seen, only the intercept moves. Sparse X is scaled, but neither centred nor stretched.
+    with L the curvature of the mean loss and L_max that of the longest row. For losses that grow linearly, the mean slope over
+    the median residual of the best constant prediction takes the place of the curvature, which makes the step free of the units
+    of y and of a few wild targets.
+
+    A `fit` under "auto" that reaches a plateau ends with one more pass over the rows. If the gradient says that the objective
+    can still fall by more than 10 * tol (tol for the full batch) of what a constant prediction loses, further steps are made,
+    each the minimum of a damped quadratic model and taken only if the objective falls. If that does not help either, a
+    ConvergenceWarning says how much is missing. Such a fit never ends above the best constant prediction.
+
+    `partial_fit` standardises by running means and covariances (variances for more than 200 columns); while fewer than 10 rows
+    of a stream have been seen, only the intercept moves. Rows and batches unlike all before are bounded in what they may change.
+
+    Sparse X of up to 1000 columns, or with more than a quarter of its entries not zero, is unpacked block by block and treated
+    as dense. In wider X, scales are rounded to powers of two, only columns whose mean is more than a deviation from zero are
+    centred (in a copy), and correlations are not corrected.
 
     References
     ----------
@@ -306,7 +319,8 @@ class MiniBatchLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimat
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            float64 and float32 are used as they are if C-ordered or CSR; anything else is copied once.
+            float64 and float32 are used as they are if C-ordered or CSR; anything else is copied once. Rows of weight 0 are
+            never read.
         y : array-like of shape (n_samples,) or (n_samples, n_targets)
         sample_weight : array-like of shape (n_samples,), optional
             Scaled to mean 1: multiplying all weights by one number changes nothing.
