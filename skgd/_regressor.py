@@ -195,7 +195,7 @@ class MiniBatchLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimat
     ConvergenceWarning says how much is missing. Such a fit never ends above the best constant prediction.
 
     `partial_fit` standardises by running means and covariances (variances for more than 200 columns); while fewer than 10 rows
-    of a stream have been seen, only the intercept moves. Rows and batches unlike all before are bounded in what they may change.
+    of a stream have been seen, only the intercept moves. Rows and batches unlike all before change little; see the user guide.
 
     Sparse X of up to 1000 columns, or with more than a quarter of its entries not zero, is unpacked block by block and treated
     as dense. In wider X, scales are rounded to powers of two, only columns whose mean is more than a deviation from zero are
