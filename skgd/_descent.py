@@ -61,14 +61,14 @@ def descend(problem, parameters, schedule, n_steps, epochs, seed, plateau, watch
     """
     history = History(path=[parameters[:, COEF].copy()] if record_steps else [])
     shuffled = seed is not None and problem.batch_size < len(problem.rows)
-    order = problem.rows.numbers.copy() if shuffled else problem.rows.numbers
+    order, run = problem.rows.numbers.copy() if shuffled else problem.rows.numbers, problem.longest_run(schedule)
     for epoch in epochs:
         watch.begin_epoch()
         # 1. the rows in this epoch's order
         if shuffled:
             shuffle(order, problem.rows.numbers, epoch, seed)
         # 2. a step for each mini-batch, and 3. the pass
-        first, watched = one_epoch(problem, parameters, schedule, n_steps, order, history if record_steps else None)
+        first, watched = one_epoch(problem, parameters, schedule, n_steps, order, run, history if record_steps else None)
         n_steps += problem.n_batches
         # 4. what was minimised
         history.objective.append(watched)
@@ -92,13 +92,13 @@ def descend(problem, parameters, schedule, n_steps, epochs, seed, plateau, watch
     return history
 
 
-def one_epoch(problem, parameters, schedule, n_steps, order, history):
-    """One step for each mini-batch of `order`, many of them in a compiled call; the objectives of the first and of the mean.
+def one_epoch(problem, parameters, schedule, n_steps, order, run, history):
+    """One step for each mini-batch of `order`, `run` of them in a compiled call; the objectives of the first and of the mean.
 
     With a history, each step is a call and is written down.
     """
     batch_size, n_batches = problem.batch_size, problem.n_batches
-    run = problem.longest_run(schedule) if history is None else 1
+    run = run if history is None else 1
     total = 0.0
     for start in range(0, n_batches, run):
         stop = min(start + run, n_batches)

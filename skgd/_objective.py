@@ -126,12 +126,12 @@ def curvature_at(loss, rows, constant):
     since far from the minimum it is the distance to cross, in units of y, that calls for a step and not the sharpness of the
     bend. Also the loss of such a typical residual: what a change of the objective is compared with.
     """
+    if not is_straight(loss):
+        return np.full(len(constant), loss.curvature), np.full(len(constant), np.inf)
     which, weight = rows.sample()
     residual = constant[:, None] - rows.y[:, which]
     slope = np.abs(loss_and_slope(loss, residual)[1]) @ weight / weight.sum()
     size = typical_size(residual, weight)
-    if not is_straight(loss):
-        return np.full(len(constant), loss.curvature), np.full(len(constant), np.inf)
     return secant_curvature(loss, slope, size), slope * size
 
 

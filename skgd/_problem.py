@@ -53,7 +53,7 @@ class Problem:
         """Where the intercept is taken while descending, in the user's units."""
         return self.rows.center + self.geometries[0].metric[0, :-1]
 
-    @property
+    @cached_property
     def n_batches(self):
         return -(-len(self.rows) // self.batch_size)
 

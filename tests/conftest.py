@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy.sparse import issparse
 from sklearn.datasets import load_diabetes
 from sklearn.preprocessing import PolynomialFeatures
 
@@ -23,7 +24,7 @@ def optimum(X, y):
 
 def gap(model, X, y):
     """(MSE - MSE of least squares) / (Var(y) - MSE of least squares), on the training data."""
-    best, variance = optimum(X, y)
+    best, variance = optimum(X.toarray() if issparse(X) else X, y)
     return (np.mean((y - model.predict(X)) ** 2) - best) / (variance - best)
 
 
