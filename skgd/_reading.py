@@ -14,6 +14,7 @@ where the first difference is known and the model says how large the second is. 
 """
 
 import warnings
+from copy import copy
 
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
@@ -30,7 +31,10 @@ STEPS = (1.0, 0.25, 0.0625)  # shares of a step, tried in this order
 MOST_READINGS = 40
 ENOUGH = 1e-5  # of the loss of the best constant: not worth another reading
 DAMPINGS = (1e-9, 1e-4, 1e-3, 1e-2, 0.1, 1.0)  # shares of the secant curvature; with all of it every step gains
-STEPS_OF_CONJUGATE_GRADIENTS = 10
+STEPS_OF_CONJUGATE_GRADIENTS, ROUNDS = 100, 3
+MOST_ACTIVE, MOST_PRODUCTS = 500, 5e8  # columns whose curvature is read at a time, and rows times their square
+MOST_CHOICES = 6  # of such columns
+TAIL = 10.0  # times what the last of them has gained, all further ones would gain, about
 PROXIMAL_STEPS = 10
 
 
@@ -44,6 +48,18 @@ class Target:
         self.has_intercept = float(self.geometry.metric[1, -1] > 0.0)
         self.constant, self.constant_loss = problem.constant[k], problem.constant_loss[k]
         self.unit, self.curvature = problem.unit[k], problem.curvature[k]
+
+    def among(self, columns, parameters):
+        """The same with only some columns free, the others being left at what they are in `parameters`."""
+        target, free = copy(self), np.zeros(len(parameters) - 1, dtype=bool)
+        free[columns] = True
+        rest, center = np.where(free, 0.0, parameters[:-1]), 0.0 if self.rows.is_sparse else self.center
+        target.y, target.rows = np.array(self.y), self.rows.with_columns(columns)
+        for _, which in self.rows.blocks():
+            target.y[which] -= self.rows.take(which) @ rest - rest @ (center + np.zeros(len(rest)))
+        target.center = self.center[columns]
+        target.geometry = self.geometry._replace(metric=self.geometry.metric[:2, np.append(columns, len(rest))])
+        return target
 
     def blocks(self):
         """For each block: centred rows, targets, and weights that sum to 1 over all blocks."""
@@ -255,6 +271,30 @@ def proximal_steps(target, start, n_steps):
     return start, 0.0
 
 
+def approach_by_columns(target, start, promised, left):
+    """The approach to zeros of many columns, some hundred at a time: those that the gradient would move most.
+
+    Where they end, and what is left if `left` is at the start.
+    """
+    l1, scale, point = target.penalty.l1, target.geometry.metric[1, :-1], start
+    most = int(np.clip(np.sqrt(MOST_PRODUCTS / len(target.rows)), 50, MOST_ACTIVE))
+    for _ in range(MOST_CHOICES):
+        coef, loss = point[:-1], target.rounded(NARROWER**2 * target.width(point))
+        slope = target.look(point, loss)[1][:-1]
+        drawn = np.where(coef == 0.0, np.maximum(np.abs(slope) - l1, 0.0), np.abs(slope + l1 * np.sign(coef)))
+        drawn *= np.sqrt(scale)
+        if max(left, 0.5 * np.sum(drawn**2) / target.curvature) <= promised or np.count_nonzero(coef) > MOST_CHOICES * most:
+            break
+        preferred = np.where(coef == 0.0, drawn, np.inf) if np.count_nonzero(coef) <= most else drawn
+        columns = np.sort(np.argsort(-preferred)[: min(most, np.count_nonzero(preferred))])
+        places = np.append(columns, len(coef))
+        ((before,),) = target.objectives(point, target.loss)
+        point = np.array(point)
+        point[places], left = approach(target.among(columns, point), point[places], 0.0)
+        left += before - target.objectives(point, target.loss)[0, 0]  # further ones may gain as much again
+    return point, left
+
+
 def with_zeros(target, parameters):
     """The parameters with those coefficients at zero that are too small for the objective to tell."""
     size = np.abs(parameters[:-1]) / np.sqrt(np.maximum(target.geometry.metric[1, :-1], np.finfo(np.float64).tiny))
@@ -298,7 +338,8 @@ def finish(problem, parameters, promise, hastily=False):
     parameters : ndarray of shape (n_targets, n_features + 1)
         Where the descent has ended; the intercept is taken at the center.
     promise : float
-        The excess that is left alone, as a share of what the best constant prediction loses by not being the minimum.
+        The excess that is left alone, as a share of what the best constant prediction loses by not being the minimum; inf
+        after a descent that was not to arrive.
     hastily : bool
         Make one proximal step for the zeros and nothing else.
 
@@ -335,7 +376,7 @@ def finish_target(target, start, promise):
         reach = max(target.constant_loss - value + gained, ENOUGH * target.unit)
         return gained / reach if np.isfinite(reach) else np.inf
 
-    tolerated = promise * (target.constant_loss - value)
+    tolerated = min(promise, 1.0) * (target.constant_loss - value)
     if is_narrow and not has_l1 and share(shortfall(target, start, gradient, tolerated)) <= promise:
         return start, 0.0
     if is_narrow:
@@ -343,10 +384,17 @@ def finish_target(target, start, promise):
         return (with_zeros(target, end) if has_l1 and is_straight(target.loss) else end), share(excess)
     if has_l1:
         end = start
-        for _ in range(MOST_READINGS):
+        for _ in range(ROUNDS if promise < np.inf else 1):
             end, gained = proximal_steps(target, end, PROXIMAL_STEPS)
             if share(gained) <= promise:
                 break
-        return end, share(gained)
-    end, gained, last = conjugate_gradients(target, start, 0.02 * tolerated)
-    return (end, share(last)) if share(gained) > promise else (start, 0.0)
+        if promise == np.inf:
+            return end, 0.0
+        end, left = approach_by_columns(target, end, 0.5 * tolerated, TAIL * max(gained, 0.0))
+        return end, share(left)
+    end = start
+    for _ in range(ROUNDS):
+        end, gained, last = conjugate_gradients(target, end, 0.01 * tolerated)
+        if share(gained) <= promise:
+            break
+    return end, share(TAIL * last)

@@ -515,7 +515,8 @@ class MiniBatchLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimat
         state.n_steps += n_epochs * problem.n_batches
         end, excess = moved_to(best.parameters, center) if score else parameters[:, AVERAGE], 0.0
         if in_fit and self.learning_rate == "auto" and (problem.penalty.l1 > 0.0 or history.converged):
-            end, excess = finish(problem, end, self._promise(problem), hastily=self.early_stopping)
+            promise = self._promise(problem) if history.converged else np.inf
+            end, excess = finish(problem, end, promise, hastily=self.early_stopping)
             if problem.penalty.l1 == 0.0 and not score:
                 parameters[:, [COEF, AVERAGE]] = end[:, None]
         state.parameters = moved_to(parameters[:, :3], -center)

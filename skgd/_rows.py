@@ -26,6 +26,7 @@ class Rows:
     weight: np.ndarray
     numbers: np.ndarray  # int32: which rows of X these are
     center: np.ndarray  # what has been subtracted from the columns given by the user
+    columns: np.ndarray | None = None  # the only ones to look at, if not all
 
     @classmethod
     def of(cls, X, y, weight):
@@ -40,6 +41,12 @@ class Rows:
     def only(self, numbers):
         """Some of the rows."""
         return replace(self, numbers=numbers)
+
+    def with_columns(self, columns):
+        """The same rows without the other columns; dense X is not copied."""
+        if issparse(self.X):
+            return replace(self, X=csr_array(self.X[:, columns]), center=self.center[columns])
+        return replace(self, columns=columns, center=self.center[columns])
 
     def with_weight(self, weight):
         """The same rows with other weights."""
@@ -59,7 +66,7 @@ class Rows:
 
     @property
     def n_features(self):
-        return self.X.shape[1]
+        return len(self.center)
 
     @property
     def is_wide(self):
@@ -78,7 +85,7 @@ class Rows:
 
     def take(self, which):
         """Rows of X by a slice or an array of their numbers, unpacked where that serves."""
-        taken = self.X[which]
+        taken = self.X[which] if self.columns is None else self.X[which][:, self.columns]
         return taken.toarray() if issparse(taken) and not self.is_sparse else taken
 
     def blocks(self, numbers_in_a_row=None):

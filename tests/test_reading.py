@@ -7,6 +7,7 @@ import pytest
 from scipy.optimize import linprog, minimize
 from scipy.sparse import csr_array, hstack
 from sklearn.exceptions import ConvergenceWarning
+from sklearn.linear_model import Lasso, Ridge
 
 from skgd import MiniBatchLinearRegressor, _reading
 from skgd._objective import LOSSES, loss_and_slope, make_penalty, penalty_at
@@ -261,3 +262,46 @@ def test_one_pass_over_chunks_of_a_hundred_raw_rows(make, sparse):
     best, variance = optimum(X, y)
     # Beyond what a pass over n rows must leave: d parameters, each known to about 2 / n of the noise.
     assert gap(model, X, y) <= 1e-2 + 2 * X.shape[1] / len(X) * best / (variance - best)
+
+
+def text(n=1500, d=1200, seed=0):
+    """Counts of words, of which few hold most, as in language."""
+    rng = np.random.default_rng(seed)
+    columns = np.sort((d * rng.random((n, 15)) ** 3).astype(np.int32), axis=1)
+    starts = np.arange(0, 15 * n + 1, 15, dtype=np.int32)
+    X = csr_array((np.abs(rng.standard_normal(15 * n)), columns.ravel(), starts), shape=(n, d))
+    X.sum_duplicates()
+    return X, X[:, :100] @ rng.standard_normal(100) + rng.standard_normal(n)
+
+
+@SIZES
+@pytest.mark.parametrize("alpha", [1e-3, 1e-1])
+def test_wide_sparse_rows_end_at_ridge(alpha, batch_size):
+    X, y = text()
+    exact = Ridge(alpha=len(y) * alpha / 2, solver="sparse_cg", tol=1e-10).fit(X, y)
+    model = MiniBatchLinearRegressor(batch_size, alpha=alpha, random_state=0).fit(X, y)
+    best, reached = (np.mean((y - m.predict(X)) ** 2) + alpha / 2 * m.coef_ @ m.coef_ for m in (exact, model))
+    assert (reached - best) / (np.var(y) - best) <= (1e-4 if batch_size is None else 1e-3)
+
+
+@SIZES
+@pytest.mark.parametrize("loss", ["huber", "quantile"])
+def test_wide_sparse_rows_with_an_l1_norm_are_near_the_optimum_of_straight_losses(loss, batch_size):
+    X, y = text(300, 1100)
+    model = MiniBatchLinearRegressor(batch_size, loss=loss, penalty="l1", alpha=0.02, random_state=0, **STRAIGHT[loss]).fit(
+        X, y
+    )
+    best = lowest_objective(model, X.toarray(), y)
+    constant = make_problem(model, rows_of(X, y)).constant_loss[0]
+    assert (objective_of(model, X, y) - best) / (constant - best) <= 1e-3
+    assert np.mean(model.coef_ == 0.0) > 0.5
+
+
+@SIZES
+def test_wide_sparse_rows_with_an_l1_norm_end_at_lasso(batch_size):
+    X, y = text()
+    exact = Lasso(alpha=0.01, tol=1e-8, max_iter=100_000).fit(X, y)
+    model = MiniBatchLinearRegressor(batch_size, penalty="l1", alpha=0.02, random_state=0).fit(X, y)
+    best, reached = (np.mean((y - m.predict(X)) ** 2) + 0.02 * np.abs(m.coef_).sum() for m in (exact, model))
+    assert (reached - best) / (np.var(y) - best) <= 1e-3
+    assert np.mean((model.coef_ == 0.0) == (exact.coef_ == 0.0)) >= 0.95
