@@ -283,10 +283,11 @@ def approach_by_columns(target, start, promised, left):
         slope = target.look(point, loss)[1][:-1]
         drawn = np.where(coef == 0.0, np.maximum(np.abs(slope) - l1, 0.0), np.abs(slope + l1 * np.sign(coef)))
         drawn *= np.sqrt(scale)
-        if max(left, 0.5 * np.sum(drawn**2) / target.curvature) <= promised or np.count_nonzero(coef) > MOST_CHOICES * most:
-            break
         preferred = np.where(coef == 0.0, drawn, np.inf) if np.count_nonzero(coef) <= most else drawn
         columns = np.sort(np.argsort(-preferred)[: min(most, np.count_nonzero(preferred))])
+        has_arrived = max(left, 0.5 * np.sum(drawn**2) / target.curvature) <= promised
+        if has_arrived or not len(columns) or np.count_nonzero(coef) > MOST_CHOICES * most:
+            break
         places = np.append(columns, len(coef))
         ((before,),) = target.objectives(point, target.loss)
         point = np.array(point)
