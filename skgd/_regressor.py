@@ -19,7 +19,7 @@ from skgd._descent import Divergence, descend
 from skgd._objective import LOSSES
 from skgd._plan import hold_out, make_problem, make_schedule, measured, measured_stream, note_level, plain_safe_step
 from skgd._reading import finish
-from skgd._reference import AVERAGE, COEF
+from skgd._reference import AVERAGE, COEF, VELOCITY
 from skgd._rows import Rows
 from skgd._sklearn import Interval, StrOptions, _fit_context, validate_parameter_constraints
 from skgd._step_size import SCHEDULES
@@ -504,26 +504,34 @@ class MiniBatchLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimat
         except Divergence as divergence:
             raise self._explained(divergence, problem) from None
         parameters[:, AVERAGE] = parameters[:, kept]
-        n_epochs = len(history.objective)
         if in_fit:
             state.factor, state.level, state.steepness = schedule.factor, history.objective[-1], (0.0, 0.0)
             state.plateau = (None, None) if history.converged else (plateau.best, plateau.waited)
             state.best = (best.parameters, best.score) if score else None
         elif self.learning_rate == "auto":
             note_level(state, history.objective[-1], len(problem.rows))
-        state.n_passes += n_epochs
-        state.n_steps += n_epochs * problem.n_batches
+        state.n_passes += len(history.objective)
+        state.n_steps += len(history.objective) * problem.n_batches
         end, excess = moved_to(best.parameters, center) if score else parameters[:, AVERAGE], 0.0
-        if in_fit and self.learning_rate == "auto" and (problem.penalty.l1 > 0.0 or history.converged):
-            promise = self._promise(problem) if history.converged else np.inf
-            end, excess = finish(problem, end, promise, hastily=self.early_stopping)
-            if problem.penalty.l1 == 0.0 and not score:
-                parameters[:, [COEF, AVERAGE]] = end[:, None]
+        if in_fit and self.learning_rate == "auto":
+            end, excess = self._finish(problem, parameters, end, history.converged)
         state.parameters = moved_to(parameters[:, :3], -center)
         self._publish(state, moved_to(end, -center), schedule, history, problem)
         if in_fit:
             self._warn_if_poor(history, schedule, problem, excess)
         return history
+
+    def _finish(self, problem, parameters, end, converged):
+        """Where the fit ends if it has descended to `end`, and what is left to gain there.
+
+        A later call goes on from there, too, but not from zeros that the descent did not make.
+        """
+        if not converged and problem.penalty.l1 == 0.0:
+            return end, 0.0
+        end, excess = finish(problem, end, self._promise(problem) if converged else np.inf, hastily=self.early_stopping)
+        if problem.penalty.l1 == 0.0 and not self.early_stopping:
+            parameters[:, [COEF, AVERAGE]], parameters[:, VELOCITY] = end[:, None], 0.0
+        return end, excess
 
     def _promise(self, problem):
         """The excess over the minimum that a descent to a plateau leaves at most, as a share of what a constant leaves."""

@@ -6,7 +6,7 @@ import warnings
 
 import numpy as np
 import pytest
-from scipy.sparse import csr_array, random_array
+from scipy.sparse import csr_array
 from sklearn.base import clone
 from sklearn.exceptions import FitFailedWarning
 from sklearn.linear_model import LinearRegression
@@ -410,7 +410,8 @@ def test_the_loss_curve_of_sparse_rows_holds_the_penalty():
 @pytest.mark.parametrize("batch_size", [32, None])
 def test_sparse_rows_hold_no_more_than_sixteen_bytes_each_beyond_the_data(batch_size, loss, call):
     n = 200_000
-    table = random_array((n, 6), density=0.5, format="csr", rng=np.random.default_rng(0))
+    columns = np.tile(np.array([0, 2, 5], np.int32), n)
+    table = csr_array((np.random.default_rng(0).random(3 * n), columns, np.arange(0, 3 * n + 1, 3)), shape=(n, 6))
     target = np.random.default_rng(1).standard_normal(n)
     model = MiniBatchLinearRegressor(batch_size, loss=loss, early_stopping=call == "early stopping", random_state=0)
     tracemalloc.start()
