@@ -83,7 +83,7 @@ def test_full_batch_step_is_below_the_stability_limit(unkind):
     D = np.diag(metric[1])
     D[:-1, :-1] += metric[2:, :-1].T * metric[2:, -1] @ metric[2:, :-1]
     largest = np.abs(np.linalg.eigvals(D @ (z.T @ z / len(X)))).max()
-    assert step * largest <= 1.5  # stable below 2; the sample from which it is estimated may miss a third
+    assert 0.6 <= step * largest <= 1.5  # stable below 2; the sample from which it is estimated may miss a third
 
 
 def test_expected_smoothness_runs_from_the_longest_row_to_the_mean():

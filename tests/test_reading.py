@@ -12,7 +12,7 @@ from sklearn.linear_model import Lasso, Ridge
 from skgd import MiniBatchLinearRegressor, _reading
 from skgd._objective import LOSSES, loss_and_slope, make_penalty, penalty_at
 from skgd._plan import make_problem, measured
-from skgd._reading import Target, approach, finish
+from skgd._reading import Target, approach, approach_by_columns, finish
 from tests.conftest import UNKIND, diabetes, gap, optimum, rows_of
 
 SIZES = pytest.mark.parametrize("batch_size", [1, 32, 256, None])
@@ -305,3 +305,30 @@ def test_wide_sparse_rows_with_an_l1_norm_end_at_lasso(batch_size):
     best, reached = (np.mean((y - m.predict(X)) ** 2) + 0.02 * np.abs(m.coef_).sum() for m in (exact, model))
     assert (reached - best) / (np.var(y) - best) <= 1e-3
     assert np.mean((model.coef_ == 0.0) == (exact.coef_ == 0.0)) >= 0.95
+
+
+def test_zeros_of_many_columns_are_not_looked_for_where_the_gradient_moves_none():
+    X, y = text()
+    model = MiniBatchLinearRegressor(penalty="l1", alpha=0.02)
+    target = Target(measured(model, make_problem(model, rows_of(X, y)))[0], 0)
+    exact = Lasso(alpha=0.01, tol=1e-8, max_iter=100_000).fit(X, y)
+    near = np.append(exact.coef_, exact.intercept_ + 0.01)
+    slope, coef = target.look(near, target.loss)[1][:-1], near[:-1]
+    drawn = np.where(coef == 0.0, np.maximum(np.abs(slope) - 0.02, 0.0), np.abs(slope + 0.02 * np.sign(coef)))
+    expected = 0.5 * np.sum(drawn**2 * target.geometry.metric[1, :-1]) / 2.0  # the curvature of the squared error
+    unmoved, left = approach_by_columns(target, near, 1.5 * expected, 0.0)
+    assert unmoved is near
+    assert left == 0.0
+    moved, _ = approach_by_columns(target, near, 0.75 * expected, 0.0)
+    assert target.objectives(moved, target.loss)[0, 0] < target.objectives(near, target.loss)[0, 0]
+
+
+@SIZES
+@pytest.mark.parametrize("loss", ["quantile", "epsilon_insensitive", "squared_epsilon_insensitive"])
+def test_the_promise_is_a_share_of_what_the_columns_explain_and_not_of_the_loss(loss, batch_size):
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((1000, 3))
+    y = 0.15 * X.sum(axis=1) + rng.standard_normal(1000)  # 6 % of the variance
+    model = MiniBatchLinearRegressor(batch_size, loss=loss, random_state=0, **EVERY_LOSS[loss]).fit(X, y)
+    best, constant = lowest_objective(model, X, y), make_problem(model, rows_of(X, y)).constant_loss[0]
+    assert (objective_of(model, X, y) - best) / (constant - best) <= 1e-3

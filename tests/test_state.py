@@ -320,3 +320,15 @@ def test_a_held_out_score_below_that_of_a_constant_is_warned_of():
     X, y = rng.standard_normal((60, 40)), rng.standard_normal(60)
     with pytest.warns(ConvergenceWarning, match="a constant predicts them better"):
         MiniBatchLinearRegressor(early_stopping=True, random_state=0).fit(X, y)
+
+
+def test_axes_that_an_epoch_crosses_are_left_alone():
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((8000, 3))
+    X[:, 1] = X[:, 0] + 0.5 * X[:, 1]  # the smallest eigenvalue near 0.1
+    rows = rows_of(X)
+    stream = Stream.empty(3).with_moments_of(rows)
+    assert len(mini_batch_geometry(rows, stream, 8, 0.0, True, False).metric) == 2  # a thousand steps
+    few = rows_of(X[:64])
+    stream = Stream.empty(3).with_moments_of(few)
+    assert len(mini_batch_geometry(few, stream, 32, 0.0, True, False).metric) > 2  # two
