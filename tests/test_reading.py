@@ -332,3 +332,15 @@ def test_the_promise_is_a_share_of_what_the_columns_explain_and_not_of_the_loss(
     model = MiniBatchLinearRegressor(batch_size, loss=loss, random_state=0, **EVERY_LOSS[loss]).fit(X, y)
     best, constant = lowest_objective(model, X, y), make_problem(model, rows_of(X, y)).constant_loss[0]
     assert (objective_of(model, X, y) - best) / (constant - best) <= 1e-3
+
+
+def test_an_approach_may_leave_a_quarter_of_the_promise(monkeypatch):
+    X, y = plain(300, 3, noise=30.0)
+    model = MiniBatchLinearRegressor(32, loss="quantile")
+    problem, _ = measured(model, make_problem(model, rows_of(X, y)))
+    asked = []
+    monkeypatch.setattr(_reading, "approach", lambda target, start, tolerated: asked.append(tolerated) or (start, 0.0))
+    start = np.array([0.5, 0.0, 0.0, np.median(y)])
+    finish(problem, start[None], 1e-3)
+    value = Target(problem, 0).objectives(start, problem.loss)[0, 0]
+    assert asked == [pytest.approx(0.25e-3 * (problem.constant_loss[0] - value))]
