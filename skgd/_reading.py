@@ -204,10 +204,9 @@ def approach(target, start, tolerated):
             best, best_value = candidates[k], exact[k]
         if gained >= -slack:
             point, value, rounding = candidates[k], rounded[k], exact[k] - rounded[k]
-        if k == 0:
-            least = min(least, best_value - value + abs(expected[0] - gained))
-        elif gained <= 0.01 * rounding:  # a damped step may be one of many
-            least = min(least, best_value - value + max(10.0 * gained, expected[len(expected) // 2]))
+        # An undamped step leaves what the model did not foresee; a damped one may be one of many.
+        remaining = abs(expected[0] - gained) if k == 0 else max(10.0 * gained, expected[len(expected) // 2])
+        least = min(least, best_value - value + remaining)
         if least <= max(enough, tolerated) or (gained <= enough and rounding <= enough):
             break
         if gained <= max(enough, 0.1 * rounding):

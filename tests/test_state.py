@@ -329,6 +329,9 @@ def test_axes_that_an_epoch_crosses_are_left_alone():
     rows = rows_of(X)
     stream = Stream.empty(3).with_moments_of(rows)
     assert len(mini_batch_geometry(rows, stream, 8, 0.0, True, False).metric) == 2  # a thousand steps
+    assert len(stream_geometry(stream, rows, rows, 8, 0.0, True).metric) == 2
+    assert len(stream_geometry(stream._replace(covariance=np.cov(X.T, bias=True)), rows, rows, 8, 0.0, True).metric) == 2
     few = rows_of(X[:64])
     stream = Stream.empty(3).with_moments_of(few)
     assert len(mini_batch_geometry(few, stream, 32, 0.0, True, False).metric) > 2  # two
+    assert len(stream_geometry(stream._replace(covariance=np.cov(X[:64].T, bias=True)), few, few, 32, 0.0, True).metric) > 2
