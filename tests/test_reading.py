@@ -12,7 +12,7 @@ from sklearn.linear_model import Lasso, Ridge
 from skgd import MiniBatchLinearRegressor, _reading
 from skgd._objective import LOSSES, loss_and_slope, make_penalty, penalty_at
 from skgd._plan import make_problem, measured
-from skgd._reading import Target, approach, approach_by_columns, finish
+from skgd._reading import Target, approach, approach_by_columns, finish, proximal_steps
 from tests.conftest import UNKIND, diabetes, gap, optimum, rows_of
 
 SIZES = pytest.mark.parametrize("batch_size", [1, 32, 256, None])
@@ -310,9 +310,9 @@ def test_wide_sparse_rows_with_an_l1_norm_end_at_lasso(batch_size):
 def test_zeros_of_many_columns_are_not_looked_for_where_the_gradient_moves_none():
     X, y = text()
     model = MiniBatchLinearRegressor(penalty="l1", alpha=0.02)
-    target = Target(measured(model, make_problem(model, rows_of(X, y)))[0], 0)
-    exact = Lasso(alpha=0.01, tol=1e-8, max_iter=100_000).fit(X, y)
-    near = np.append(exact.coef_, exact.intercept_ + 0.01)
+    problem, _ = measured(model, make_problem(model, rows_of(X, y)))
+    target, exact = Target(problem, 0), Lasso(alpha=0.01, tol=1e-8, max_iter=100_000).fit(X, y)
+    near = np.append(exact.coef_, exact.intercept_ + problem.center @ exact.coef_ + 0.01)
     slope, coef = target.look(near, target.loss)[1][:-1], near[:-1]
     drawn = np.where(coef == 0.0, np.maximum(np.abs(slope) - 0.02, 0.0), np.abs(slope + 0.02 * np.sign(coef)))
     expected = 0.5 * np.sum(drawn**2 * target.geometry.metric[1, :-1]) / 2.0  # the curvature of the squared error
@@ -344,3 +344,41 @@ def test_an_approach_may_leave_a_quarter_of_the_promise(monkeypatch):
     finish(problem, start[None], 1e-3)
     value = Target(problem, 0).objectives(start, problem.loss)[0, 0]
     assert asked == [pytest.approx(0.25e-3 * (problem.constant_loss[0] - value))]
+
+
+def wide_lasso():
+    X, y = text(600, 1050)
+    model = MiniBatchLinearRegressor(penalty="l1", alpha=0.05)
+    problem, _ = measured(model, make_problem(model, rows_of(X, y)))
+    exact = Lasso(alpha=0.025, tol=1e-10, max_iter=100_000).fit(X, y)
+    return Target(problem, 0), np.append(exact.coef_, exact.intercept_ + problem.center @ exact.coef_)
+
+
+def test_proximal_steps_descend_to_the_zeros_of_lasso():
+    target, exact = wide_lasso()
+    best = target.objectives(exact, target.loss)[0, 0]
+    start = np.append(np.zeros(len(exact) - 1), target.constant)
+    values = [target.constant_loss]
+    for n_steps in (1, 10, 200):
+        end, gained = proximal_steps(target, start, n_steps)
+        values.append(target.objectives(end, target.loss)[0, 0])
+        assert gained == pytest.approx(values[0] - values[-1])
+    assert values == sorted(values, reverse=True)
+    assert values[-1] - best < 1e-3 * (values[0] - best)
+    assert np.mean((end == 0.0) == (exact == 0.0)) > 0.95
+
+
+def test_a_descent_near_its_zeros_makes_one_round_of_proximal_steps(monkeypatch):
+    target, exact = wide_lasso()
+    rounds = []
+
+    def counted(target, start, n_steps):
+        rounds.append(n_steps)
+        return proximal_steps(target, start, n_steps)
+
+    monkeypatch.setattr(_reading, "proximal_steps", counted)
+    _reading.finish_target(target, exact, 1e-3)
+    assert len(rounds) == 1
+    rounds.clear()
+    _reading.finish_target(target, np.append(np.zeros(len(exact) - 1), target.constant), 1e-9)
+    assert len(rounds) == _reading.ROUNDS

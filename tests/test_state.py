@@ -8,8 +8,17 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import r2_score
 
 from skgd import MiniBatchLinearRegressor, _geometry, _step_size
-from skgd._geometry import HALF_LIFE, Stream, bounded, mini_batch_geometry, squared_norms, standard_metric, stream_geometry
-from skgd._plan import CEILING, hold_out, make_problem, make_schedule, measured
+from skgd._geometry import (
+    HALF_LIFE,
+    Stream,
+    bounded,
+    full_batch_step,
+    mini_batch_geometry,
+    squared_norms,
+    standard_metric,
+    stream_geometry,
+)
+from skgd._plan import CEILING, FORGETTING, hold_out, make_problem, make_schedule, measured, note_level
 from skgd._regressor import State
 from tests.conftest import diabetes, rows_of
 
@@ -335,3 +344,28 @@ def test_axes_that_an_epoch_crosses_are_left_alone():
     stream = Stream.empty(3).with_moments_of(few)
     assert len(mini_batch_geometry(few, stream, 32, 0.0, True, False).metric) > 2  # two
     assert len(stream_geometry(stream._replace(covariance=np.cov(X[:64].T, bias=True)), few, few, 32, 0.0, True).metric) > 2
+
+
+def test_a_proximal_step_on_all_rows_is_safe_for_their_curvature_and_the_penaltys():
+    rng = np.random.default_rng(0)
+    rows = rows_of(rng.standard_normal((400, 4)) + 0.8 * rng.standard_normal((400, 1)))
+    ridge = 0.7
+    geometry = mini_batch_geometry(rows, Stream.empty(4).with_moments_of(rows), 400, ridge, True, True)
+    z = np.sqrt(geometry.metric[1, :-1]) * (rows.X - geometry.metric[0, :-1])
+    largest = np.linalg.eigvalsh(z.T @ z / 400)[-1]
+    step = full_batch_step(geometry, ridge)
+    assert step * (largest + ridge * geometry.metric[1, :-1].max()) <= 1.0
+    assert step * (largest + ridge * geometry.metric[1, :-1].max()) >= 0.6
+
+
+def test_a_streams_level_is_its_mean_loss_and_then_fades_and_rises_by_a_factor_at_most():
+    state = State(np.zeros((1, 3, 2)), np.ones(1), 0)
+    for n_seen, loss in ((20, 4.0), (60, 1.0), (80, 7.0)):
+        state.stream = (n_seen,)
+        note_level(state, np.array([loss]), {20: 20, 60: 40, 80: 20}[n_seen])
+    assert state.level == pytest.approx([(20 * 4 + 40 * 1 + 20 * 7) / 80])
+    state.level, state.stream = np.array([2.0]), (1000,)
+    note_level(state, np.array([6.0]), FORGETTING)
+    assert state.level == pytest.approx([4.0])  # half of it forgotten
+    note_level(state, np.array([1e9]), FORGETTING)
+    assert state.level == pytest.approx([0.5 * 4.0 + 0.5 * 4.0 * _geometry.UNUSUAL])
