@@ -170,7 +170,7 @@ def make_schedule(model, problem, state, in_fit):
             # A single row is never overshot by 1 / L(1); batches may be, since their L(b) is an expectation.
             cap=np.inf if in_fit and problem.batch_size == 1 and problem.loss == SQUARED_ERROR else SAFE_CAP,
             ceiling=None if in_fit or state.level is None or state.stream[0] - n_rows <= FORGETTING else CEILING * state.level,
-            decay=DECAY ** (1.0 / epoch) if noisy and patience < np.inf else 1.0,
+            decay=DECAY ** (1.0 / epoch) if noisy else 1.0,
             last_share=1.0 - (-n_rows % problem.batch_size) / problem.batch_size,
             every=problem.averaging_interval() if model.average == "auto" else 1,
             **momentum,

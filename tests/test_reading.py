@@ -10,6 +10,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import Lasso, Ridge
 
 from skgd import MiniBatchLinearRegressor, _reading
+from skgd._geometry import full_batch_step
 from skgd._objective import LOSSES, loss_and_slope, make_penalty, penalty_at
 from skgd._plan import make_problem, measured
 from skgd._reading import Target, approach, approach_by_columns, finish, proximal_steps
@@ -363,6 +364,11 @@ def test_proximal_steps_descend_to_the_zeros_of_lasso():
         end, gained = proximal_steps(target, start, n_steps)
         values.append(target.objectives(end, target.loss)[0, 0])
         assert gained == pytest.approx(values[0] - values[-1])
+    one, _ = proximal_steps(target, start, 1)
+    eta = full_batch_step(target.geometry, 0.0) * target.geometry.metric[1] / 2.0  # the curvature of the squared error
+    by_hand = start - eta * target.look(start, target.loss)[1]
+    by_hand[:-1] = np.sign(by_hand[:-1]) * np.maximum(np.abs(by_hand[:-1]) - eta[:-1] * 0.05, 0.0)
+    np.testing.assert_allclose(one, by_hand, rtol=1e-12)
     assert values == sorted(values, reverse=True)
     assert values[-1] - best < 1e-3 * (values[0] - best)
     assert np.mean((end == 0.0) == (exact == 0.0)) > 0.95

@@ -17,6 +17,7 @@ from skgd._geometry import (
     squared_norms,
     standard_metric,
     stream_geometry,
+    whitening_of,
 )
 from skgd._plan import CEILING, FORGETTING, hold_out, make_problem, make_schedule, measured, note_level
 from skgd._regressor import State
@@ -369,3 +370,17 @@ def test_a_streams_level_is_its_mean_loss_and_then_fades_and_rises_by_a_factor_a
     assert state.level == pytest.approx([4.0])  # half of it forgotten
     note_level(state, np.array([1e9]), FORGETTING)
     assert state.level == pytest.approx([0.5 * 4.0 + 0.5 * 4.0 * _geometry.UNUSUAL])
+
+
+@pytest.mark.parametrize("nearness", [1e-3, 1e-9])
+def test_whitened_rows_are_uncorrelated_and_of_deviation_1_however_near_two_columns_are(nearness):
+    z = np.random.default_rng(0).standard_normal((500, 4)) / np.sqrt(500)
+    z[:, 3] = z[:, 0] + nearness * z[:, 3]
+    metric = np.ones((2, 5))
+    whitening = whitening_of(*np.linalg.eigh(z.T @ z), metric, z)
+    assert whitening.shape == (4, 4)
+    white = z @ whitening
+    np.testing.assert_allclose(white.T @ white, np.eye(4), atol=1e-5)  # 1e-16 of rounding over the nearness
+    assert whitening_of(*np.linalg.eigh(z[:, :3].T @ z[:, :3]), metric[:, :4], z[:, :3]).shape == (3, 3)
+    z[:, 3] = z[:, 0]
+    assert whitening_of(*np.linalg.eigh(z.T @ z), metric, z).shape == (4, 3)  # a column twice is one
