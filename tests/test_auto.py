@@ -11,11 +11,13 @@ from skgd._geometry import (
     Stream,
     cumulated,
     expected_smoothness,
+    full_batch_geometry,
     mini_batch_geometry,
     sample_rows,
     squared_norms,
     standard_metric,
 )
+from skgd._quadratic import Statistics
 from tests.conftest import UNKIND, diabetes, gap, heavy_tails, rows_of, scales_side_by_side
 
 
@@ -191,3 +193,18 @@ def test_a_fit_holds_no_more_than_sixteen_bytes_a_row_beyond_the_data(batch_size
     finally:
         tracemalloc.stop()
     assert peak < 16 * len(X) + 2e6  # blocks of rows, and the steps of a run
+
+
+def test_the_full_batch_is_measured_so_that_a_step_is_nearly_newtons(unkind):
+    X, _ = unkind
+    if X.shape[1] >= len(X):
+        pytest.skip("more columns than rows: their covariance has directions that no row has")
+    rows = rows_of(X)
+    metric, step, *_ = full_batch_geometry(Statistics(rows), rows, 0.0, True, False)
+    z = np.column_stack([X - metric[0, :-1], np.ones(len(X))]) / np.sqrt(len(X))
+    D = np.diag(metric[1])
+    D[:-1, :-1] += metric[2:, :-1].T * metric[2:, -1] @ metric[2:, :-1]
+    eigenvalues = np.sort(np.linalg.eigvals(D @ (z.T @ z)).real)
+    assert eigenvalues[-1] <= 1.51  # what is corrected is brought to 1, what is within a factor of 1.5 is left
+    assert eigenvalues[eigenvalues > 1e-6].min() >= 0.66
+    assert 0.6 <= step <= 1.0
