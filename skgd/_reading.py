@@ -31,7 +31,7 @@ STEPS = (1.0, 0.25, 0.0625)  # shares of a step, tried in this order
 MOST_READINGS = 40
 ENOUGH = 1e-5  # of the loss of the best constant: not worth another reading
 DAMPINGS = (1e-9, 1e-4, 1e-3, 1e-2, 0.1, 1.0)  # shares of the secant curvature; with all of it every step gains
-STEPS_OF_CONJUGATE_GRADIENTS, ROUNDS = 100, 3
+STEPS_OF_CONJUGATE_GRADIENTS, ROUNDS = 100, 10
 MOST_ACTIVE, MOST_PRODUCTS = 500, 5e8  # columns whose curvature is read at a time, and rows times their square
 MOST_CHOICES = 6  # of such columns
 TAIL = 10.0  # times what the last of them has gained, all further ones would gain, about
@@ -130,9 +130,7 @@ class Target:
             gradient += (share * slope) @ z
             hessian += z.T @ ((share * bends)[:, None] * z)
             if is_straight(loss):
-                half = 0.5 * (loss.cap_above + loss.cap_below)  # the slope, but for a straight part that they have in common
-                secants = np.divide(half, np.abs(residual), out=np.zeros_like(slope), where=(bends == 0.0) & (slope != 0.0))
-                secant += z.T @ ((share * secants)[:, None] * z)
+                secant += z.T @ ((share * straight_part(loss, residual))[:, None] * z)
         if not is_straight(loss):
             secant = self.curvature * np.eye(k)
         return gradient, hessian + NEGLIGIBLE * max(np.trace(hessian), self.curvature) * np.eye(k), secant
@@ -143,6 +141,16 @@ def bend(loss, residual):
     excess = np.abs(residual) - loss.insensitive
     cap = np.where(residual > 0.0, loss.cap_above, loss.cap_below)
     return np.where((excess >= 0.0) & (loss.curvature * excess < cap), loss.curvature, 0.0)
+
+
+def straight_part(loss, residual):
+    """Where a loss goes on straight, the curvature of the parabola about zero that touches it: |l'(r)| / |r|.
+
+    The slope is taken as half of what both caps add up to: a straight line that all rows have in common has no curvature.
+    """
+    is_straight_there = (bend(loss, residual) == 0.0) & (np.abs(residual) > loss.insensitive)
+    half = 0.5 * (loss.cap_above + loss.cap_below)
+    return np.divide(half, np.abs(residual), out=np.zeros_like(residual), where=is_straight_there)
 
 
 def smooth_steps(target, parameters, basis, dampings, gradient, hessian, secant):
@@ -217,12 +225,15 @@ def approach(target, start, tolerated):
     return best, min(least, rounding + 10.0 * max(gained, enough))
 
 
-def conjugate_gradients(target, start, enough):
-    """Of many columns: some steps of conjugate gradients; where they end, and what they and the last of them gain."""
-    scale, l2 = target.geometry.metric[1], target.penalty.l2
-    loss = target.rounded(target.width(start))
+def conjugate_gradients(target, start, enough, width):
+    """Of many columns: steps of conjugate gradients; where they end, what they gain, and what is left.
+
+    With all of the secant curvature, so that the steps of a loss that goes on straight gain, too.
+    """
+    scale, l2, loss = target.geometry.metric[1], target.penalty.l2, target.rounded(width)
     _, gradient = target.look(start, loss)
-    bends = [share * bend(loss, X @ start[:-1] + start[-1] - y) for X, y, share in target.blocks()]
+    residuals = ((X @ start[:-1] + start[-1] - y, share) for X, y, share in target.blocks())
+    bends = [share * (bend(loss, r) + (straight_part(loss, r) if is_straight(loss) else 0.0)) for r, share in residuals]
 
     def hessian_times(v):
         product = np.append(l2 * v[:-1], 0.0)
@@ -248,9 +259,13 @@ def conjugate_gradients(target, start, enough):
             break
         before, along = along, residual @ (scale * residual)
         direction = scale * residual + along / before * direction
-    (values,) = target.objectives(np.vstack([start, start + np.outer(STEPS, step)]), target.loss)
-    best = np.nanargmin(values)
-    return start + np.append(0.0, STEPS)[best] * step, values[0] - values[best], gains[-1]
+    candidates = np.vstack([start, start + np.outer(STEPS, step)])
+    exact, rounded = target.objectives(candidates, target.loss, loss)
+    best = np.nanargmin(rounded)
+    gained = rounded[0] - rounded[best]
+    # The model is that of a parabola above a straight loss: then the next one may gain as much again.
+    left = max(TAIL * gains[-1], sum(gains) - gained, gained if is_straight(loss) else 0.0)
+    return candidates[best], gained, left + exact[best] - rounded[best]
 
 
 def proximal_steps(target, start, n_steps):
@@ -392,9 +407,13 @@ def finish_target(target, start, promise):
             return end, 0.0
         end, left = approach_by_columns(target, end, 0.5 * tolerated, TAIL * max(gained, 0.0))
         return end, share(left)
-    end = start
+    end, width, left = start, target.width(start), np.inf
     for _ in range(ROUNDS):
-        end, gained, last = conjugate_gradients(target, end, 0.01 * tolerated)
-        if share(gained) <= promise:
-            break
-    return end, share(TAIL * last)
+        end, gained, left = conjugate_gradients(target, end, 0.01 * tolerated, width)
+        if share(gained) <= 0.1 * promise:
+            if share(left) <= promise or target.rounded(width) == target.loss:
+                break
+            width *= NARROWER
+    if target.objectives(end, target.loss)[0, 0] > value:
+        end = start
+    return end, share(left)

@@ -13,7 +13,7 @@ from skgd import MiniBatchLinearRegressor, _reading
 from skgd._geometry import full_batch_step
 from skgd._objective import LOSSES, loss_and_slope, make_penalty, penalty_at
 from skgd._plan import make_problem, measured
-from skgd._reading import Target, approach, approach_by_columns, finish, proximal_steps
+from skgd._reading import Target, approach, approach_by_columns, conjugate_gradients, finish, proximal_steps
 from tests.conftest import UNKIND, diabetes, gap, optimum, rows_of
 
 SIZES = pytest.mark.parametrize("batch_size", [1, 32, 256, None])
@@ -388,3 +388,32 @@ def test_a_descent_near_its_zeros_makes_one_round_of_proximal_steps(monkeypatch)
     rounds.clear()
     _reading.finish_target(target, np.append(np.zeros(len(exact) - 1), target.constant), 1e-9)
     assert len(rounds) == _reading.ROUNDS
+
+
+def test_conjugate_gradients_see_the_curvature_of_each_row():
+    X, y = text(900, 1100)
+    model = MiniBatchLinearRegressor(loss="huber", epsilon=0.5, alpha=0.05)
+    problem, _ = measured(model, make_problem(model, rows_of(X, y)))
+    target = Target(problem, 0)
+    start = np.append(np.zeros(1100), target.constant)
+    exact = np.array(start)
+    for _ in range(30):  # Newton's steps by hand on the dense table, halved until they descend
+        z = np.column_stack([problem.rows.X.toarray(), np.ones(900)])
+        residual = z @ exact - y
+        ridge = 0.05 * np.append(np.ones(1100), 0.0)
+        gradient = z.T @ np.clip(2 * residual, -1.0, 1.0) / 900 + ridge * exact
+        hessian = z.T @ (2.0 * (np.abs(residual) < 0.5)[:, None] * z) / 900 + np.diag(ridge + 1e-9)
+        step, length = -np.linalg.solve(hessian, gradient), 1.0
+        value = target.objectives(exact, target.loss)[0, 0]
+        while target.objectives(exact + length * step, target.loss)[0, 0] > value and length > 1e-6:
+            length /= 2
+        exact = exact + length * step
+    best, first = (target.objectives(p, target.loss)[0, 0] for p in (exact, start))
+    end = exact + 0.05 * np.random.default_rng(0).standard_normal(1101)
+    before = target.objectives(end, target.loss)[0, 0]
+    for width in (4.0, 1.0, 0.25, 0.25, 0.25):
+        end, gained, left = conjugate_gradients(target, end, 0.0, width)
+        assert gained >= 0.0
+    assert target.objectives(end, target.loss)[0, 0] - best < 0.02 * (before - best)
+    assert target.objectives(end, target.loss)[0, 0] - best <= left
+    assert before < first

@@ -384,3 +384,15 @@ def test_whitened_rows_are_uncorrelated_and_of_deviation_1_however_near_two_colu
     assert whitening_of(*np.linalg.eigh(z[:, :3].T @ z[:, :3]), metric[:, :4], z[:, :3]).shape == (3, 3)
     z[:, 3] = z[:, 0]
     assert whitening_of(*np.linalg.eigh(z.T @ z), metric, z).shape == (4, 3)  # a column twice is one
+
+
+def test_a_stream_with_corrected_axes_still_minds_its_longest_row():
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((400, 3))
+    X[:, 1] = X[:, 0] + 1e-3 * X[:, 1]
+    rows = rows_of(X)
+    stream = Stream.empty(3, has_covariance=True).with_moments_of(rows)._replace(longest=1e4)
+    geometry = stream_geometry(stream, rows, rows, 8, 0.0, True)
+    assert len(geometry.metric) > 2
+    assert 1.0 / geometry.step >= 1e4 * 0.5 ** (400 / HALF_LIFE) / 8
+    assert geometry.stream.longest >= squared_norms(rows, geometry.metric).max()
