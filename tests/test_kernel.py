@@ -5,6 +5,7 @@ import sys
 
 import numpy as np
 import pytest
+from scipy.sparse import csr_array
 
 from skgd import _reference as reference
 from skgd._objective import LOSSES
@@ -149,3 +150,15 @@ assert [w.category for w in caught] == [RuntimeWarning], [str(w.message) for w i
 assert "C compiler" in str(caught[0].message)
 """
     subprocess.run([sys.executable, "-c", program], check=True)
+
+
+def test_scales_of_sparse_columns_that_are_no_powers_of_two_are_refused():
+    arrays = arguments(np.float64, 3, **PLAIN)
+    table = csr_array(arrays.pop("X"))
+    arrays |= {"values": table.data, "columns": table.indices.astype(np.int32), "starts": table.indptr.astype(np.int64)}
+    arrays["metric"][1] = 0.5
+    kernel.descend_sparse(**arrays)
+    for scale in (0.3, -0.5, np.nan):
+        arrays["metric"][1, 2] = scale
+        with pytest.raises(ValueError, match="powers of two"):
+            kernel.descend_sparse(**arrays)

@@ -13,7 +13,7 @@ from skgd import MiniBatchLinearRegressor, _reading
 from skgd._geometry import full_batch_step
 from skgd._objective import LOSSES, loss_and_slope, make_penalty, penalty_at
 from skgd._plan import make_problem, measured
-from skgd._reading import Target, approach, approach_by_columns, conjugate_gradients, finish, proximal_steps
+from skgd._reading import Target, approach, approach_by_columns, conjugate_gradients, finish, proximal_steps, shortfall
 from tests.conftest import UNKIND, diabetes, gap, optimum, rows_of
 
 SIZES = pytest.mark.parametrize("batch_size", [1, 32, 256, None])
@@ -417,3 +417,40 @@ def test_conjugate_gradients_see_the_curvature_of_each_row():
     assert target.objectives(end, target.loss)[0, 0] - best < 0.02 * (before - best)
     assert target.objectives(end, target.loss)[0, 0] - best <= left
     assert before < first
+
+
+@pytest.mark.parametrize("fit_intercept", [True, False])
+def test_a_reading_sums_the_derivatives_of_the_objective(fit_intercept):
+    X, y = plain(60, 3)
+    weight = np.random.default_rng(1).uniform(0.5, 2.0, 60)
+    model = MiniBatchLinearRegressor(32, loss="squared_epsilon_insensitive", alpha=0.7, fit_intercept=fit_intercept)
+    problem, _ = measured(model, make_problem(model, rows_of(X + 3.0, y, weight).with_mean_weight_1()))
+    target, at, h = Target(problem, 0), np.array([0.3, -0.5, 1.0, 0.2 * fit_intercept]), 1e-4
+
+    def numerical(function):
+        return np.array([(function(at + h * unit) - function(at - h * unit)) / (2 * h) for unit in np.eye(4)])
+
+    value, gradient = target.look(at, target.loss)
+    assert value == pytest.approx(target.objectives(at, target.loss)[0, 0], rel=1e-12)
+    expected = numerical(lambda p: target.objectives(p, target.loss)[0, 0])
+    expected[-1] *= fit_intercept
+    np.testing.assert_allclose(gradient, expected, rtol=1e-4, atol=1e-5)  # a bend may lie within h
+    basis = np.diag([2.0, 1.0, 0.5])
+    slope, hessian, _ = target.read(at, basis, target.loss)
+    ridge = 0.7 * np.append(at[:-1], 0.0)
+    np.testing.assert_allclose(slope, np.append(basis @ (gradient - ridge)[:-1], gradient[-1]), rtol=1e-9, atol=1e-12)
+    change = numerical(lambda p: target.look(p, target.loss)[1])[:-1, :-1] - 0.7 * np.eye(3)
+    np.testing.assert_allclose(hessian[:-1, :-1], basis @ change @ basis, rtol=0.1, atol=0.1)
+    assert (hessian[-1, -1] > 0.1) == fit_intercept
+
+
+def test_the_shortfall_of_the_squared_error_is_what_is_missing():
+    X, y = plain(200, 3)
+    model = MiniBatchLinearRegressor(32, alpha=0.3)
+    problem, _ = measured(model, make_problem(model, rows_of(X + 3.0, y)))
+    target, exact = Target(problem, 0), Ridge(alpha=200 * 0.15).fit(X, y)
+    best = np.append(exact.coef_, exact.intercept_ + X.mean(axis=0) @ exact.coef_)
+    for step in (np.array([0.1, 0.0, -0.2, 0.0]), np.array([0.0, 0.0, 0.0, 1.0])):
+        value, gradient = target.look(best + step, target.loss)
+        missing = value - target.look(best, target.loss)[0]
+        assert shortfall(target, best + step, gradient, 0.0) == pytest.approx(missing, rel=1e-6)
