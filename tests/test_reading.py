@@ -392,6 +392,7 @@ def test_a_descent_near_its_zeros_makes_one_round_of_proximal_steps(monkeypatch)
 
 def test_conjugate_gradients_see_the_curvature_of_each_row():
     X, y = text(900, 1100)
+    y = y + 50.0  # so that a residual is not what it would be without the intercept
     model = MiniBatchLinearRegressor(loss="huber", epsilon=0.5, alpha=0.05)
     problem, _ = measured(model, make_problem(model, rows_of(X, y)))
     target = Target(problem, 0)
@@ -454,3 +455,16 @@ def test_the_shortfall_of_the_squared_error_is_what_is_missing():
         value, gradient = target.look(best + step, target.loss)
         missing = value - target.look(best, target.loss)[0]
         assert shortfall(target, best + step, gradient, 0.0) == pytest.approx(missing, rel=1e-6)
+
+
+def test_conjugate_gradients_solve_ridge_in_one_call():
+    X, y = text()
+    model = MiniBatchLinearRegressor(alpha=0.1)
+    problem, _ = measured(model, make_problem(model, rows_of(X, y)))
+    target, exact = Target(problem, 0), Ridge(alpha=len(y) * 0.05, solver="sparse_cg", tol=1e-12).fit(X, y)
+    best = np.append(exact.coef_, exact.intercept_ + problem.center @ exact.coef_)
+    end, gained, left = conjugate_gradients(target, np.append(np.zeros(1200), target.constant), 0.0, 0.0)
+    (values,) = target.objectives(np.vstack([best, end]), target.loss)
+    assert values[1] - values[0] < 1e-6 * (target.constant_loss - values[0])
+    assert gained == pytest.approx(target.constant_loss - values[1])
+    assert left < 1e-3 * gained
