@@ -42,7 +42,7 @@ def random_metric(rng, n_features, is_sparse):
     metric[1, rng.random(n_features + 1) < 0.1] = 0.0
     if is_sparse:
         return metric
-    metric[0] = rng.standard_normal(n_features + 1) * rng.integers(2)
+    metric[0] = rng.standard_normal(n_features + 1) * (rng.random(n_features + 1) < rng.choice([0.0, 0.3, 1.0]))
     metric[1] *= rng.uniform(0.5, 1.0, n_features + 1)
     axes = 0.3 * rng.standard_normal((rng.choice([0, 1, 4]), n_features + 1))
     axes[:, -1] = rng.uniform(-0.1, 1.0, len(axes))

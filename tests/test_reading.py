@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from scipy.optimize import linprog, minimize
 from scipy.sparse import csr_array, hstack
+from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import Lasso, Ridge
 
@@ -14,7 +15,7 @@ from skgd._geometry import full_batch_step
 from skgd._objective import LOSSES, loss_and_slope, make_penalty, penalty_at
 from skgd._plan import make_problem, measured
 from skgd._reading import Target, approach, approach_by_columns, conjugate_gradients, finish, proximal_steps, shortfall
-from tests.conftest import UNKIND, diabetes, gap, optimum, rows_of
+from tests.conftest import UNKIND, diabetes, gap, optimum, rows_of, year_and_its_square
 
 SIZES = pytest.mark.parametrize("batch_size", [1, 32, 256, None])
 STRAIGHT = {"huber": {"epsilon": 0.3}, "epsilon_insensitive": {"epsilon": 0.3}, "quantile": {"quantile": 0.3}}
@@ -468,3 +469,46 @@ def test_conjugate_gradients_solve_ridge_in_one_call():
     assert values[1] - values[0] < 1e-6 * (target.constant_loss - values[0])
     assert gained == pytest.approx(target.constant_loss - values[1])
     assert left < 1e-3 * gained
+
+
+@pytest.mark.parametrize("batch_size", [32, None])
+def test_a_difference_of_columns_that_moments_cannot_see_is_found_in_the_rows(batch_size):
+    X, y = year_and_its_square()
+    X = np.column_stack([X, X[:, 0] + 1e-6 * np.random.default_rng(5).standard_normal(len(X))])
+    y = y + 2e6 * (X[:, -1] - X[:, 0])
+    assert gap(MiniBatchLinearRegressor(batch_size, random_state=0).fit(X, y), X, y) < 1e-3
+
+
+@pytest.mark.parametrize("penalty", ["l2", "l1"])
+@pytest.mark.parametrize("make", [plain, text])
+def test_a_finish_from_anywhere_ends_no_higher_than_the_best_constant(make, penalty):
+    X, y = make()
+    model = MiniBatchLinearRegressor(penalty=penalty, alpha=1e-2)
+    problem, _ = measured(model, make_problem(model, rows_of(X, y)))
+    far = 1e6 * np.random.default_rng(0).standard_normal(X.shape[1] + 1)
+    for start in (far, np.full(X.shape[1] + 1, np.nan)):
+        ends, _ = finish(problem, start[None], 1e-3)
+        assert Target(problem, 0).objectives(ends[0], problem.loss)[0, 0] <= problem.constant_loss[0]
+
+
+def test_the_shortfall_of_a_straight_loss_counts_what_the_rounding_costs(monkeypatch):
+    X, y = plain(300, 3)
+    model = MiniBatchLinearRegressor(loss="quantile")
+    problem, _ = measured(model, make_problem(model, rows_of(X, y)))
+    target = Target(problem, 0)
+    start = np.append(np.zeros(3), target.constant)
+    monkeypatch.setattr(_reading, "smooth_steps", lambda *arguments: iter([(start, 0.0)]))  # the rounding alone
+    for tolerated in (0.1, 0.01, 0.001):
+        rounding = shortfall(target, start, None, tolerated)
+        assert 0.05 * tolerated < rounding <= 0.5 * tolerated  # halving the width quarters what it costs, about
+
+
+@pytest.mark.parametrize("loss", ["squared_error", "huber"])
+def test_a_full_batch_of_sparse_rows_too_large_to_unpack_takes_the_steps_of_dense_rows(loss):
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((6000, 100)) * (rng.random((6000, 100)) < 0.3)
+    options = {"learning_rate": "constant", "eta0": 0.1, "max_iter": 3, "tol": None, "alpha": 0.1, "average": True}
+    model = MiniBatchLinearRegressor(None, loss=loss, **options)
+    dense, sparse = (clone(model).fit(table, X[:, 0] + 1.0) for table in (X, csr_array(X)))
+    np.testing.assert_allclose(sparse.coef_, dense.coef_, rtol=1e-10, atol=1e-13)
+    np.testing.assert_allclose(sparse.loss_curve_, dense.loss_curve_, rtol=1e-12)

@@ -11,6 +11,7 @@ from skgd import MiniBatchLinearRegressor, _geometry, _step_size
 from skgd._geometry import (
     HALF_LIFE,
     Stream,
+    axes_out_of_band,
     bounded,
     full_batch_step,
     mini_batch_geometry,
@@ -396,3 +397,142 @@ def test_a_stream_with_corrected_axes_still_minds_its_longest_row():
     assert len(geometry.metric) > 2
     assert 1.0 / geometry.step >= 1e4 * 0.5 ** (400 / HALF_LIFE) / 8
     assert geometry.stream.longest >= squared_norms(rows, geometry.metric).max()
+
+
+# What goes on, and what starts afresh
+
+
+def test_a_warm_fit_of_other_targets_starts_with_the_step_of_a_new_model():
+    X, y = diabetes()
+    model = MiniBatchLinearRegressor(random_state=0, warm_start=True).fit(X, y)
+    shortened = model.step_size_
+    model.set_params(max_iter=1, tol=None).fit(X, 3.0 - y)
+    fresh = MiniBatchLinearRegressor(random_state=0, max_iter=1, tol=None).fit(X, 3.0 - y)
+    assert model.step_size_ == pytest.approx(fresh.step_size_)
+    assert shortened < 0.5 * fresh.step_size_
+
+
+def test_a_warm_fit_after_a_converged_one_waits_for_its_plateau_again():
+    X, y = diabetes()
+    model = MiniBatchLinearRegressor(random_state=0, warm_start=True).fit(X, y).fit(X, y)
+    assert model.n_iter_ >= model.n_iter_no_change
+
+
+def test_given_coefficients_start_with_the_intercept_that_fits_them_wherever_the_columns_lie():
+    X, y = diabetes()
+    model = MiniBatchLinearRegressor(random_state=0, max_iter=2, tol=None)
+    coef = np.linspace(-1.0, 1.0, 10)
+    near, far = (clone(model).fit(X + shift, y, coef_init=coef).loss_curve_ for shift in (0.0, 1e4))
+    np.testing.assert_allclose(
+        far, near, rtol=1e-6
+    )  # a shift of 1e4 rounds columns at 1e-12, along directions of condition 500
+
+
+def near_twins_of_which_the_difference_counts():
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((300, 4))
+    X[:, 3] = X[:, 0] + 1e-2 * X[:, 3]
+    return X, 100 * (X[:, 3] - X[:, 0]) + 2 * rng.standard_normal(300)
+
+
+@pytest.mark.parametrize("make", [diabetes, near_twins_of_which_the_difference_counts])
+def test_a_later_call_goes_on_from_where_a_converged_fit_ended(make):
+    model = MiniBatchLinearRegressor(random_state=0, momentum=0.5).fit(*make())
+    coef, velocity, average = model._state["parameters"][0]
+    np.testing.assert_array_equal(coef, parts(model))
+    np.testing.assert_array_equal(average, parts(model))
+    assert (velocity[:-1] == 0.0).all()
+
+
+def test_a_first_chunks_bad_row_is_judged_by_medians_wherever_the_columns_lie():
+    rng = np.random.default_rng(0)
+
+    def chunk():
+        X = 2000 + 3 * rng.standard_normal((500, 3))
+        return X, X @ [1.0, 2.0, -1.0] + rng.standard_normal(500)
+
+    X, y = chunk()
+    X[3] = 1e7
+    model = MiniBatchLinearRegressor(random_state=0).partial_fit(X, y)
+    for _ in range(20):
+        model.partial_fit(*chunk())
+    assert model.score(*chunk()) > 0.95  # noise of 1 in a deviation of 7: 0.98
+
+
+def test_momentum_has_autos_full_batch_wait_as_long_as_it_carries_on():
+    model = MiniBatchLinearRegressor(None, momentum=0.99)
+    assert make_schedule(model, *problem_of(model), True)[1].patience == pytest.approx(500)
+
+
+def test_the_unit_of_a_straight_loss_does_not_care_how_wild_a_target_is():
+    X, y = diabetes()
+    wild = np.array(y)
+    wild[7] = 1e9
+    for loss in ("huber", "quantile", "epsilon_insensitive"):
+        model = MiniBatchLinearRegressor(loss=loss)
+        plain, other = (make_problem(model, rows_of(X, target)) for target in (y, wild))
+        np.testing.assert_allclose(other.unit, plain.unit, rtol=0.05)  # one row of 442 moves a median by so much
+        np.testing.assert_allclose(other.curvature, plain.curvature, rtol=0.05)
+        assert plain.unit <= plain.constant_loss
+
+
+def test_huber_that_no_residual_exceeds_takes_the_steps_of_the_squared_error():
+    X, y = diabetes()
+    y = (y - y.mean()) ** 3
+    squared, huber = (
+        MiniBatchLinearRegressor(random_state=0, max_iter=2, tol=None, batch_size=32, **loss).fit(X, y)
+        for loss in ({}, {"loss": "huber", "epsilon": 1e12})
+    )
+    assert huber.step_size_ == pytest.approx(squared.step_size_, rel=1e-9)
+
+
+def test_of_more_axes_than_may_be_corrected_the_farthest_out_of_band_are():
+    eigenvalues = np.array([1e-6, 1e-3, 1e-1, 1.0, 50.0])
+    axes, bounds = axes_out_of_band(eigenvalues, np.eye(5), 0.9, 2.0, most=2)
+    np.testing.assert_array_equal(axes, np.eye(5)[:2])
+    np.testing.assert_array_equal(bounds, [0.9, 0.9])
+    axes, bounds = axes_out_of_band(eigenvalues, np.eye(5), 1e-7, 2.0, most=2)
+    np.testing.assert_array_equal(axes, np.eye(5)[4:])
+    np.testing.assert_array_equal(bounds, [2.0])
+
+
+def test_the_eigenvalue_of_a_stream_of_many_columns_is_the_mean_of_its_chunks():
+    rng = np.random.default_rng(0)
+    together, apart = np.outer(rng.standard_normal(300), np.ones(6)), rng.standard_normal((300, 6))
+    first, both = rows_of(together + 1e-3 * apart), rows_of(apart)
+    stream = Stream.empty(6).with_moments_of(first)
+    stream = stream_geometry(stream, first, first, 32, 0.0, True).stream
+    before = stream.eigenvalue
+    after = stream_geometry(stream.with_moments_of(both), both, both, 32, 0.0, True).stream.eigenvalue
+    assert before == pytest.approx(6.0, rel=0.1)
+    assert 0.5 * before < after < 0.8 * before  # half of it, and half of the 1.3 or so of columns apart
+
+
+@pytest.mark.parametrize("batch_size", [1, 8, 32])
+def test_stretched_axes_make_no_row_much_longer_than_the_longest(batch_size):
+    rng = np.random.default_rng(0)
+    z = rng.standard_normal((1000, 5))
+    X = np.column_stack([z, z[:, 0] + 1e-3 * rng.standard_t(2, 1000)])  # long rows along the weak direction
+    X[5, 5] += 0.3
+    rows = rows_of(X)
+    stream = Stream.empty(6).with_moments_of(rows)
+    before = squared_norms(rows, standard_metric(stream.mean, stream.variance, 0.0, True)).max()
+    metric = mini_batch_geometry(rows, stream, batch_size, 0.0, True, False).metric
+    assert len(metric) > 2
+    assert squared_norms(rows, metric).max() <= 2.2 * before
+
+
+def test_a_full_batch_of_no_more_rows_than_columns_is_not_put_on_other_rows():
+    rng = np.random.default_rng(0)
+    model = MiniBatchLinearRegressor(None)
+    for n, few in ((8, False), (20, True)):
+        problem, _ = measured(model, make_problem(model, rows_of(rng.standard_normal((n, 8)), rng.standard_normal(n))))
+        assert (problem.whole is not None) == few
+
+
+def test_the_best_constant_of_a_kinked_loss_is_a_target_to_the_last_bit():
+    for seed in range(50):
+        rng = np.random.default_rng(seed)
+        y = np.concatenate([rng.standard_normal(5), np.full(20, rng.standard_normal())])
+        model = MiniBatchLinearRegressor(loss="quantile")
+        assert make_problem(model, rows_of(np.zeros((25, 1)), y)).constant[0] == y[-1]
