@@ -285,10 +285,12 @@ def test_adaptive_waits_anew_after_each_division():
 
 
 def test_a_plateau_far_above_the_start_is_a_divergence_of_a_plain_schedule():
-    X, y = diabetes()
-    X = (X - X.mean(axis=0)) / X.std(axis=0)
-    with pytest.raises(ValueError, match="diverged"):
-        MiniBatchLinearRegressor(1, learning_rate="constant", eta0=0.135, max_iter=300, tol=1.0, random_state=0).fit(X, y)
+    x = np.random.default_rng(0).standard_normal((200, 1))
+    x /= np.sqrt(np.mean(x**2))
+    # Each step multiplies the error by 1 - 2 * 1.6, the loss by 4.84: 1e3 after five epochs that a tol of 1e6 takes for none.
+    model = MiniBatchLinearRegressor(None, learning_rate="constant", eta0=1.6, tol=1e6, fit_intercept=False)
+    with pytest.raises(ValueError, match="diverged in epoch 6"):
+        model.fit(x, 3.0 * x[:, 0])
 
 
 @pytest.mark.parametrize("momentum", [0.0, 0.9])
@@ -421,7 +423,7 @@ def test_a_warm_fit_after_a_converged_one_waits_for_its_plateau_again():
 def test_given_coefficients_start_with_the_intercept_that_fits_them_wherever_the_columns_lie():
     X, y = diabetes()
     model = MiniBatchLinearRegressor(random_state=0, max_iter=2, tol=None)
-    coef = np.linspace(-1.0, 1.0, 10)
+    coef = np.linspace(0.0, 1.0, 10)
     near, far = (clone(model).fit(X + shift, y, coef_init=coef).loss_curve_ for shift in (0.0, 1e4))
     np.testing.assert_allclose(
         far, near, rtol=1e-6
@@ -508,18 +510,18 @@ def test_the_eigenvalue_of_a_stream_of_many_columns_is_the_mean_of_its_chunks():
     assert 0.5 * before < after < 0.8 * before  # half of it, and half of the 1.3 or so of columns apart
 
 
-@pytest.mark.parametrize("batch_size", [1, 8, 32])
+@pytest.mark.parametrize("batch_size", [1, 32, 256])
 def test_stretched_axes_make_no_row_much_longer_than_the_longest(batch_size):
     rng = np.random.default_rng(0)
     z = rng.standard_normal((1000, 5))
-    X = np.column_stack([z, z[:, 0] + 1e-3 * rng.standard_t(2, 1000)])  # long rows along the weak direction
-    X[5, 5] += 0.3
-    rows = rows_of(X)
+    weak = 1e-3 * rng.standard_normal(1000)
+    weak[5] += 0.3  # thirty deviations out along the weak direction
+    rows = rows_of(np.column_stack([z, z[:, 0] + weak]))
     stream = Stream.empty(6).with_moments_of(rows)
     before = squared_norms(rows, standard_metric(stream.mean, stream.variance, 0.0, True)).max()
     metric = mini_batch_geometry(rows, stream, batch_size, 0.0, True, False).metric
     assert len(metric) > 2
-    assert squared_norms(rows, metric).max() <= 2.2 * before
+    assert squared_norms(rows, metric).max() <= 2.0 * before
 
 
 def test_a_full_batch_of_no_more_rows_than_columns_is_not_put_on_other_rows():
