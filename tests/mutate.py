@@ -56,7 +56,7 @@ def places(text, is_python):
 
 
 def survives(mutant):
-    """Whether all tests pass on a copy of the project with one change."""
+    """Whether all tests pass on a copy of the project with one change: (path, (start, end, new))."""
     path, (start, end, new) = mutant
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder) / "project"
@@ -79,6 +79,8 @@ def survives(mutant):
 
 
 def main(n_python, n_c, seed):
+    if not survives((PYTHON[0], (0, 0, ""))):
+        sys.exit("the tests fail on a copy without a change, so they would count every mutant as killed: mend that first")
     rng, mutants = random.Random(seed), []
     for names, number in (PYTHON, n_python), (C, n_c):
         every = [(path, place) for path in names for place in places(Path(path).read_text(), path.endswith(".py"))]
