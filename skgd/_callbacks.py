@@ -29,17 +29,12 @@ class Watch:
     estimator : MiniBatchLinearRegressor
     **data
         X, y and metadata of a call of `fit`, which callbacks follow. They are set up here, so before anything that may fail.
-
-    Attributes
-    ----------
-    fitted : callable(parameters) -> dict
-        Makes of the descent's parameters the attributes that predict needs. To be set before the descent.
     """
 
     def __init__(self, estimator, **data):
         self.verbose = estimator.verbose
         self.data = {"estimator": estimator, **data}
-        self.fit = self.epoch = self.fitted = None
+        self.fit = self.epoch = None
         if data and getattr(estimator, "_skl_callbacks", None):
             self.fit = estimator._init_callback_context(max_subtasks=estimator.max_iter)
             self.fit.call_on_fit_task_begin(**self.data)
@@ -48,8 +43,8 @@ class Watch:
         if self.fit is not None:
             self.epoch = self.fit.subcontext(task_name="epoch").call_on_fit_task_begin(**self.data)
 
-    def end_epoch(self, history, parameters):
-        """Whether a callback wants to stop."""
+    def end_epoch(self, history, fitted):
+        """Whether a callback wants to stop; `fitted` makes the attributes that predict needs."""
         if self.verbose:
             line = f"Epoch {len(history.objective)}: objective {np.mean(history.objective[-1]):.6g}"
             if history.score:
@@ -57,7 +52,7 @@ class Watch:
             print(line)
         if self.fit is None:
             return False
-        return self.epoch.call_on_fit_task_end(**self.data, reconstruction_attributes=lambda: self.fitted(parameters))
+        return self.epoch.call_on_fit_task_end(**self.data, reconstruction_attributes=fitted)
 
     def end_fit(self):
         if self.fit is not None:

@@ -1,11 +1,12 @@
-"""The descent: epochs of mini-batches, from a start to a plateau."""
+"""The descent: epochs, from a start to a plateau."""
 
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 
 from skgd._problem import engine
-from skgd._reference import COEF, GRADIENT
+from skgd._reference import AVERAGE, COEF, GRADIENT
 
 GROWTH = 1e12  # a loss this many times that of the start, or of a constant prediction, is a divergence,
 STALLED_GROWTH = 10.0  # and so is this many times, if it has ceased to fall
@@ -22,35 +23,33 @@ class History:
     objective: list = field(default_factory=list)
     score: list = field(default_factory=list)
     step_objective: list = field(default_factory=list)
-    path: list = field(default_factory=list)  # the parameters at the start and after each step
+    path: list = field(default_factory=list)  # the parameters at the start and after each step, if they are recorded
     converged: bool = False
     interrupted: bool = False  # by one who watches
 
+    def note_step(self, objective, parameters):
+        """Record the objective before a step and the parameters after it, if the start was recorded."""
+        if self.path:
+            self.step_objective.append(objective)
+            self.path.append(parameters[:, COEF].copy())
 
-def shuffle(order, numbers, epoch, seed):
-    """Write the rows' numbers as this epoch visits them: a function of the epoch, so that a pause changes nothing."""
-    order[:] = numbers
-    engine.shuffle(order, (seed << 32) + epoch)
 
-
-def descend(problem, parameters, schedule, n_steps, epochs, seed, plateau, watch, score=None, record_steps=False):
+def descend(epochs, parameters, passes, plateau, watch, fitted, score=None, record_steps=False):
     """Descend, changing `parameters` in place, until the plateau rule or the last epoch.
 
     Parameters
     ----------
-    problem : Problem
-    parameters : ndarray of shape (n_targets, 5, n_features + 1)
-        See `_reference`.
-    schedule : Schedule
-    n_steps : int
-        Steps made before the first epoch.
     epochs : range
         The numbers of the epochs to make.
-    seed : int or None
-        Of the shuffling; None visits the rows as they stand.
+    parameters : ndarray of shape (n_targets, 5, n_features + 1)
+        See `_reference`.
+    passes : Passes or Readings
+        What an epoch is.
     plateau : Plateau
     watch : Watch
         Is told of each epoch, and may stop the descent.
+    fitted : callable(parameters) -> dict
+        The attributes that predict needs, for those who watch.
     score : callable(parameters) -> ndarray of shape (n_targets,), optional
         What the plateau rule watches in place of the objective.
     record_steps : bool
@@ -60,56 +59,93 @@ def descend(problem, parameters, schedule, n_steps, epochs, seed, plateau, watch
     History
     """
     history = History(path=[parameters[:, COEF].copy()] if record_steps else [])
-    shuffled = seed is not None and problem.batch_size < len(problem.rows)
-    order, run = problem.rows.numbers.copy() if shuffled else problem.rows.numbers, problem.longest_run(schedule)
     for epoch in epochs:
         watch.begin_epoch()
-        # 1. the rows in this epoch's order
-        if shuffled:
-            shuffle(order, problem.rows.numbers, epoch, seed)
-        # 2. a step for each mini-batch, and 3. the pass
-        first, watched = one_epoch(problem, parameters, schedule, n_steps, order, run, history if record_steps else None)
-        n_steps += problem.n_batches
+        # 1. to 3. the rows in this epoch's order, and a step for each mini-batch
+        watched = passes.make(epoch, parameters, history)
         # 4. what was minimised
         history.objective.append(watched)
-        if epoch == epochs[0]:
-            usual = np.maximum(problem.constant_loss, np.maximum(problem.unit, first))
-        if not ((watched <= GROWTH * usual).all() and np.isfinite(parameters[:, :GRADIENT]).all()):
-            raise Divergence(len(history.objective), schedule.eta(n_steps))
         if score is not None:
             history.score.append(score(parameters))
             watched = -history.score[-1]
         # 5. stop
         if plateau.patience < np.inf:
             plateau.observe(watched)
-            history.converged = bool(schedule.finished(plateau))
-        history.interrupted = bool(watch.end_epoch(history, parameters))
+            history.converged = bool(passes.finished(plateau, history))
+        history.interrupted = bool(watch.end_epoch(history, partial(fitted, parameters)))
         if history.converged or history.interrupted:
             break
-    is_plain = problem.geometries[0].stream is None
-    if is_plain and history.converged and np.any(history.objective[-1] > STALLED_GROWTH * usual):
-        raise Divergence(len(history.objective), schedule.eta(n_steps))
     return history
 
 
-def one_epoch(problem, parameters, schedule, n_steps, order, run, history):
-    """One step for each mini-batch of `order`, `run` of them in a compiled call; the objectives of the first and of the mean.
+class Passes:
+    """Epochs of mini-batches: all rows once, in a random order, a step for each batch.
 
-    With a history, each step is a call and is written down.
+    Parameters
+    ----------
+    problem : Problem
+    schedule : Schedule
+    n_steps : int
+        Steps made before.
+    seed : int or None
+        Of the shuffling; None visits the rows as they stand.
     """
-    batch_size, n_batches = problem.batch_size, problem.n_batches
-    run = run if history is None else 1
-    total = 0.0
-    for start in range(0, n_batches, run):
-        stop = min(start + run, n_batches)
-        t = n_steps + 1.0 + np.arange(start, stop)
-        steps = [schedule.steps(t, target, n_steps, n_steps + n_batches) for target in range(len(parameters))]
-        objectives = np.empty((len(parameters), stop - start))
-        problem.take_steps(order[start * batch_size : stop * batch_size], steps, parameters, objectives)
-        if start == 0:
-            first = objectives[:, 0]
-        total = total + objectives.sum(axis=1)
-        if history is not None:
-            history.step_objective.append(objectives[:, 0])
-            history.path.append(parameters[:, COEF].copy())
-    return first, total / n_batches
+
+    def __init__(self, problem, schedule, n_steps, seed):
+        self.n_batches = problem.n_batches
+        self.problem, self.schedule, self.n_steps, self.seed = problem, schedule, n_steps, seed
+        self.is_shuffled = seed is not None and not problem.is_full_batch
+        self.order = problem.rows.numbers.copy() if self.is_shuffled else problem.rows.numbers
+        self.run = problem.longest_run(schedule)
+        self.usual = np.maximum(problem.constant_loss, problem.unit)
+
+    memory = None  # they need none
+
+    @property
+    def kept(self):
+        """The row of the parameters that predict uses."""
+        return AVERAGE if self.schedule.average else COEF
+
+    @property
+    def factor(self):
+        """What plateaus have made of the step."""
+        return self.schedule.factor
+
+    def length(self, t):
+        """The size of step t, of each target."""
+        return self.schedule.length(t)
+
+    def end(self, parameters):
+        """Where the descent has ended."""
+        return parameters[:, self.kept].copy()
+
+    def make(self, epoch, parameters, history):
+        """Make an epoch; the mean of the objectives before its steps."""
+        if self.is_shuffled:
+            # A function of the epoch, so that a pause changes nothing.
+            self.order[:] = self.problem.rows.numbers
+            engine.shuffle(self.order, (self.seed << 32) + epoch)
+        b, n_batches, total = self.problem.batch_size, self.problem.n_batches, 0.0
+        run = 1 if history.path else self.run
+        for start in range(0, n_batches, run):
+            stop = min(start + run, n_batches)
+            t = self.n_steps + 1.0 + np.arange(start, stop)
+            steps = [self.schedule.steps(t, k, self.n_steps, self.n_steps + n_batches) for k in range(len(parameters))]
+            objectives = np.empty((len(parameters), stop - start))
+            self.problem.take_steps(self.order[start * b : stop * b], steps, parameters, objectives)
+            if start == 0 and not history.objective:
+                self.usual = np.maximum(self.usual, objectives[:, 0])
+            total = total + objectives.sum(axis=1)
+            history.note_step(objectives[:, 0], parameters)
+        self.n_steps += n_batches
+        if not ((total <= GROWTH * self.usual * n_batches).all() and np.isfinite(parameters[:, :GRADIENT]).all()):
+            raise Divergence(len(history.objective) + 1, self.schedule.eta(self.n_steps))
+        return total / n_batches
+
+    def finished(self, plateau, history):
+        """Whether the descent is on its plateau and has no shorter step to try."""
+        if not self.schedule.finished(plateau):
+            return False
+        if self.schedule.is_plain and np.any(history.objective[-1] > STALLED_GROWTH * self.usual):
+            raise Divergence(len(history.objective), self.schedule.eta(self.n_steps))
+        return True

@@ -19,7 +19,7 @@ curvature 1; for another, the step is divided by it. None of it moves the minimu
 from typing import NamedTuple
 
 import numpy as np
-from scipy.sparse import csr_array, diags_array, hstack, issparse
+from scipy.sparse import diags_array, hstack, issparse
 from scipy.sparse.linalg import svds
 
 from skgd._rows import squared
@@ -33,85 +33,23 @@ LEAST_AXES = 32  # corrected at any batch size; more only as far as they cost no
 LEAST_SAMPLE = 1000  # rows from which eigenvalues are estimated; ten for each column if that is more,
 MOST_SAMPLE = 10_000  # but not more than these
 SAFETY = 1.1  # of an eigenvalue estimated from a sample
-MOST_CORRELATED = 200  # columns whose covariance a stream keeps: it is decomposed for every chunk
-LEAST_SEEN = 10  # rows of a stream before the spread of its columns is trusted and coefficients move
-CROSSINGS = 10  # times that the rows seen so far would suffice to cross the slowest direction of a stream
-HALF_LIFE = 10_000  # rows after which a stream has half forgotten its longest row
-FIRST = 10.0  # the same of a first chunk, beside its own longer rows
-UNUSUAL = 10.0  # times as long as the longest row so far: a longer row of a stream counts for less
 
 
-class Stream(NamedTuple):
-    """What the rows seen so far have shown: weighted moments of the columns, the longest row, the largest eigenvalue."""
-
-    n_samples: int
-    weight: float
-    mean: np.ndarray
-    variance: np.ndarray
-    longest: float = 0.0
-    eigenvalue: float = 0.0
-    covariance: np.ndarray | None = None  # of few enough columns
-
-    @classmethod
-    def empty(cls, n_features, has_covariance=False):
-        return cls(
-            0,
-            0.0,
-            np.zeros(n_features),
-            np.zeros(n_features),
-            covariance=np.zeros((n_features, n_features)) if has_covariance else None,
-        )
-
-    @np.errstate(over="ignore", invalid="ignore")  # check_range says it better
-    def with_moments_of(self, rows):
-        """After further rows (Chan, Golub & LeVeque 1983): the same for one chunk or a thousand."""
-        seen, mean, variance, covariance = self.weight, self.mean, self.variance, self.covariance
-        for _, which in rows.blocks():
-            X, added = rows.take(which), rows.weight[which].sum()
-            block_mean, block_variance = moments(X, rows.weight[which] / added)
-            delta = block_mean - mean
-            fraction = added / (seen + added)
-            if covariance is not None:
-                z = X - block_mean
-                block = z.T @ ((rows.weight[which] / added)[:, None] * z)
-                covariance = covariance + fraction * (block - covariance + (1.0 - fraction) * np.outer(delta, delta))
-            variance = variance + fraction * (block_variance - variance + (1.0 - fraction) * delta**2)
-            mean = mean + fraction * delta
-            seen += added
-        check_range(variance)
-        lost = np.flatnonzero(variance < np.finfo(np.float64).tiny)
-        if len(lost) and not rows.is_sparse:
-            spread = np.max([np.ptp(rows.take(which)[:, lost], axis=0) for _, which in rows.blocks()], axis=0)
-            if np.any(spread > 0.0):
-                raise ValueError(
-                    f"Column {lost[spread > 0.0][0]} of X varies too little: its variance is below the range of float64. "
-                    f"Multiply it by a power of ten."
-                )
-        n_samples = self.n_samples + len(rows)
-        return self._replace(n_samples=n_samples, weight=seen, mean=mean, variance=variance, covariance=covariance)
-
-
-def moments(X, share):
-    """Means and variances of the columns, for weights that sum to 1."""
-    if issparse(X):
-        mean = share @ X
-        apart = csr_array((np.square(X.data - mean[X.indices]), X.indices, X.indptr), shape=X.shape)
-        filled = csr_array((np.ones(X.nnz), X.indices, X.indptr), shape=X.shape)
-        return mean, share @ apart + np.maximum(1.0 - share @ filled, 0.0) * mean**2
-    mean = share @ X.astype(np.float64, copy=False)
-    z = X - mean
-    rounding = share @ z  # of the mean, without which a constant column would seem to vary
-    return mean + rounding, np.maximum(share @ np.square(z, out=z) - rounding**2, 0.0)
-
-
-def check_range(variance):
-    """`variance`, if float64 can hold it."""
-    if not np.isfinite(variance).all():
-        column = np.flatnonzero(~np.isfinite(variance))[0]
+def check_range(moments, rows):
+    """Refuse columns whose variance float64 cannot hold."""
+    if not np.isfinite(moments.variance).all():
+        column = np.flatnonzero(~np.isfinite(moments.variance))[0]
         raise ValueError(
             f"Column {column} of X is too large: its variance exceeds the range of float64. Divide it by a power of ten."
         )
-    return variance
+    lost = np.flatnonzero(moments.variance < np.finfo(np.float64).tiny)
+    if len(lost) and not rows.is_sparse:
+        spread = np.max([np.ptp(rows.take(which)[:, lost], axis=0) for _, which in rows.blocks()], axis=0)
+        if np.any(spread > 0.0):
+            raise ValueError(
+                f"Column {lost[spread > 0.0][0]} of X varies too little: its variance is below the range of float64. "
+                f"Multiply it by a power of ten."
+            )
 
 
 class Geometry(NamedTuple):
@@ -119,9 +57,17 @@ class Geometry(NamedTuple):
 
     metric: np.ndarray
     step: float
-    stream: Stream | None
+    longest: float = 0.0  # s (x - mu)' D (x - mu) + 1 of the longest row, without axes
+    eigenvalue: float = 0.0  # the largest of the columns' second moments, without axes
+    covariance: np.ndarray | None = None  # of the columns, if it was looked at
     whitening: np.ndarray | None = None  # (n_features, k): makes of centred rows uncorrelated ones of deviation 1, about
     is_doubtful: bool = False  # whether the columns are too nearly dependent for their second moments to say all
+
+    def about_zero(self):
+        """The same for rows that are centred already."""
+        metric = self.metric.copy()
+        metric[0] = 0.0
+        return self._replace(metric=metric)
 
 
 def plain_metric(n_features, fit_intercept):
@@ -261,130 +207,72 @@ def whitening_of(eigenvalues, eigenvectors, metric, z=None):
 
 
 def full_batch_step(geometry, ridge):
-    """The step that is safe for all rows at once in the metric of a Stream, without axes."""
-    return 1.0 / (SAFETY * max(geometry.stream.eigenvalue, 1.0) + np.max(ridge * geometry.metric[1, :-1]))
+    """The step that is safe for all rows at once without axes."""
+    return 1.0 / (SAFETY * max(geometry.eigenvalue, 1.0) + np.max(ridge * geometry.metric[1, :-1]))
 
 
-def full_batch_geometry(statistics, rows, ridge, fit_intercept, separable):
+def gram_of(moments, metric, ridge):
+    """The second moments of the columns as the metric scales them, the penalty's `ridge` included."""
+    shift, root = moments.center - metric[0, :-1], np.sqrt(metric[1, :-1])
+    return (moments.covariance + np.outer(shift, shift) + ridge * np.eye(len(shift))) * np.outer(root, root)
+
+
+def full_batch_geometry(moments, rows, ridge, fit_intercept, separable):
     """For the full batch of a known covariance: every axis corrected, so that a step is nearly Newton's."""
-    metric = standard_metric(statistics.mean, check_range(np.diag(statistics.covariance)), ridge, fit_intercept)
-    shift = statistics.mean - metric[0, :-1]
-    root = np.sqrt(metric[1, :-1])
-    gram = (statistics.covariance + np.outer(shift, shift) + ridge * np.eye(len(shift))) * np.outer(root, root)
+    metric = standard_metric(moments.center, moments.variance, ridge, fit_intercept)
+    gram = gram_of(moments, metric, ridge)
     eigenvalues, eigenvectors = np.linalg.eigh(gram)
-    largest = max(eigenvalues[-1], 1.0)
-    z, is_doubtful = None, eigenvalues[0] < DOUBTFUL * eigenvalues[-1]
+    z, is_doubtful, largest = None, eigenvalues[0] < DOUBTFUL * eigenvalues[-1], max(eigenvalues[-1], 1.0)
     if is_doubtful:
         z = sample_rows(rows, metric, cumulated(squared_norms(rows, metric)), offset=0.25)[:, :-1]
-        z = np.vstack([z, np.diag(np.sqrt(ridge) * root)])
+        z = np.vstack([z, np.diag(np.sqrt(ridge * metric[1, :-1]))])
     whitening = whitening_of(eigenvalues, eigenvectors, metric, z)
     if not separable:
         axes, bounds = axes_out_of_band(eigenvalues, eigenvectors, 1.0, 1.0, most=len(gram))
         metric = with_axes(metric, axes, bounds / np.sum((axes @ gram) * axes, axis=1) - 1.0)
         largest = min(largest, WORTHWHILE)
-    stream = Stream(
-        len(rows), float(len(rows)), statistics.mean, np.diag(statistics.covariance), 1.0 + len(gram), eigenvalues[-1]
-    )
-    return Geometry(metric, safe_length(largest), stream, whitening, is_doubtful)
+    longest = 1.0 + len(gram)  # of a usual row
+    return Geometry(metric, safe_length(largest), longest, eigenvalues[-1], moments.covariance, whitening, is_doubtful)
 
 
-def mini_batch_geometry(rows, stream, batch_size, ridge, fit_intercept, separable):
-    """For batches of `batch_size` of these rows, whose moments `stream` knows; without axes if D must be `separable`."""
+def mini_batch_geometry(rows, moments, batch_size, ridge, fit_intercept, separable):
+    """For batches of `batch_size` of these rows; without axes if D must be `separable`."""
     n_samples, n_features = len(rows), rows.n_features
-    batch_size = min(batch_size, n_samples)
-    metric = standard_metric(stream.mean - rows.center, stream.variance, ridge, fit_intercept, rows.is_sparse)
+    metric = standard_metric(moments.center - rows.center, moments.variance, ridge, fit_intercept, rows.is_sparse)
     penalised = ridge * metric[1, :-1]  # what the l2 norm adds to the curvature of each column
     norms = squared_norms(rows, metric)
-    longest, whitening = norms.max(), None
-    stream, shares = stream._replace(longest=longest), cumulated(norms)
+    longest, shares = norms.max(), cumulated(norms)
     z = sample_rows(rows, metric, shares, offset=0.25)
     if separable or rows.is_wide:
-        mean = largest_eigenvalue(z) + penalised.max()
-        stream = stream._replace(eigenvalue=mean)
-    else:
-        z = z[:, :-1]
-        gram = z.T @ z + np.diag(penalised)
-        eigenvalues, eigenvectors = np.linalg.eigh(gram)
-        whitening = whitening_of(eigenvalues, eigenvectors, metric, np.vstack([z, np.diag(np.sqrt(penalised))]))
-        mean = eigenvalues[-1]
-        stream = stream._replace(eigenvalue=mean)
-        if n_features <= MOST_CORRELATED:
-            deviation = np.divide(1.0, np.sqrt(metric[1, :-1]), out=np.zeros(n_features), where=metric[1, :-1] > 0.0)
-            stream = stream._replace(covariance=(z.T @ z) * np.outer(deviation, deviation))
-        by_rows = expected_smoothness(longest, 0.0, n_samples, batch_size)
-        high = max(1.0, by_rows)  # a smaller bound would not lengthen the step: the rows' own lengths rule
-        low = min(1.0, (by_rows + min(mean, high)) / np.ceil(n_samples / batch_size))  # an epoch crosses what lies above
-        axes, bounds = axes_out_of_band(eigenvalues, eigenvectors, low, high, most=max(batch_size, LEAST_AXES))
-        if len(axes):
-            variance, longest_along = measure_axes(rows, metric, penalised, axes)
-            gains = bounds / variance - 1.0
-            if batch_size < n_samples:  # no gain that made a row longer than all are now, since that would shorten the step
-                gains = np.minimum(gains, longest / np.maximum(longest_along, np.finfo(np.float64).tiny))
-            z = sample_rows(rows, metric, shares, offset=0.75)[:, :-1]  # other rows, to judge the axes found in the first
-            stretch = np.eye(n_features) + (axes.T * (np.sqrt(1.0 + gains) - 1.0)) @ axes
-            mean = np.linalg.eigvalsh(stretch @ (z.T @ z + np.diag(penalised)) @ stretch)[-1]
-            metric = with_axes(metric, axes, gains)
-            del shares, norms  # one array, whose room is needed again
-            longest = squared_norms(rows, metric).max()
-    smoothness = expected_smoothness(longest + penalised.max(), SAFETY * max(mean, 1.0), n_samples, batch_size)
-    return Geometry(metric, safe_length(smoothness), stream, whitening)
-
-
-def bounded(rows, stream):
-    """The rows of a chunk, those that are unusually long with a weight that makes them as long as usual, for the moments.
-
-    So no row can lengthen what the stream takes for usual by more than a factor. Unusual beside all rows before; in a first
-    chunk, beside the chunk's medians.
-    """
-    is_first = stream.n_samples < LEAST_SEEN
-    if rows.is_sparse or (is_first and len(rows) < LEAST_SEEN):
-        return rows
-    metric = standard_metric(stream.mean, stream.variance, 0.0, True)
-    if is_first:
-        X = rows.take(rows.sample()[0])
-        metric[0, :-1] = np.median(X, axis=0)
-        spread = np.median(np.abs(X - metric[0, :-1]), axis=0) ** 2
-        metric[1, :-1] = np.divide(1.0, spread, out=np.zeros_like(spread), where=spread > np.finfo(np.float64).tiny)
-    with np.errstate(over="ignore"):
-        norms = squared_norms(rows, metric)
-    if not np.isfinite(norms).all():  # too large for moments: that will be said
-        return rows
-    some = norms[:: 1 + len(norms) // MOST_SAMPLE]
-    usual = FIRST * np.quantile(some, 0.9) if is_first else max(stream.longest, rows.n_features + 1.0)
-    if norms.max() <= UNUSUAL * usual:
-        return rows
-    weight = np.array(rows.weight)
-    weight[rows.numbers] *= np.minimum(1.0, UNUSUAL * usual / np.maximum(norms, 1.0))
-    return rows.with_weight(np.maximum(weight, np.nextafter(0.0, 1.0)))
-
-
-def stream_geometry(stream, rows, counted, batch_size, ridge, fit_intercept):
-    """For a further chunk of a stream; its moments are in `stream` already, and come from the rows as `counted`."""
-    metric = standard_metric(stream.mean - rows.center, stream.variance, ridge, fit_intercept, rows.is_sparse)
-    if stream.n_samples < LEAST_SEEN:
-        metric[1, :-1] = 0.0
-    penalised, b = ridge * metric[1, :-1], min(batch_size, len(rows))
-    norms = squared_norms(counted, metric)
-    longest = max(norms.max(), stream.longest * 0.5 ** (len(rows) / HALF_LIFE))
-    eigenvalue = stream.eigenvalue
-    if stream.covariance is not None:
-        root, shift = np.sqrt(metric[1, :-1]), stream.mean - metric[0, :-1]
-        gram = (stream.covariance + np.outer(shift, shift)) * np.outer(root, root) + np.diag(penalised)
-        eigenvalues, eigenvectors = np.linalg.eigh(gram)
-        high = max(1.0, longest / b)
-        low = min(1.0, CROSSINGS * (longest / b + min(eigenvalues[-1], high)) * b / stream.n_samples)
-        most = max(b, LEAST_AXES) if stream.n_samples > 2 * len(gram) else 0
-        axes, bounds = axes_out_of_band(eigenvalues, eigenvectors, low, high, most)
-        eigenvalue = min(eigenvalues[-1], WORTHWHILE * high)
-        if len(axes):
-            metric = with_axes(metric, axes, bounds / np.sum((axes @ gram) * axes, axis=1) - 1.0)
-            longest = max(squared_norms(counted, metric).max(), longest)
-    elif b > 1:
-        weight = counted.total_weight
-        largest = largest_eigenvalue(sample_rows(counted, metric, cumulated(norms), offset=0.5)) * weight / len(rows)
-        eigenvalue += weight / stream.weight * (largest - eigenvalue)
-    smoothness = ((b - 1) * SAFETY * max(eigenvalue, 1.0) + longest) / b + penalised.max()
-    return Geometry(metric, safe_length(smoothness), stream._replace(longest=longest, eigenvalue=eigenvalue))
+        eigenvalue = largest_eigenvalue(z) + penalised.max()
+        smoothness = expected_smoothness(longest + penalised.max(), SAFETY * max(eigenvalue, 1.0), n_samples, batch_size)
+        return Geometry(metric, safe_length(smoothness), longest, eigenvalue)
+    z = z[:, :-1]
+    gram = z.T @ z
+    deviation = np.divide(1.0, np.sqrt(metric[1, :-1]), out=np.zeros(n_features), where=metric[1, :-1] > 0.0)
+    covariance = gram * np.outer(deviation, deviation)
+    gram += np.diag(penalised)
+    eigenvalues, eigenvectors = np.linalg.eigh(gram)
+    whitening = whitening_of(eigenvalues, eigenvectors, metric, np.vstack([z, np.diag(np.sqrt(penalised))]))
+    by_rows = expected_smoothness(longest, 0.0, n_samples, batch_size)
+    high = max(1.0, by_rows)  # a smaller bound would not lengthen the step: the rows' own lengths rule
+    # An epoch crosses what lies above `low`.
+    low = min(1.0, (by_rows + min(eigenvalues[-1], high)) / np.ceil(n_samples / batch_size))
+    axes, bounds = axes_out_of_band(eigenvalues, eigenvectors, low, high, most=max(batch_size, LEAST_AXES))
+    mean, reach = eigenvalues[-1], longest
+    if len(axes):
+        variance, longest_along = measure_axes(rows, metric, penalised, axes)
+        gains = bounds / variance - 1.0
+        if batch_size < n_samples:  # no gain that made a row longer than all are now, since that would shorten the step
+            gains = np.minimum(gains, longest / np.maximum(longest_along, np.finfo(np.float64).tiny))
+        z = sample_rows(rows, metric, shares, offset=0.75)[:, :-1]  # other rows, to judge the axes found in the first
+        stretch = np.eye(n_features) + (axes.T * (np.sqrt(1.0 + gains) - 1.0)) @ axes
+        mean = np.linalg.eigvalsh(stretch @ (z.T @ z + np.diag(penalised)) @ stretch)[-1]
+        metric = with_axes(metric, axes, gains)
+        del shares, norms  # one array, whose room is needed again
+        reach = squared_norms(rows, metric).max()
+    smoothness = expected_smoothness(reach + penalised.max(), SAFETY * max(mean, 1.0), n_samples, batch_size)
+    return Geometry(metric, safe_length(smoothness), longest, eigenvalues[-1], covariance, whitening)
 
 
 def measure_axes(rows, metric, penalised, axes):

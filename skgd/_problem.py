@@ -10,8 +10,18 @@ import numpy as np
 from scipy.sparse import issparse
 
 from skgd._geometry import Geometry
-from skgd._objective import Loss, Penalty, penalty_at
-from skgd._quadratic import few_rows
+from skgd._objective import (
+    LOSSES,
+    SQUARED_ERROR,
+    Loss,
+    Penalty,
+    best_constant,
+    constant_loss,
+    curvature_at,
+    loss_and_slope,
+    make_penalty,
+    penalty_at,
+)
 from skgd._reference import COEF, GRADIENT, STEP, update
 from skgd._rows import Rows
 
@@ -30,6 +40,7 @@ except ImportError:
 LONGEST_RUN = 16384  # batches in one compiled call, so that their steps stay in cache
 UPKEEP = 4  # a call for sparse rows reads this many times as many numbers as there are columns, each of which it visits, too
 LARGEST_RUN = 2**26  # numbers that a call may visit: it lasts a fraction of a second, after which Ctrl-C is heard
+ROUNDING = 1e-12  # a residual of this share of the best constant prediction is none
 UNPACKED = 2**18  # numbers of sparse rows that are unpacked at a time: two megabytes
 
 
@@ -48,6 +59,30 @@ class Problem:
     geometries: tuple[Geometry, ...] = ()  # one for each target; they differ in what the penalty adds to the columns
     whole: Problem | None = None  # the same on all rows, where these here are few that stand for them
 
+    @classmethod
+    def of(cls, model, rows, moments):
+        """What the model is to minimise over these rows, with these moments (those of the targets are enough)."""
+        loss = LOSSES[model.loss](model.epsilon, model.quantile)
+        constant = np.zeros(len(rows.y))
+        with np.errstate(over="ignore", invalid="ignore"):
+            if loss == SQUARED_ERROR:
+                constant = moments.target_mean if model.fit_intercept else constant
+                loss_of_constant = moments.target_variance + (moments.target_mean - constant) ** 2
+            else:
+                constant = best_constant(loss, rows) if model.fit_intercept else constant
+                loss_of_constant = constant_loss(loss, rows, constant)
+        if not np.isfinite(loss_of_constant).all():
+            raise ValueError("y is too large: its squared error exceeds the range of float64. Divide y by a power of ten.")
+        curvature, typical_loss = curvature_at(loss, rows, constant)
+        unit = np.maximum(np.minimum(loss_of_constant, typical_loss), loss_and_slope(loss, ROUNDING * constant)[0])
+        penalty = make_penalty(model.penalty, model.alpha, model.l1_ratio)
+        batch_size = len(rows) if model.batch_size is None else min(model.batch_size, len(rows))
+        return cls(rows, batch_size, loss, penalty, constant, loss_of_constant, unit, curvature)
+
+    @property
+    def is_full_batch(self):
+        return self.batch_size == len(self.rows)
+
     @cached_property
     def center(self):
         """Where the intercept is taken while descending, in the user's units."""
@@ -57,14 +92,13 @@ class Problem:
     def n_batches(self):
         return -(-len(self.rows) // self.batch_size)
 
-    def with_few_rows(self, statistics):
-        """The same full batch of squared error, on a table of about as many rows as columns."""
-        X, y = few_rows(statistics, self.center)
-        geometries = tuple(geometry._replace(metric=geometry.metric.copy()) for geometry in self.geometries)
-        for geometry in geometries:
-            geometry.metric[0] = 0.0
+    def on_few_rows(self, moments):
+        """The same with all rows that these moments have read, as a full batch of about as many rows as columns."""
+        X, y = moments.as_rows(self.center)
         rows = Rows(X, y, np.ones(len(X)), np.arange(len(X), dtype=np.int32), self.center)
-        return replace(self, rows=rows, batch_size=len(X), geometries=geometries, whole=self)
+        loss = moments.target_variance + (moments.target_mean - self.constant) ** 2
+        geometries = tuple(geometry.about_zero() for geometry in self.geometries)
+        return replace(self, rows=rows, batch_size=len(X), geometries=geometries, whole=self, constant_loss=loss, unit=loss)
 
     @cached_property
     def compressed_rows(self):

@@ -15,22 +15,32 @@ where the first difference is known and the model says how large the second is. 
 
 import warnings
 from copy import copy
+from functools import cached_property
 
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import ElasticNet
 
+from skgd._descent import Divergence
 from skgd._geometry import NEGLIGIBLE, full_batch_step
 from skgd._objective import SQUARED_ERROR, is_straight, loss_and_slope, penalty_at
+from skgd._reference import AVERAGE, COEF
+from skgd._rows import SAMPLE
 
-LARGER, WINDOW = 0.9, 0.3  # u to begin with is this share of a residual that this share of the rows does not exceed,
-NARROWER = 0.25  # by which it is multiplied where it has served,
+WINDOW, NEAR_WINDOW = 0.5, 0.15  # u to begin with holds this share of the rows, or this if the minimum is known to be near,
+NARROWER = 0.1  # by which it is multiplied where it has served,
 NARROWEST = 1e-10  # of the residual of a typical loss,
 NARROWINGS = 16  # and this is how often it is halved at most to see how far the minimum is
 STEPS = (1.0, 0.25, 0.0625)  # shares of a step, tried in this order
 MOST_READINGS = 40
+PROGRESS = 10.0  # a rounding that costs a tenth of what a step gains is narrow enough for the next
+LENGTHS = (1.0, 2.0, 4.0)  # of a step for a straight loss, whose curvature may be seen too large
 ENOUGH = 1e-5  # of the loss of the best constant: not worth another reading
-DAMPINGS = (1e-9, 1e-4, 1e-3, 1e-2, 0.1, 1.0)  # shares of the secant curvature; with all of it every step gains
+LEAST = 1e-10  # of the same: rounding
+MOSTLY = 0.8  # a larger share of rows is not worth picking out
+BOLD = 30.0  # times what the safest step gains: only all rows can tell whether another gains so much more
+SMALL = 4  # times as many rows as a sample has are few: the sample then says where to begin
+DAMPINGS = (1e-9, 1e-3, 1e-2, 0.1, 0.3, 1.0)  # shares of the secant curvature; with all of it every step gains
 STEPS_OF_CONJUGATE_GRADIENTS, ROUNDS = 100, 10
 MOST_ACTIVE, MOST_PRODUCTS = 500, 5e8  # columns whose curvature is read at a time, and rows times their square
 MOST_CHOICES = 6  # of such columns
@@ -61,11 +71,26 @@ class Target:
         target.geometry = self.geometry._replace(metric=self.geometry.metric[:2, np.append(columns, len(rest))])
         return target
 
+    def share_of_reach(self, left, value):
+        """`left` as a share of what the best constant prediction loses by not being the minimum, which it is below `value`."""
+        reach = max(self.constant_loss - value + left, ENOUGH * self.unit)
+        return np.divide(left, reach) if 0.0 < reach < np.inf else np.where(reach == 0.0, 0.0, np.inf)
+
     def blocks(self):
         """For each block: centred rows, targets, and weights that sum to 1 over all blocks."""
         for _, which in self.rows.blocks():
             X = self.rows.take(which)
             yield X if self.rows.is_sparse else X - self.center, self.y[which], self.rows.weight[which] / self.rows.total_weight
+
+    @cached_property
+    def sampled(self):
+        """The same on a sample of the rows."""
+        if len(self.rows) <= SAMPLE:
+            return self
+        which, _ = self.rows.sample()
+        target = copy(self)
+        target.rows = self.rows.only(which).with_weight(np.broadcast_to(1.0, len(self.rows.weight)))
+        return target
 
     def residuals(self, parameters):
         """Of a sample of the rows, and the weights of these."""
@@ -74,13 +99,14 @@ class Target:
         X = X if self.rows.is_sparse else X - self.center
         return X @ parameters[:-1] + parameters[-1] - self.y[which], weight
 
-    def width(self, parameters):
-        """u to begin with: a share of the larger residuals, and of twice as many rows as there are parameters at least."""
+    def width(self, parameters, share):
+        """u to begin with: what has this share of the rows nearer to a kink, and twice as many rows as there are parameters."""
         residual, weight = self.residuals(parameters)
-        order = np.argsort(np.abs(residual))
-        larger = np.searchsorted(np.cumsum(weight[order]), LARGER * weight.sum())
-        fewest = min(2 * len(parameters), len(residual) - 1)
-        return max(WINDOW * np.abs(residual[order[min(larger, len(order) - 1)]]), np.abs(residual[order[fewest]]))
+        distance = np.abs(np.abs(residual) - self.loss.insensitive)
+        order = np.argsort(distance)
+        fewest = min(2 * len(parameters), len(distance) - 1)
+        at = np.searchsorted(np.cumsum(weight[order]), share * weight.sum())
+        return distance[order[max(fewest, min(at, len(order) - 1))]]
 
     def rounded(self, width):
         """The loss, if it goes on straight with a curvature that reaches over residuals of this width."""
@@ -119,21 +145,39 @@ class Target:
         gradient[-1] *= self.has_intercept
         return total, gradient
 
-    def read(self, parameters, basis, loss):
-        """Gradient and curvature of the mean loss in the coordinates of `basis` and the intercept, and the secant curvature."""
-        k = basis.shape[1] + 1
-        gradient, hessian, secant = np.zeros(k), np.zeros((k, k)), np.zeros((k, k))
+    def read(self, parameters, basis, loss, before=None):
+        """One reading: the objective, that of another loss and of the one read before, and this loss's derivatives in `basis`.
+
+        These are the gradient (without the penalty), the curvature and the secant curvature, the intercept last.
+        """
+        k, others = basis.shape[1] + 1, [other for other in (self.loss, before) if other not in (None, loss)]
+        values, gradient, hessian, secant = dict.fromkeys([loss, *others], 0.0), np.zeros(k), np.zeros((k, k)), np.zeros((k, k))
         for X, y, share in self.blocks():
             residual = X @ parameters[:-1] + parameters[-1] - y
-            slope, bends = loss_and_slope(loss, residual)[1], bend(loss, residual)
-            z = np.column_stack([X @ basis, np.full(len(y), self.has_intercept)])
-            gradient += (share * slope) @ z
-            hessian += z.T @ ((share * bends)[:, None] * z)
+            for other in others:
+                values[other] += share @ loss_and_slope(other, residual)[0]
+            value, slope = loss_and_slope(loss, residual)
+            values[loss] += share @ value
+            z = np.empty((len(y), k))
+            z[:, :-1], z[:, -1] = X @ basis, self.has_intercept
+            slope *= share
+            gradient += slope @ z
+            hessian += weighted_products(z, share * bend(loss, residual))
             if is_straight(loss):
-                secant += z.T @ ((share * straight_part(loss, residual))[:, None] * z)
+                secant += weighted_products(z, share * straight_part(loss, residual))
         if not is_straight(loss):
             secant = self.curvature * np.eye(k)
-        return gradient, hessian + NEGLIGIBLE * max(np.trace(hessian), self.curvature) * np.eye(k), secant
+        penalised = penalty_at(self.penalty, parameters[:-1])
+        objectives = [values[which] + penalised for which in (self.loss, loss, before or loss)]
+        return *objectives, gradient, hessian + NEGLIGIBLE * max(np.trace(hessian), self.curvature) * np.eye(k), secant
+
+
+def weighted_products(z, weight):
+    """sum_i weight_i z_i z_i', of the rows that have a weight."""
+    counted = weight > 0.0
+    if np.count_nonzero(counted) < MOSTLY * len(weight):
+        z, weight = z[counted], weight[counted]
+    return z.T @ (weight[:, None] * z)
 
 
 def bend(loss, residual):
@@ -144,27 +188,29 @@ def bend(loss, residual):
 
 
 def straight_part(loss, residual):
-    """Where a loss goes on straight, the curvature of the parabola about zero that touches it: |l'(r)| / |r|.
+    """What a loss that goes on straight lacks in curvature to that of a parabola which touches it at r and lies above it.
 
-    The slope is taken as half of what both caps add up to: a straight line that all rows have in common has no curvature.
+    That is c / |r| for a kink at zero of slopes -c and c, and the loss is the mean of two such with kinks at both ends of the
+    insensitive zone. A straight line that all rows have in common has no curvature: c is half of what both caps add up to.
     """
-    is_straight_there = (bend(loss, residual) == 0.0) & (np.abs(residual) > loss.insensitive)
-    half = 0.5 * (loss.cap_above + loss.cap_below)
-    return np.divide(half, np.abs(residual), out=np.zeros_like(residual), where=is_straight_there)
+    c, e = 0.5 * (loss.cap_above + loss.cap_below), loss.insensitive
+    with np.errstate(divide="ignore"):
+        above = 0.5 * c / np.abs(residual - e) + 0.5 * c / np.abs(residual + e)
+    return np.maximum(np.minimum(above, loss.curvature) - bend(loss, residual), 0.0)
 
 
 def smooth_steps(target, parameters, basis, dampings, gradient, hessian, secant):
-    """The step of a model without an l1 norm for each damping, and what it gains in the model."""
+    """Where each damping of a model without an l1 norm leads to, the step in `basis`, and what it gains in the model."""
     l2 = target.penalty.l2
     gradient = gradient + np.append(l2 * (basis.T @ parameters[:-1]), 0.0)
     hessian[:-1, :-1] += l2 * (basis.T @ basis)
     for damping in dampings:
         step = -np.linalg.solve(hessian + damping * secant, gradient)
-        yield np.append(basis @ step[:-1], step[-1]), -(gradient @ step + 0.5 * step @ hessian @ step)
+        yield parameters + np.append(basis @ step[:-1], step[-1]), step, -(gradient @ step + 0.5 * step @ hessian @ step)
 
 
 def sparse_steps(target, parameters, basis, dampings, gradient, hessian, secant):
-    """The step of a model with an l1 norm for each damping, to exact zeros, and what it gains in the model.
+    """The same with an l1 norm, to exact zeros.
 
     Without the intercept, which follows, the model is a squared error on as many rows as there are columns; coordinate descent
     finds its minimum.
@@ -189,40 +235,159 @@ def sparse_steps(target, parameters, basis, dampings, gradient, hessian, secant)
         gained = (
             penalty_at(penalty, parameters[:-1]) - penalty_at(penalty, coef) - gradient @ step - 0.5 * step @ hessian @ step
         )
-        yield np.append(coef - parameters[:-1], step[-1]), gained
+        yield np.append(coef, parameters[-1] + step[-1]), step, gained
 
 
-def approach(target, start, tolerated):
-    """Guarded steps of the model from `start` on, until less than `tolerated` is left; where they end, and what is left."""
-    has_l1, enough = target.penalty.l1 > 0.0, ENOUGH * target.unit
-    basis = np.diag(np.sqrt(target.geometry.metric[1, :-1])) if has_l1 else target.geometry.whitening
-    model_steps, slack = (sparse_steps, enough) if has_l1 else (smooth_steps, 0.0)  # zeros may cost what is not worth a reading
-    point, width = start, target.width(start) if is_straight(target.loss) else 0.0
-    loss = target.rounded(width)
-    (best_value,), (value,) = target.objectives(start, target.loss, loss)
-    best, least, rounding, gained = start, np.inf, best_value - value, np.inf
-    dampings = DAMPINGS if is_straight(loss) else DAMPINGS[::5]
+class Approach:
+    """One target on its way to the minimum: a reading, a step that its model and a sample of the rows choose, a reading again.
+
+    Parameters
+    ----------
+    target : Target
+    point : ndarray of shape (n_features + 1,)
+        What to read first.
+    accuracy : float
+        The excess over the minimum that ends the approach, as a share of what the best constant prediction loses.
+    memory : tuple, optional
+        Where another approach stopped: its numbers, its best point, and the point to go to if the next one is worse.
+    """
+
+    def __init__(self, target, point, accuracy, memory=None, share=WINDOW):
+        self.target, self.point, self.accuracy = target, point, accuracy
+        has_l1 = target.penalty.l1 > 0.0
+        self.basis = np.diag(np.sqrt(target.geometry.metric[1, :-1])) if has_l1 else target.geometry.whitening
+        self.steps_of_model = sparse_steps if has_l1 else smooth_steps
+        self.slack = ENOUGH * target.unit if has_l1 else 0.0  # zeros may cost what is not worth a reading
+        if memory is None:
+            width = target.width(point, share) if is_straight(target.loss) else 0.0
+            memory = (width, width, np.inf, np.inf, np.inf, 0.0, 0.0, 0.0), point, point
+        numbers, self.best, self.safe = memory
+        self.width, self.width_before, self.best_value, self.left, self.value, *self.expected, self.damping = numbers
+        self.arrived = False
+
+    @property
+    def memory(self):
+        numbers = self.width, self.width_before, self.best_value, self.left, self.value, *self.expected, self.damping
+        return numbers, self.best, self.safe
+
+    def read(self):
+        """Read all rows at the point and choose the next one; the objective."""
+        target, loss = self.target, self.target.rounded(self.width)
+        exact, value, value_before, *model = target.read(self.point, self.basis, loss, target.rounded(self.width_before))
+        if exact <= self.best_value + self.slack:
+            self.best, self.best_value = self.point, exact
+        gained, rounding = self.value - value_before, exact - value_before
+        enough = max(self.accuracy * (target.constant_loss - self.best_value), LEAST * target.unit)
+        if not gained >= -max(enough, self.slack) and not np.array_equal(self.point, self.safe):
+            self.point, self.damping = self.safe, 1.0
+            return exact
+        if np.isfinite(gained):
+            # An undamped step leaves what the model did not foresee; a damped one may be one of many.
+            undamped = self.damping == 0.0
+            remaining = abs(self.expected[0] - gained) if undamped else max(10.0 * gained, self.expected[1])
+            if gained >= 0.0:
+                self.left = min(self.left, self.best_value - value_before + remaining)
+            settled = abs(gained) <= enough and rounding <= enough
+            if settled:
+                self.left = min(self.left, rounding + 3.0 * max(gained, enough))
+            self.arrived = settled or self.left <= enough
+        narrows = gained <= max(enough, PROGRESS * rounding) and rounding > 0.0
+        self.choose(loss, value, *model)
+        self.width_before = self.width
+        self.width *= NARROWER if narrows else 1.0
+        return exact
+
+    def choose(self, loss, value, gradient, *model):
+        """The next point: where the dampings lead to, or farther, whichever a sample of the rows likes best.
+
+        The sample is corrected by the gradient of all rows, so that it does not pull towards its own minimum.
+        """
+        target, point, sample = self.target, self.point, self.target.sampled
+        dampings = DAMPINGS if is_straight(loss) else DAMPINGS[:: len(DAMPINGS) - 1]
+        ends, steps, expected = zip(*self.steps_of_model(target, point, self.basis, dampings, gradient, *model), strict=True)
+        lengths = LENGTHS if is_straight(loss) and not self.slack else LENGTHS[:1]
+        candidates = np.concatenate([point + length * (np.array(ends) - point) if length > 1.0 else ends for length in lengths])
+        (values,) = sample.objectives(np.vstack([point, candidates]), loss)
+        if sample is not target:
+            amiss = gradient - sample.read(point, self.basis, loss)[3]
+            values[1:] += np.concatenate([length * (np.array(steps) @ amiss) for length in lengths])
+            is_bold = np.array(expected) > BOLD * expected[-1]  # along directions that the sample may not have
+            values[1:][np.tile(is_bold, len(lengths))] = np.inf
+        values = np.nan_to_num(values, nan=np.inf)
+        undamped_will_do = self.slack and values[1] <= values[0] + self.slack
+        k = 0 if undamped_will_do else int(np.argmin(values)) - 1  # -1: stay, and look more closely
+        self.value, self.expected, self.damping = value, [expected[0], expected[len(expected) // 3]], float(k)
+        self.point, self.safe = candidates[k] if k >= 0 else point, ends[-1]
+
+    def end(self):
+        """The best point read, or the next one if it is better still."""
+        (values,) = self.target.objectives(np.vstack([self.best, self.point]), self.target.loss)
+        return self.point if values[1] <= values[0] + self.slack else self.best
+
+
+def approach(target, start, accuracy):
+    """Readings from `start` on, until no more than this share is left; where they end, and what is left."""
+    way = Approach(target, start, max(accuracy, ENOUGH))
     for _ in range(MOST_READINGS):
-        steps, expected = zip(*model_steps(target, point, basis, dampings, *target.read(point, basis, loss)), strict=True)
-        candidates = point + np.array(steps)
-        exact, rounded = np.nan_to_num(target.objectives(candidates, target.loss, loss), nan=np.inf)
-        k = 0 if has_l1 and rounded[0] <= value + slack else np.argmin(rounded)
-        gained = value - rounded[k]
-        if exact[k] <= best_value + slack:
-            best, best_value = candidates[k], exact[k]
-        if gained >= -slack:
-            point, value, rounding = candidates[k], rounded[k], exact[k] - rounded[k]
-        # An undamped step leaves what the model did not foresee; a damped one may be one of many.
-        remaining = abs(expected[0] - gained) if k == 0 else max(10.0 * gained, expected[len(expected) // 2])
-        least = min(least, best_value - value + remaining)
-        if least <= max(enough, tolerated) or (gained <= enough and rounding <= enough):
+        way.read()
+        if way.arrived:
             break
-        if gained <= max(enough, 0.1 * rounding):
-            width *= NARROWER
-            loss = target.rounded(width)
-            ((value,),) = target.objectives(point, loss)
-            rounding = target.objectives(point, target.loss)[0, 0] - value
-    return best, min(least, rounding + 10.0 * max(gained, enough))
+    return way.end(), way.left
+
+
+class Readings:
+    """Epochs of the full batch under "auto": each reads all rows once and makes one step of each target's model."""
+
+    n_batches, kept, factor = 1, AVERAGE, 1.0
+
+    def __init__(self, problem, parameters, tol, memory=None):
+        self.approaches = []
+        for k, start in enumerate(parameters[:, COEF]):
+            target = Target(problem, k)
+            remembered = memory and (memory[0][k], parameters[k, AVERAGE], memory[1][k])
+            near = memory is None and len(problem.rows) > SMALL * SAMPLE
+            if near:
+                start, _ = approach(target.sampled, start, 10.0 * tol)
+            self.approaches.append(Approach(target, start, tol, remembered, NEAR_WINDOW if near else WINDOW))
+
+    @property
+    def memory(self):
+        """What a later fit goes on from, beside the parameters: the numbers of each approach, and its safe point."""
+        numbers, _, safe = zip(*(way.memory for way in self.approaches), strict=True)
+        return np.array(numbers), np.array(safe)
+
+    def make(self, epoch, parameters, history):
+        """Make a reading; the objectives where it was made."""
+        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+            objective = np.array([way.best_value if way.arrived else way.read() for way in self.approaches])
+        if not np.isfinite(objective).all():
+            raise Divergence(len(history.objective) + 1, 1.0)
+        for way, row in zip(self.approaches, parameters, strict=True):
+            row[COEF], row[AVERAGE] = way.point, way.best
+        history.note_step(objective, parameters)
+        return objective
+
+    def finished(self, plateau, history):
+        """Whether all targets are as near to their minimum as asked for, or the score that was watched has stalled."""
+        return all(way.arrived for way in self.approaches) or (bool(history.score) and plateau.stalled.all())
+
+    def length(self, t):
+        """Steps of a model are whole ones."""
+        return np.ones(len(self.approaches))
+
+    def end(self, parameters):
+        """Where the descent has ended."""
+        return np.array([way.end() for way in self.approaches])
+
+    def excess(self):
+        """What is left to gain, as a share of what the best constant prediction loses by not being the minimum."""
+        return np.array([way.target.share_of_reach(way.left, way.best_value) for way in self.approaches])
+
+
+def reads_all_rows(model, problem):
+    """Whether the epochs of a fit are readings: of a full batch that is no quadratic, where no other steps were asked for."""
+    is_asked = model.learning_rate == "auto" and model.momentum == 0.0 and model.average in ("auto", False)
+    return is_asked and problem.is_full_batch and problem.loss != SQUARED_ERROR and not problem.rows.is_wide
 
 
 def conjugate_gradients(target, start, enough, width):
@@ -270,7 +435,7 @@ def conjugate_gradients(target, start, enough, width):
 
 def proximal_steps(target, start, n_steps):
     """Accelerated steps on all rows, short enough for each of them, that end on exact zeros; their end, and what they gain."""
-    penalty, loss = target.penalty, target.rounded(target.width(start))
+    penalty, loss = target.penalty, target.rounded(target.width(start, WINDOW))
     reach = full_batch_step(target.geometry, penalty.l2 / target.curvature) * target.geometry.metric[1] / loss.curvature
     ((value,),) = target.objectives(start, target.loss)
     for share in STEPS:
@@ -293,7 +458,7 @@ def approach_by_columns(target, start, promised, left):
     l1, scale, point = target.penalty.l1, target.geometry.metric[1, :-1], start
     most = int(np.clip(np.sqrt(MOST_PRODUCTS / len(target.rows)), 50, MOST_ACTIVE))
     for _ in range(MOST_CHOICES):
-        coef, loss = point[:-1], target.rounded(NARROWER**2 * target.width(point))
+        coef, loss = point[:-1], target.rounded(NARROWER**2 * target.width(point, WINDOW))
         slope = target.look(point, loss)[1][:-1]
         drawn = np.where(coef == 0.0, np.maximum(np.abs(slope) - l1, 0.0), np.abs(slope + l1 * np.sign(coef)))
         drawn *= np.sqrt(scale)
@@ -331,7 +496,7 @@ def shortfall(target, parameters, gradient, tolerated):
             curvature = max(weight @ bend(target.loss, residual) / weight.sum(), DAMPINGS[0] * target.curvature)
         return 0.5 * (np.sum((gradient[:-1] @ target.geometry.whitening) ** 2) + gradient[-1] ** 2) / curvature
     residual, weight = target.residuals(parameters)
-    width = target.width(parameters)
+    width = target.width(parameters, WINDOW)
     for _ in range(NARROWINGS):
         loss = target.rounded(width)
         lost = loss_and_slope(target.loss, residual)[0] - loss_and_slope(loss, residual)[0]
@@ -340,7 +505,8 @@ def shortfall(target, parameters, gradient, tolerated):
             break
         width *= 0.5
     basis = target.geometry.whitening
-    ((_, expected),) = smooth_steps(target, parameters, basis, DAMPINGS[2:3], *target.read(parameters, basis, loss))
+    *_, gradient, hessian, secant = target.read(parameters, basis, loss)
+    ((*_, expected),) = smooth_steps(target, parameters, basis, DAMPINGS[1:2], gradient, hessian, secant)
     return rounding + expected
 
 
@@ -387,15 +553,14 @@ def finish_target(target, start, promise):
         start = constant
         value, gradient = target.look(start, target.loss)
 
-    def share(gained):
-        reach = max(target.constant_loss - value + gained, ENOUGH * target.unit)
-        return gained / reach if np.isfinite(reach) else np.inf
+    def share(left):
+        return target.share_of_reach(left, value)
 
     tolerated = min(promise, 1.0) * (target.constant_loss - value)
     if is_narrow and not has_l1 and share(shortfall(target, start, gradient, tolerated)) <= promise:
         return start, 0.0
     if is_narrow:
-        end, excess = approach(target, start, 0.0 if has_l1 else 0.25 * tolerated)
+        end, excess = approach(target, start, 0.0 if has_l1 else 0.25 * promise)
         return (with_zeros(target, end) if has_l1 and is_straight(target.loss) else end), share(excess)
     if has_l1:
         end = start
@@ -407,7 +572,7 @@ def finish_target(target, start, promise):
             return end, 0.0
         end, left = approach_by_columns(target, end, 0.5 * tolerated, TAIL * max(gained, 0.0))
         return end, share(left)
-    end, width, left = start, target.width(start), np.inf
+    end, width, left = start, target.width(start, WINDOW), np.inf
     for _ in range(ROUNDS):
         end, gained, left = conjugate_gradients(target, end, 0.01 * tolerated, width)
         if share(gained) <= 0.1 * promise:

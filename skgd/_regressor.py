@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import replace
 from numbers import Integral, Real
 from typing import Any, ClassVar, Self
 
@@ -10,42 +10,27 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.sparse import csr_array, issparse
 from sklearn.base import BaseEstimator, RegressorMixin
-from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from skgd._advice import of_divergence, warn_if_poor
 from skgd._callbacks import CallbackSupportMixin, Watch, with_callbacks
-from skgd._descent import Divergence, descend
+from skgd._descent import Divergence, Passes, descend
 from skgd._objective import LOSSES
-from skgd._plan import hold_out, make_problem, make_schedule, measured, measured_stream, note_level, plain_safe_step
-from skgd._reading import finish
+from skgd._plan import hold_out, problem_of_chunk, problem_of_fit
+from skgd._reading import Readings, finish, reads_all_rows
 from skgd._reference import AVERAGE, COEF, VELOCITY
 from skgd._rows import Rows
 from skgd._sklearn import Interval, StrOptions, _fit_context, validate_parameter_constraints
-from skgd._step_size import SCHEDULES
+from skgd._state import State, moved_to
+from skgd._step_size import SCHEDULES, Schedule, plateau_of
 from skgd._stopping import Best
+from skgd._stream import Stream
 from skgd._validation import check_parameters, check_start, check_weight, unchanged_on_error, warn
 
 Table = Any  # an array, a sparse matrix or a data frame
 PATHS = "coef_path_", "intercept_path_", "loss_path_"
 NOT_OF_THE_DESCENT = {"max_iter", "warm_start", "record_steps", "random_state", "verbose"}
-
-
-@dataclass
-class State:
-    """What a later call goes on from."""
-
-    parameters: np.ndarray  # (n_targets, 3, n_features + 1), the user's units: coef, velocity, average; the intercept last
-    factor: np.ndarray  # (n_targets,), of the step: what plateaus have made of it
-    seed: int  # of all orders to come
-    n_passes: int = 0
-    n_steps: int = 0
-    stream: tuple | None = None  # a Stream's fields, once "auto" has seen rows
-    steepness: tuple = (0.0, 0.0)  # of a stream's losses: sums of their slopes and of the residuals, fading
-    level: np.ndarray | None = None  # (n_targets,): a stream's usual loss
-    plateau: tuple = (None, None)  # of a fit that max_iter has ended: its best objectives, and for how long they stand
-    best: tuple | None = None  # with early stopping: the parameters that scored best, and their scores
-    key: tuple = ()  # what the last fit was about: the same again goes on with its plateau
 
 
 class MiniBatchLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
@@ -343,19 +328,28 @@ class MiniBatchLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimat
         with unchanged_on_error(self):
             go_on = self.warm_start and hasattr(self, "_state") and coef_init is None and intercept_init is None
             rows, state = self._begin(X, y, sample_weight, go_on)
-            score = None
-            if self.early_stopping:
-                rows, score = hold_out(self, rows, state.seed)
-            problem, state.stream = measured(self, make_problem(self, rows.with_mean_weight_1()))
-            state.stream = state.stream and tuple(state.stream)
-            self._resume(state, problem)
+            rows, score = hold_out(self, rows, state.seed) if self.early_stopping else (rows, None)
+            problem, moments = problem_of_fit(self, rows.with_mean_weight_1())
             if not go_on:
-                self._set_start(state, problem, coef_init, intercept_init)
-            history = self._descend(problem, state, watch, self.max_iter, score)
+                state = State.start(self._start(problem, coef_init, intercept_init), state.seed)
+            state = state.about(self._subject(problem))
+            best = Best(*(state.best or (state.parameters[:, AVERAGE],)))
+            passes, plateau, history, parameters = self._descend(problem, state, watch, self.max_iter, score, best)
+            end, excess = self._finish(problem, passes, parameters, history.converged, best)
+            state = replace(
+                state.after(parameters, problem.center, len(history.objective), passes.n_batches),
+                stream=self._stream_after_fit(problem, moments, end, history),
+                factor=passes.factor,
+                plateau=(None, None) if history.converged else (plateau.best, plateau.waited),
+                reading=None if history.converged else passes.memory,
+                best=(best.parameters, best.score) if score else None,
+            )
+            self._publish(state, moved_to(end, -problem.center), passes, history, problem)
             self.n_iter_, self.loss_curve_ = len(history.objective), np.mean(history.objective, axis=1)
             self.__dict__.pop("validation_scores_", None)
             if self.early_stopping:
                 self.validation_scores_ = np.mean(history.score, axis=1)
+            warn_if_poor(self, problem, history, excess, self._promise(problem), self.step_size_)
             watch.end_fit()
         return self
 
@@ -389,11 +383,18 @@ class MiniBatchLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimat
             go_on = hasattr(self, "_state")
             if go_on:  # scikit-learn looks at the parameters of a first call only
                 validate_parameter_constraints(self._parameter_constraints, self.get_params(deep=False), type(self).__name__)
-            rows, state = self._begin(X, y, sample_weight, go_on)
-            problem = measured_stream(self, make_problem(self, rows), state)
+            watch, (rows, state) = Watch(self), self._begin(X, y, sample_weight, go_on)
+            problem, stream = problem_of_chunk(self, rows, state)
             if not go_on:
-                self._set_start(state, problem)
-            history = self._descend(problem, state, Watch(self))
+                state = State.start(self._start(problem), state.seed)
+            passes, _, history, parameters = self._descend(problem, replace(state, stream=stream), watch)
+            if stream.moments:
+                stream = stream.with_level(history.objective[-1], len(problem.rows))
+                if stream.knows_the_minimum_of(problem.loss):
+                    end, _ = finish(problem.on_few_rows(stream.moments), parameters[:, AVERAGE], self._promise(problem))
+                    rest_at(end, parameters)
+            state = replace(state.after(parameters, problem.center, 1, passes.n_batches), stream=stream)
+            self._publish(state, state.parameters[:, AVERAGE], passes, history, problem)
             self.n_iter_ = getattr(self, "n_iter_", 0) + 1
             self.loss_curve_ = np.append(getattr(self, "loss_curve_", []), np.mean(history.objective))
         return self
@@ -420,45 +421,34 @@ class MiniBatchLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimat
         return tags
 
     def _begin(self, X, y, sample_weight, go_on):
-        """Check everything given; the state to work on is the model's own or an empty one."""
+        """Check everything given: the rows, and the state to go on from or an empty one."""
         check_parameters(self)
-        X, y = validate_data(
-            self,
-            X,
-            y,
-            accept_sparse="csr",
-            dtype=[np.float64, np.float32],
-            order="C",
-            multi_output=True,
-            y_numeric=True,
-            reset=not go_on,
-        )
+        dtype, reset = [np.float64, np.float32], not go_on
+        checks = {"accept_sparse": "csr", "dtype": dtype, "order": "C", "multi_output": True, "y_numeric": True}
+        X, y = validate_data(self, X, y, **checks, reset=reset)
         X = compressed(X) if issparse(X) else np.require(X, requirements="CA")
         single = y.ndim == 1
         y = np.require(np.atleast_2d(y.T), np.float64, "CA")
         rows = Rows.of(X, y, check_weight(sample_weight, X.shape[0]))
         if go_on:
-            n_targets = len(self._state["parameters"])
+            state = State.restored(self._state)
+            n_targets = len(state.parameters)
             if len(y) != n_targets:
                 raise ValueError(f"y has {len(y)} targets, but the model has {n_targets}. Fit a new model for another number.")
-            fields = {name: np.copy(value) if name == "parameters" else value for name, value in self._state.items()}
-            if not self.fit_intercept:
-                fields["parameters"][:, :, -1] = 0.0
-            return rows, State(**fields)
+            return rows, state if self.fit_intercept else state.without_intercept()
         for name in ("validation_scores_", "n_iter_", "loss_curve_", *PATHS):
             self.__dict__.pop(name, None)
         self._single_target = single
         seed = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
-        return rows, State(np.zeros((len(y), 3, X.shape[1] + 1)), np.ones(len(y)), seed)
+        return rows, State.start(np.zeros((len(y), X.shape[1] + 1)), seed)
 
-    def _resume(self, state, problem):
-        """Go on with the last fit's plateau, if this one is about the same."""
+    def _subject(self, problem):
+        """What a fit is about: the same again goes on with the plateau of the last."""
         values = [value for name, value in vars(self).items() if name in self._shaping]
-        key = (*values, len((problem.whole or problem).rows), *problem.constant, *problem.constant_loss)
-        if state.key != key:
-            state.key, state.plateau, state.best, state.factor = key, (None, None), None, np.ones(len(problem.constant))
+        whole = problem.whole or problem
+        return (*values, len(whole.rows), *whole.constant, *whole.constant_loss)
 
-    def _set_start(self, state, problem, coef_init=None, intercept_init=None):
+    def _start(self, problem, coef_init=None, intercept_init=None):
         """Zero, or what the user gives; "auto" starts the intercept at the best constant prediction at the columns' means."""
         n_targets, n_features = len(problem.constant), problem.rows.n_features
         start = np.zeros((n_targets, n_features + 1))
@@ -470,90 +460,83 @@ class MiniBatchLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimat
             start[:, -1] = check_start("intercept_init", intercept_init, (n_targets,), self._single_target)
         elif self.learning_rate == "auto":
             start[:, -1] = problem.constant - start[:, :-1] @ problem.center
-        state.parameters[:, [COEF, AVERAGE]] = start[:, None]
+        return start
 
-    def _descend(self, problem, state, watch, max_iter=None, score=None):
-        """Descend from the state, for one pass or up to max_iter, and publish where it ends."""
-        in_fit = max_iter is not None
-        schedule, plateau = make_schedule(self, problem, state, in_fit)
-        center, kept = problem.center, AVERAGE if schedule.average else COEF
-        parameters = np.zeros((len(problem.constant), 5, problem.rows.n_features + 1))
-        parameters[:, :3] = moved_to(state.parameters, center)
-        watch.fitted = lambda parameters: self._fitted(moved_to(parameters[:, kept], -center), problem)
-        best = Best(*(state.best or (state.parameters[:, kept],)))
+    def _descend(self, problem, state, watch, n_epochs=None, score=None, best=None):
+        """Descend from the state: what made the epochs, the plateau rule, the history, and the parameters at the end."""
+        in_fit, center, parameters = n_epochs is not None, problem.center, state.at(problem.center)
+        if in_fit and reads_all_rows(self, problem):
+            passes = Readings(problem, parameters, 0.1 * (self.tol or 0.0), state.reading)
+        else:
+            schedule = Schedule.of(self, problem, state, in_fit)
+            passes = Passes(problem, schedule, state.n_steps, state.seed if self.shuffle else None)
+
+        def given(parameters):
+            """What predict uses, in the user's units."""
+            return moved_to(parameters[:, passes.kept], -center)
+
+        def fitted(parameters):
+            return self._fitted(given(parameters), problem)
 
         def judge(parameters):
-            scores = score(parameters[:, kept], center)
-            best.observe(moved_to(parameters[:, kept], -center), scores)
+            scores = score(given(parameters))
+            best.observe(given(parameters), scores)
             return scores
 
+        epochs, plateau = range(state.n_passes, state.n_passes + (n_epochs or 1)), plateau_of(self, problem, state, in_fit)
         try:
             with np.errstate(over="ignore", invalid="ignore"):
-                history = descend(
-                    problem,
-                    parameters,
-                    schedule,
-                    state.n_steps,
-                    range(state.n_passes, state.n_passes + (max_iter or 1)),
-                    state.seed if self.shuffle else None,
-                    plateau,
-                    watch,
-                    score and judge,
-                    self.record_steps,
-                )
+                history = descend(epochs, parameters, passes, plateau, watch, fitted, score and judge, self.record_steps)
         except Divergence as divergence:
-            raise self._explained(divergence, problem) from None
-        parameters[:, AVERAGE] = parameters[:, kept]
-        if in_fit:
-            state.factor, state.level, state.steepness = schedule.factor, history.objective[-1], (0.0, 0.0)
-            state.plateau = (None, None) if history.converged else (plateau.best, plateau.waited)
-            state.best = (best.parameters, best.score) if score else None
-        elif self.learning_rate == "auto":
-            note_level(state, history.objective[-1], len(problem.rows))
-        state.n_passes += len(history.objective)
-        state.n_steps += len(history.objective) * problem.n_batches
-        end, excess = moved_to(best.parameters, center) if score else parameters[:, AVERAGE], 0.0
-        if in_fit and self.learning_rate == "auto":
-            end, excess = self._finish(problem, parameters, end, history.converged)
-        state.parameters = moved_to(parameters[:, :3], -center)
-        self._publish(state, moved_to(end, -center), schedule, history, problem)
-        if in_fit:
-            self._warn_if_poor(history, schedule, problem, excess)
-        return history
+            raise of_divergence(self, problem, *divergence.args) from None
+        parameters[:, AVERAGE] = parameters[:, passes.kept]
+        return passes, plateau, history, parameters
 
-    def _finish(self, problem, parameters, end, converged):
-        """Where the fit ends if it has descended to `end`, and what is left to gain there.
+    def _finish(self, problem, passes, parameters, converged, best):
+        """Where the fit ends, and what is left to gain there.
 
         A later call goes on from there, too, but not from zeros that the descent did not make.
         """
-        if not converged and problem.penalty.l1 == 0.0:
+        end, has_l1 = passes.end(parameters), problem.penalty.l1 > 0.0
+        if self.early_stopping:
+            end = moved_to(best.parameters, problem.center)
+        if isinstance(passes, Readings):
+            excess = passes.excess() if converged and not self.early_stopping else 0.0
+        elif self.learning_rate != "auto" or not (converged or has_l1):
             return end, 0.0
-        end, excess = finish(problem, end, self._promise(problem) if converged else np.inf, hastily=self.early_stopping)
-        if problem.penalty.l1 == 0.0 and not self.early_stopping:
-            parameters[:, [COEF, AVERAGE]], parameters[:, VELOCITY] = end[:, None], 0.0
+        else:
+            end, excess = finish(problem, end, self._promise(problem) if converged else np.inf, hastily=self.early_stopping)
+        if not has_l1 and not self.early_stopping and converged:
+            rest_at(end, parameters)
         return end, excess
+
+    def _stream_after_fit(self, problem, moments, end, history):
+        """What a stream that goes on from here knows of the rows."""
+        if self.learning_rate != "auto":
+            return Stream()
+        return Stream.after_fit(moments, problem.geometries[0], moved_to(end, -problem.center), history.objective[-1])
 
     def _promise(self, problem):
         """The excess over the minimum that a descent to a plateau leaves at most, as a share of what a constant leaves."""
-        noise = 1.0 if problem.batch_size == len(problem.rows) else 10.0
+        noise = 1.0 if problem.is_full_batch else 10.0
         return max(noise * (self.tol or 0.0), 1e-6)
 
-    def _publish(self, state, end, schedule, history, problem):
+    def _publish(self, state, end, passes, history, problem):
         """Set the attributes that fit and partial_fit have in common."""
-        self._state = vars(state)
+        self._state = state.stored()
         self.n_steps_ = state.n_steps
         self.__dict__.update(self._fitted(end, problem))
-        self.step_size_ = self._per_target(schedule.length(max(state.n_steps, 1.0)))
+        self.step_size_ = self._per_target(passes.length(max(state.n_steps, 1.0)))
         if not self.record_steps:
             for name in PATHS:
                 self.__dict__.pop(name, None)
-        else:
-            path = moved_to(np.array(history.path), -problem.center)
-            before = hasattr(self, "loss_path_")
-            self.loss_path_ = np.append(self.loss_path_ if before else [], np.mean(history.step_objective, axis=1))
-            for name, part in ("coef_path_", path[..., :-1]), ("intercept_path_", path[..., -1]):
-                part = part[:, 0] if self._single_target else part
-                setattr(self, name, np.concatenate([getattr(self, name), part[1:]]) if before else part)
+            return
+        path = moved_to(np.array(history.path), -problem.center)
+        before = hasattr(self, "loss_path_")
+        self.loss_path_ = np.append(self.loss_path_ if before else [], np.mean(history.step_objective, axis=1))
+        for name, part in ("coef_path_", path[..., :-1]), ("intercept_path_", path[..., -1]):
+            part = part[:, 0] if self._single_target else part
+            setattr(self, name, np.concatenate([getattr(self, name), part[1:]]) if before else part)
 
     def _fitted(self, parameters, problem):
         """What predict needs: in X's precision, if that can hold it."""
@@ -569,72 +552,10 @@ class MiniBatchLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimat
         """`values` with an entry for each target, or its only entry if y was one-dimensional."""
         return values[0] if self._single_target else values
 
-    def _step_names(self):
-        """The parameter that sets the step, and how to make the step longer and shorter."""
-        if self.learning_rate == "optimal":
-            return "alpha", "lower alpha", "raise alpha"
-        return "eta0", "raise eta0", "lower eta0"
 
-    def _explained(self, divergence, problem):
-        epoch, eta = divergence.args
-        if self.learning_rate == "auto":
-            return ValueError("The numbers in X and y are too large or too small for float64. Rescale them by powers of ten.")
-        given, _, cure = self._step_names()
-        return ValueError(
-            f"learning_rate={self.learning_rate!r} with {given}={getattr(self, given):g} diverged in epoch {epoch} at step "
-            f"size {eta:.3g}; the largest step that is safe for this data with batch_size={self.batch_size} is about "
-            f"{plain_safe_step(self, problem):.2g}. Use learning_rate='auto', standardise the columns, or {cure}. The model is "
-            f"what it was before."
-        )
-
-    def _warn_if_poor(self, history, schedule, problem, excess):
-        """Say so if the descent ended before its plateau, or on one that is not the minimum."""
-        last = history.objective[-1]
-        if history.interrupted:
-            return
-        if not history.converged and self.tol is not None:
-            recent = np.array(history.score or history.objective)[-self.n_iter_no_change - 1 :]
-            unit = 1.0 if history.score else np.where(problem.unit > 0.0, problem.unit, 1.0)
-            change = np.max(np.abs(recent[0] - recent[-1]) / unit)
-            seen = f"over the last {len(recent)} epochs R^2 still changed by {change:.1e}, against tol={self.tol:g}"
-            message = (
-                f"max_iter={self.max_iter} ended the descent before it reached a plateau"
-                + (f": {seen}. Raise max_iter or tol" if len(recent) > 1 else ". Raise max_iter")
-                + (", or use learning_rate='auto'." if self.learning_rate != "auto" else ".")
-            )
-        elif np.any(excess > max(self._promise(problem), problem.rows.n_features / len(problem.rows) / 4)):
-            message = (
-                f"The descent ended on a plateau, but the gradient there says that the objective can still fall by about "
-                f"{np.max(excess):.1e} of what a constant prediction leaves. The columns are too nearly dependent, or a few "
-                f"rows too far from all others, for steps to get there. Drop such columns or rows, add a penalty, or use "
-                f"batch_size=None."
-            )
-        elif self.learning_rate == "auto" and history.score and np.any(np.max(history.score, axis=0) < 0.0):
-            message = (
-                f"R^2 on the held-out rows is {np.min(np.max(history.score, axis=0)):.2g}: a constant predicts them better. "
-                f"The columns say nothing of y, or the {len(problem.rows)} rows that are left to learn from are too few: set "
-                f"early_stopping=False, or give more rows."
-            )
-        elif self.learning_rate != "auto" and self.tol is not None and np.any(last > problem.constant_loss):
-            safe = plain_safe_step(self, problem)
-            given, raised, lowered = self._step_names()
-            too, cure = ("long", lowered) if np.max(schedule.length(self.n_steps_)) > safe else ("short", raised)
-            message = (
-                f"The descent ended at an objective of {np.mean(last):.3g}, above the {np.mean(problem.constant_loss):.3g} of "
-                f"a constant prediction: with {given}={getattr(self, given):g} its steps are too {too}. The largest that is "
-                f"safe for this data with batch_size={self.batch_size} is about {safe:.2g}. Use learning_rate='auto', "
-                f"standardise the columns, or {cure}."
-            )
-        else:
-            return
-        warn(message, ConvergenceWarning)
-
-
-def moved_to(parameters, center):
-    """Parameters whose intercept was taken at some place, with it taken `center` from there."""
-    moved = np.array(parameters)
-    moved[..., -1] += moved[..., :-1] @ center
-    return moved
+def rest_at(end, parameters):
+    """Have the engine's parameters stand still at `end`."""
+    parameters[:, [COEF, AVERAGE]], parameters[:, VELOCITY] = end[:, None], 0.0
 
 
 def compressed(X):

@@ -48,6 +48,10 @@ class Rows:
             return replace(self, X=csr_array(self.X[:, columns]), center=self.center[columns])
         return replace(self, columns=columns, center=self.center[columns])
 
+    def without_columns(self):
+        """The targets and weights alone."""
+        return replace(self, X=np.empty((self.X.shape[0], 0)), center=np.empty(0))
+
     def with_weight(self, weight):
         """The same rows with other weights."""
         return replace(self, weight=weight)
@@ -88,12 +92,28 @@ class Rows:
         taken = self.X[which] if self.columns is None else self.X[which][:, self.columns]
         return taken.toarray() if issparse(taken) and not self.is_sparse else taken
 
-    def blocks(self, numbers_in_a_row=None):
-        """Pairs of slices of `numbers` and the rows that these are, as `take` wants them; about BLOCK numbers in each."""
+    def blocks(self, numbers_in_a_row=None, at_least=1):
+        """Pairs of slices of `numbers` and the rows that these are, as `take` wants them: BLOCK numbers or `at_least` rows."""
         size = max(BLOCK, 4 * self.n_features) if self.is_sparse else BLOCK  # sums of sparse rows cost all columns, too
-        length, everything = max(1, int(size / (numbers_in_a_row or self.numbers_in_a_row))), len(self) == self.X.shape[0]
+        length = max(at_least, int(size / (numbers_in_a_row or self.numbers_in_a_row)))
+        everything = len(self) == self.X.shape[0]
         places = (slice(start, min(start + length, len(self))) for start in range(0, len(self), length))
         return [(place, place if everything else self.numbers[place]) for place in places]
+
+    def residuals(self, parameters):
+        """Predictions minus targets, of shape (n_targets, len(self)), at parameters whose intercept is taken at zero."""
+        coef, intercept = parameters[:, :-1].T, parameters[:, -1] + parameters[:, :-1] @ self.center
+        residual = np.empty((len(parameters), len(self)))
+        for place, which in self.blocks():
+            residual[:, place] = (self.take(which) @ coef + intercept).T - self.y[:, which]
+        return residual
+
+    def hold_out(self, n_rows, seed):
+        """The other rows, and `n_rows` drawn at random."""
+        numbers = np.random.default_rng(seed).permutation(self.numbers)
+        numbers[:n_rows].sort()
+        numbers[n_rows:].sort()
+        return self.only(numbers[n_rows:]), self.only(numbers[:n_rows])
 
     def sample(self):
         """The numbers of at most SAMPLE rows and their weights: of more, rows at random along the sum of the weights."""

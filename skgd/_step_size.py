@@ -1,12 +1,18 @@
 """How far each step goes and how much of it enters the average: schedules as functions of t, the number of the step from 1."""
 
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
 import numpy as np
 
+from skgd._objective import HALVED, SQUARED_ERROR
 from skgd._reference import STEP
+from skgd._stopping import Plateau
 
 FORGET = 3  # averaging="auto" weighs step t by about t^3: the average forgets where the descent began
 SMALLEST_ETA = 1e-6  # "adaptive" divides the step down to here
-FEW_STEPS = 20  # an epoch of fewer steps tells less: "auto" waits for as many before it speaks of an epoch without progress
+FEW_STEPS = 20  # an epoch of fewer steps tells less: "auto" counts as many as one
 DECAY = 1 / 3  # of "auto"'s step after an epoch without progress
 SAFE_CAP = 2.0  # eta |g|^2 <= 2 f holds wherever eta is within the batch's own curvature: it binds on no ordinary step
 
@@ -24,66 +30,66 @@ def optimal_offset(alpha):
     return alpha**-0.75
 
 
+@dataclass
 class Schedule:
-    """The steps of one call.
+    """The steps of one call; what plateaus make of them is in `factor`, from which another call can go on."""
 
-    Parameters
-    ----------
-    eta : callable(t) -> float or ndarray
-        Step size of the step numbers t, counted from 1.
-    average : "auto" or int
-        Which average to keep: see `averaging_weights`; 0 keeps none.
-    scale, factor : ndarrays of shape (n_targets,)
-        By which each target's step is multiplied: for good, and what plateaus have made of it.
-    cap : float
-        No step is longer than cap * f / |g|^2.
-    ceiling : ndarray of shape (n_targets,)
-        The largest f to count in that: rows of a larger loss move the parameters the less the larger it is.
-    decay : float
-        By which a step is multiplied after an epoch without progress: the noise it leaves shrinks with it.
-    adaptive : bool
-        Whether a plateau divides the step by five, down to SMALLEST_ETA, before it ends the descent.
-    momentum : float
-    nesterov : bool
-    last_share : float
-        By which the last step of a pass is multiplied: a short batch pulls its rows no harder than others are pulled.
-    every : int
-        Only each `every`-th step enters the average, for itself and those before it.
-    """
+    eta: Callable  # (t): step size of the step numbers t, counted from 1
+    average: str | int  # which average to keep: see `averaging_weights`; 0 keeps none
+    scale: np.ndarray  # (n_targets,): by which each target's step is multiplied
+    factor: np.ndarray  # (n_targets,): the same, what plateaus have made of it
+    momentum: float = 0.0
+    nesterov: bool = False
+    cap: float = np.inf  # no step is longer than cap * f / |g|^2
+    ceiling: np.ndarray | None = None  # (n_targets,): the largest f to count in that
+    last_share: float = 1.0  # by which a short last batch multiplies its step, so that its rows pull no harder than others
+    every: int = 1  # only each `every`-th step enters the average, for itself and those before it
+    decay: float = 1.0  # by which the step is multiplied
+    patience: float = np.inf  # after so many epochs without progress,
+    smallest: float = 0.0  # unless it is below this
+    waits_anew: bool = False  # whether the plateau rule then begins to count anew
+    is_plain: bool = True  # whether nothing bounds the steps
 
-    def __init__(
-        self,
-        eta,
-        average,
-        scale,
-        factor,
-        cap=np.inf,
-        ceiling=None,
-        decay=1.0,
-        adaptive=False,
-        momentum=0.0,
-        nesterov=False,
-        last_share=1.0,
-        every=1,
-    ):
-        self.eta = eta
-        self.average = average
-        self.scale = scale
-        self.factor = factor
-        self.ceiling = np.full(len(factor), np.inf) if ceiling is None else ceiling
-        self.decay = decay
-        self.adaptive = adaptive
-        self.last_share = last_share
-        self.every = every
-        common = {"cap": cap, "momentum": momentum, "lookahead": momentum if nesterov else 0.0}
-        self.common = {name: value for name, value in common.items() if value != 0.0}
+    @classmethod
+    def of(cls, model, problem, state, in_fit):
+        """The steps of a call of fit or partial_fit."""
+        n_targets, n_rows, b = len(problem.unit), len(problem.rows), problem.batch_size
+        factor = np.broadcast_to(state.factor if in_fit else 1.0, n_targets)
+        momentum = {"momentum": model.momentum, "nesterov": model.nesterovs_momentum}
+        if model.learning_rate == "auto":
+            noisy = is_noisy(model, problem, in_fit)
+            is_exact = in_fit and b == 1 and problem.loss == SQUARED_ERROR
+            return cls(
+                partial(SCHEDULES["constant"], eta0=1.0 - model.momentum),
+                model.average if noisy or model.average != "auto" else 0,
+                np.array([geometry.step for geometry in problem.geometries]) / problem.curvature,
+                factor,
+                **momentum,
+                # A single row is never overshot by 1 / L(1); batches may be, since their L(b) is an expectation.
+                cap=np.inf if is_exact else SAFE_CAP,
+                ceiling=None if in_fit else state.stream.ceiling(),
+                last_share=1.0 - (-n_rows % b) / b,
+                every=problem.averaging_interval() if model.average == "auto" else 1,
+                decay=DECAY ** (1.0 / epochs_of_a_plateau(problem)) if noisy else 1.0,
+                patience=1,
+                is_plain=False,
+            )
+        # "optimal" begins where SGDRegressor's does, whose alpha is half of ours for a loss that it halves.
+        halves = 2.0 if model.loss in HALVED else 1.0
+        offset = optimal_offset(model.alpha / halves) if model.learning_rate == "optimal" else 0.0
+        eta = partial(SCHEDULES[model.learning_rate], eta0=model.eta0, power_t=model.power_t, alpha=model.alpha, offset=offset)
+        average = 0 if model.average == "auto" else model.average
+        if model.learning_rate != "adaptive":
+            return cls(eta, average, np.ones(n_targets), factor, **momentum)
+        shrinks = {"decay": 0.2, "patience": patience_of(model, problem, in_fit), "smallest": SMALLEST_ETA, "waits_anew": True}
+        return cls(eta, average, np.ones(n_targets), factor, **momentum, **shrinks)
 
     def steps(self, t, target, began, ends):
         """The STEPs of numbers t, out of a pass that makes those from began + 1 to ends."""
         steps = np.zeros(len(t), STEP)
-        for name, value in self.common.items():
-            steps[name] = value
-        steps["ceiling"] = self.ceiling[target]
+        steps["cap"], steps["momentum"] = self.cap, self.momentum
+        steps["lookahead"] = self.momentum if self.nesterov else 0.0
+        steps["ceiling"] = np.inf if self.ceiling is None else self.ceiling[target]
         steps["eta"] = self.eta(t) * self.scale[target] * self.factor[target]
         if self.last_share < 1.0 and t[-1] == ends:
             steps["eta"][-1] *= self.last_share
@@ -100,19 +106,41 @@ class Schedule:
 
     def moves_all_columns(self, penalty):
         """Whether a step on sparse rows costs all columns and not only those that the batch holds."""
-        return "momentum" in self.common or bool(penalty.l1 and self.average and self.every == 1)
+        return bool(self.momentum or (penalty.l1 and self.average and self.every == 1))
 
     def finished(self, plateau):
-        """Whether all targets are done, after a shorter step has been tried where there is one to try."""
-        stalled = plateau.stalled
-        if self.adaptive:
-            again = stalled & (self.length(1.0) > SMALLEST_ETA)
-            self.factor = np.where(again, self.factor / 5.0, self.factor)
-            plateau.waited[again] = 0
-            stalled = stalled & ~again
-        elif self.decay < 1.0:
-            self.factor = np.where(plateau.waited > 0, self.factor * self.decay, self.factor)
-        return stalled.all()
+        """Whether all targets are done, after the step has been made shorter where that may help."""
+        if self.decay < 1.0:
+            again = (plateau.waited >= self.patience) & (self.length(1.0) > self.smallest)
+            self.factor = np.where(again, self.factor * self.decay, self.factor)
+            if self.waits_anew:
+                plateau.waited[again] = 0
+        return plateau.stalled.all()
+
+
+def is_noisy(model, problem, in_fit):
+    """Whether "auto" leaves noise that shorter steps make less: all but a quadratic on the full batch."""
+    return not in_fit or not problem.is_full_batch or problem.loss != SQUARED_ERROR
+
+
+def epochs_of_a_plateau(problem):
+    """Epochs that tell as much as one of FEW_STEPS steps."""
+    return max(1.0, FEW_STEPS * problem.batch_size / len(problem.rows))
+
+
+def patience_of(model, problem, in_fit):
+    """Epochs without progress before a descent ends."""
+    if not in_fit or model.tol is None:
+        return np.inf
+    carried = problem.batch_size / len(problem.rows) / (1.0 - model.momentum)  # over which momentum goes on, uphill as well
+    noisy = model.learning_rate == "auto" and is_noisy(model, problem, in_fit)
+    return model.n_iter_no_change * max(1.0, carried, epochs_of_a_plateau(problem) if noisy else 1.0)
+
+
+def plateau_of(model, problem, state, in_fit):
+    """When fit ends."""
+    unit = np.ones(len(problem.unit)) if model.early_stopping else problem.unit
+    return Plateau(unit * (model.tol or 0.0), patience_of(model, problem, in_fit), *state.plateau)
 
 
 def averaging_weights(t, average):

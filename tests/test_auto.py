@@ -8,7 +8,6 @@ from sklearn.exceptions import ConvergenceWarning
 
 from skgd import MiniBatchLinearRegressor
 from skgd._geometry import (
-    Stream,
     cumulated,
     expected_smoothness,
     full_batch_geometry,
@@ -17,7 +16,7 @@ from skgd._geometry import (
     squared_norms,
     standard_metric,
 )
-from skgd._quadratic import Statistics
+from skgd._moments import Moments
 from tests.conftest import UNKIND, diabetes, gap, heavy_tails, rows_of, scales_side_by_side
 
 
@@ -64,7 +63,7 @@ def test_cap_that_prevents_a_blow_up_does_not_bind_on_an_ordinary_fit(monkeypatc
     X, y = unkind
     model = MiniBatchLinearRegressor(1, random_state=0, max_iter=2, tol=None)
     capped = model.fit(X, y).coef_.copy()
-    monkeypatch.setattr("skgd._plan.SAFE_CAP", np.inf)
+    monkeypatch.setattr("skgd._step_size.SAFE_CAP", np.inf)
     np.testing.assert_allclose(model.fit(X, y).coef_, capped, rtol=1e-9)  # the longest row meets it, to rounding
 
 
@@ -72,7 +71,7 @@ def test_one_row_is_never_overshot():
     X, _ = scales_side_by_side()
     weight = np.random.default_rng(0).uniform(0, 2, len(X))
     rows = rows_of(X, weight=weight)
-    geometry = mini_batch_geometry(rows, Stream.empty(X.shape[1]).with_moments_of(rows), 1, 0.05, True, False)
+    geometry = mini_batch_geometry(rows, Moments.of(rows, False), 1, 0.05, True, False)
     curvature = squared_norms(rows, geometry.metric)
     assert geometry.step * curvature.max() <= 1.0
 
@@ -80,7 +79,7 @@ def test_one_row_is_never_overshot():
 def test_full_batch_step_is_below_the_stability_limit(unkind):
     X, _ = unkind
     rows = rows_of(X)
-    metric, step, *_ = mini_batch_geometry(rows, Stream.empty(X.shape[1]).with_moments_of(rows), len(X), 0.0, True, False)
+    metric, step, *_ = mini_batch_geometry(rows, Moments.of(rows, False), len(X), 0.0, True, False)
     z = np.column_stack([X - metric[0, :-1], np.ones(len(X))])
     D = np.diag(metric[1])
     D[:-1, :-1] += metric[2:, :-1].T * metric[2:, -1] @ metric[2:, :-1]
@@ -93,17 +92,6 @@ def test_expected_smoothness_runs_from_the_longest_row_to_the_mean():
     assert expected_smoothness(10.0, 2.0, n_samples=50, batch_size=50) == 2.0
     sizes = [expected_smoothness(10.0, 2.0, 50, b) for b in range(1, 51)]
     assert sizes == sorted(sizes, reverse=True)
-
-
-def test_moments_of_chunks_are_those_of_the_whole():
-    X, _ = scales_side_by_side()
-    weight = np.random.default_rng(0).uniform(0, 2, len(X))
-    stream = Stream.empty(X.shape[1])
-    for chunk in np.array_split(np.arange(len(X)), [1, 2, 700, 701]):
-        stream = stream.with_moments_of(rows_of(X[chunk], weight=weight[chunk]))
-    mean = np.average(X, axis=0, weights=weight)
-    np.testing.assert_allclose(stream.mean, mean, rtol=1e-10, atol=1e-12 * np.abs(X).max())
-    np.testing.assert_allclose(stream.variance, np.average((X - mean) ** 2, axis=0, weights=weight), rtol=1e-10)
 
 
 @pytest.mark.parametrize("make", [heavy_tails, diabetes])
@@ -200,7 +188,7 @@ def test_the_full_batch_is_measured_so_that_a_step_is_nearly_newtons(unkind):
     if X.shape[1] >= len(X):
         pytest.skip("more columns than rows: their covariance has directions that no row has")
     rows = rows_of(X)
-    metric, step, *_ = full_batch_geometry(Statistics(rows), rows, 0.0, True, False)
+    metric, step, *_ = full_batch_geometry(Moments.of(rows, True), rows, 0.0, True, False)
     z = np.column_stack([X - metric[0, :-1], np.ones(len(X))]) / np.sqrt(len(X))
     D = np.diag(metric[1])
     D[:-1, :-1] += metric[2:, :-1].T * metric[2:, -1] @ metric[2:, :-1]

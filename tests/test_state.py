@@ -1,5 +1,9 @@
 """What a later call goes on from: resumed fits, streams, and what a row, a chunk or a failure may do to them."""
 
+from dataclasses import replace
+from functools import reduce
+from operator import add
+
 import numpy as np
 import pytest
 from scipy.sparse import csr_array
@@ -7,22 +11,22 @@ from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import r2_score
 
-from skgd import MiniBatchLinearRegressor, _geometry, _step_size
+from skgd import MiniBatchLinearRegressor, _step_size
 from skgd._geometry import (
-    HALF_LIFE,
-    Stream,
     axes_out_of_band,
-    bounded,
     full_batch_step,
     mini_batch_geometry,
     squared_norms,
     standard_metric,
-    stream_geometry,
     whitening_of,
 )
-from skgd._plan import CEILING, FORGETTING, hold_out, make_problem, make_schedule, measured, note_level
-from skgd._regressor import State
-from tests.conftest import diabetes, rows_of
+from skgd._moments import Moments
+from skgd._objective import SQUARED_ERROR
+from skgd._plan import hold_out, problem_of_fit
+from skgd._state import State
+from skgd._step_size import Schedule, plateau_of
+from skgd._stream import CEILING, FORGETTING, HALF_LIFE, UNUSUAL, Stream
+from tests.conftest import diabetes, near_2000, rows_of, scales_side_by_side
 
 WAYS = {
     "default": {},
@@ -93,42 +97,75 @@ def test_the_best_constant_knows_weights_beyond_any_sample():
     weight = np.where(np.arange(40_000) % 2 == 0, 1.0, 1e-6)
     for name in ("huber", "quantile", "epsilon_insensitive"):
         model = MiniBatchLinearRegressor(loss=name, epsilon=0.01)
-        constant = make_problem(model, rows_of(np.zeros((40_000, 1)), y, weight)).constant
+        constant = problem_of_fit(model, rows_of(np.zeros((40_000, 1)), y, weight))[0].constant
         assert constant == pytest.approx(-0.95, abs=0.01)  # of rows spread evenly over 0.1, in a sample of 10,000
 
 
 # Streams
 
 
+@pytest.mark.parametrize("is_full", [False, True])
+@pytest.mark.parametrize("make", [diabetes, near_2000, scales_side_by_side])
+def test_moments_of_chunks_add_up_to_those_of_the_whole_in_any_order(make, is_full):
+    X, y = make()
+    weight = np.random.default_rng(0).uniform(0.1, 2.0, len(X))
+    chunks = np.array_split(np.arange(len(X)), [1, 2, len(X) // 3, len(X) - 40])
+    parts = [Moments.of(rows_of(X[chunk], y[chunk], weight[chunk]), is_full) for chunk in chunks]
+    mean = np.average(np.column_stack([X, y]), axis=0, weights=weight)
+    z = np.column_stack([X, y]) - mean
+    second = np.cov(z.T, aweights=weight, bias=True)
+    size = np.sqrt(np.outer(np.diag(second), np.diag(second)))
+    for order in (parts, parts[::-1], [parts[i] for i in (3, 0, 4, 1, 2)]):
+        moments = reduce(add, order)
+        np.testing.assert_allclose(moments.mean, mean, rtol=1e-12)
+        found = moments.second / size if is_full else moments.second / np.diag(size)
+        expected = second / size if is_full else np.ones(len(size))
+        np.testing.assert_allclose(found, expected, rtol=1e-10, atol=1e-10)  # columns at 700 deviations lose five digits
+        assert moments.n_rows == len(X)
+        assert moments.weight == pytest.approx(weight.sum())
+
+
+def test_moments_of_a_sorted_file_lose_no_digits_where_the_columns_lie_far_apart():
+    x = np.concatenate([np.zeros(60_000), 1e7 + np.random.default_rng(0).standard_normal(60_000)])
+    near = Moments.of(rows_of(x[60_000:, None]), True) + Moments.of(rows_of(x[60_000:, None]), True)
+    whole = Moments.of(rows_of(x[:, None]), True)
+    assert near.variance[0] == pytest.approx(np.var(x[60_000:]), rel=1e-12)
+    assert whole.variance[0] == pytest.approx(np.var(x), rel=1e-12)
+
+
 def test_moments_of_sparse_chunks_are_those_of_the_whole():
     rng = np.random.default_rng(0)
     X = np.where(rng.random((300, 4)) < 0.3, rng.standard_normal((300, 4)), 0.0)
     X[:, 2] += 5.0
-    weight = rng.uniform(0.1, 2.0, 300)
-    stream = Stream.empty(4)
+    weight, parts = rng.uniform(0.1, 2.0, 300), []
     for chunk in np.array_split(np.arange(300), [1, 2, 150]):
         part = rows_of(csr_array(X[chunk]), weight=weight[chunk])
         vars(part)["is_sparse"] = True
-        stream = stream.with_moments_of(part)
-    mean = np.average(X, axis=0, weights=weight)
-    np.testing.assert_allclose(stream.mean, mean, rtol=1e-12)
-    np.testing.assert_allclose(stream.variance, np.average((X - mean) ** 2, axis=0, weights=weight), rtol=1e-12)
+        parts.append(Moments.of(part, False))
+    moments, mean = reduce(add, parts), np.average(X, axis=0, weights=weight)
+    np.testing.assert_allclose(moments.center, mean, rtol=1e-12)
+    np.testing.assert_allclose(moments.variance, np.average((X - mean) ** 2, axis=0, weights=weight), rtol=1e-12)
 
 
-def test_covariance_of_chunks_is_that_of_the_whole():
-    X, _ = diabetes()
-    weight = np.random.default_rng(0).uniform(0.1, 2.0, len(X))
-    stream = Stream.empty(10, has_covariance=True)
-    for chunk in np.array_split(np.arange(len(X)), [1, 2, 300]):
-        stream = stream.with_moments_of(rows_of(X[chunk], weight=weight[chunk]))
-    np.testing.assert_allclose(stream.covariance, np.cov(X.T, aweights=weight, bias=True), rtol=1e-9)
-    np.testing.assert_allclose(np.diag(stream.covariance), stream.variance, rtol=1e-9)
+def test_rows_that_stand_for_moments_have_them():
+    X, y = diabetes()
+    moments = Moments.of(rows_of(X, y), True)
+    few, targets = moments.as_rows(moments.center)
+    again = Moments.of(rows_of(few, targets), True)
+    np.testing.assert_allclose(again.mean, moments.mean - np.append(moments.center, 0.0), atol=1e-10)
+    np.testing.assert_allclose(again.second, moments.second, rtol=1e-9)
+    assert len(few) == 12
+
+
+def diagonal(stream):
+    """The same stream, had it too many columns to know their covariance."""
+    return stream._replace(moments=replace(stream.moments, second=np.diag(stream.moments.second)))
 
 
 def test_a_streams_longest_row_fades_by_half_over_the_half_life():
     rows = rows_of(np.random.default_rng(0).standard_normal((HALF_LIFE // 10, 3)))
-    stream = Stream.empty(3).with_moments_of(rows)._replace(longest=1e6)
-    after = stream_geometry(stream, rows, rows, 32, 0.0, True).stream
+    stream = Stream(longest=1e6).with_rows(rows)
+    after = stream.geometry(rows, rows, 32, 0.0, True)
     assert after.longest == pytest.approx(1e6 * 0.5**0.1)
 
 
@@ -137,8 +174,7 @@ def test_a_streams_step_is_safe_for_the_mean_and_for_the_longest_row(batch_size)
     rng = np.random.default_rng(0)
     common = rng.standard_normal((400, 1))
     rows = rows_of(0.99 * common + 0.14 * rng.standard_normal((400, 6)))  # one eigenvalue near 6
-    stream = Stream.empty(6).with_moments_of(rows)
-    geometry = stream_geometry(stream, rows, rows, batch_size, 0.0, True)
+    geometry = diagonal(Stream().with_rows(rows)).geometry(rows, rows, batch_size, 0.0, True)
     z = np.sqrt(geometry.metric[1, :-1]) * (rows.X - geometry.metric[0, :-1])
     mean, longest = np.linalg.eigvalsh(z.T @ z / 400)[-1], squared_norms(rows, geometry.metric).max()
     assert 1.0 / geometry.step >= ((batch_size - 1) * mean + longest) / batch_size
@@ -150,10 +186,10 @@ def test_a_streams_steepness_fades():
     model = MiniBatchLinearRegressor(loss="quantile", random_state=0)
     X = rng.standard_normal((HALF_LIFE, 2))
     model.partial_fit(X[:1000], 1e3 * rng.standard_normal(1000))
-    slope, _ = model._state["steepness"]
+    slope = State.restored(model._state).stream.slope
     model.partial_fit(X, np.zeros(HALF_LIFE))
     # of the first chunk's sums half is left; the second adds slopes of 1/2 and residuals that the model still has
-    assert model._state["steepness"][0] == pytest.approx(0.5 * slope + 0.5 * HALF_LIFE, rel=0.01)
+    assert State.restored(model._state).stream.slope == pytest.approx(0.5 * slope + 0.5 * HALF_LIFE, rel=0.01)
 
 
 def test_columns_are_scaled_about_zero_without_an_intercept():
@@ -170,10 +206,10 @@ def test_no_axis_is_stretched_so_far_that_a_row_becomes_longer_than_the_longest(
     X[:, 1] = X[:, 0] + 1e-3 * X[:, 1]
     X[7, 1] += 0.5  # a row far out along the slow axis
     rows = rows_of(X)
-    stream = Stream.empty(4).with_moments_of(rows)
-    geometry = mini_batch_geometry(rows, stream, 8, 0.0, True, False)
+    moments = Moments.of(rows, False)
+    geometry = mini_batch_geometry(rows, moments, 8, 0.0, True, False)
     assert len(geometry.metric) > 2
-    plain = standard_metric(stream.mean, stream.variance, 0.0, True)
+    plain = standard_metric(moments.center, moments.variance, 0.0, True)
     assert squared_norms(rows, geometry.metric).max() <= 2.1 * squared_norms(rows, plain).max()
 
 
@@ -188,18 +224,18 @@ def regression_stream(seed=0):
     return chunk, w
 
 
-def test_the_cap_keeps_a_stream_from_chunks_unlike_all_before(monkeypatch):
+def test_the_cap_keeps_a_stream_from_a_chunk_unlike_all_before(monkeypatch):
     def run():
         chunk, _ = regression_stream()
         model = MiniBatchLinearRegressor(random_state=0)
-        for k in range(105):
+        for k in range(101):
             X, y = chunk(100 if k < 100 else 128)
-            X[:, 0] *= 1000.0 if k >= 100 else 1.0
+            X[:, 0] *= 1000.0 if k == 100 else 1.0
             model.partial_fit(X, y)
         return model.coef_[0]
 
     assert abs(run() - 3.3) < 0.1
-    monkeypatch.setattr("skgd._plan.SAFE_CAP", np.inf)
+    monkeypatch.setattr("skgd._step_size.SAFE_CAP", np.inf)
     with pytest.raises(ValueError, match="too large"):
         run()
 
@@ -225,16 +261,27 @@ def test_a_stream_recovers_from_one_bad_row(loss, what, size):
 def test_a_rows_weight_in_the_moments_is_bounded_by_how_long_it_is():
     rng = np.random.default_rng(0)
     X = rng.standard_normal((200, 3))
-    stream = Stream.empty(3).with_moments_of(rows_of(X))._replace(longest=12.0)
+    stream, at = Stream(longest=12.0).with_rows(rows_of(X)), np.zeros((1, 4))
     X[5] *= 1e6
-    weight = bounded(rows_of(X), stream).weight
+    weight = stream.bounded(rows_of(X), at, SQUARED_ERROR).weight
     assert (np.delete(weight, 5) == 1.0).all()
-    assert weight[5] * np.sum((X[5] - stream.mean) ** 2 / stream.variance) == pytest.approx(12.0 * _geometry.UNUSUAL, rel=0.01)
+    length = np.sum((X[5] - stream.moments.center) ** 2 / stream.moments.variance)
+    assert weight[5] * length == pytest.approx(12.0 * UNUSUAL, rel=0.01)
+
+
+def test_a_rows_weight_in_the_moments_is_bounded_by_how_far_it_is_from_its_prediction():
+    rng = np.random.default_rng(0)
+    X, y = rng.standard_normal((200, 3)), rng.standard_normal(200)
+    stream = Stream(longest=12.0, level=np.array([2.0])).with_rows(rows_of(X))
+    y[5] = 1e6
+    weight = stream.bounded(rows_of(X, y), np.zeros((1, 4)), SQUARED_ERROR).weight
+    assert (np.delete(weight, 5) == 1.0).all()
+    assert weight[5] * 1e12 == pytest.approx(2.0 * CEILING)
 
 
 def test_a_level_shift_is_believed_at_a_stated_rate():
     chunk, _ = regression_stream()
-    model = MiniBatchLinearRegressor(random_state=0)
+    model = MiniBatchLinearRegressor(random_state=0, loss="squared_epsilon_insensitive", epsilon=1e-3)
     for _ in range(20):
         model.partial_fit(*chunk(100))
     for _ in range(20):  # a factor of at most 5.5 a hundred rows: ten chunks for 1e8
@@ -250,10 +297,11 @@ def test_a_level_shift_is_believed_at_a_stated_rate():
 # Schedules
 
 
-def problem_of(model, n=200):
-    X = np.random.default_rng(0).standard_normal((n, 3))
-    problem, _ = measured(model, make_problem(model, rows_of(X, X.sum(axis=1))))
-    return problem, State(np.zeros((1, 3, 4)), np.ones(1), 0)
+def patience(model):
+    X = np.random.default_rng(0).standard_normal((200, 3))
+    problem, _ = problem_of_fit(model, rows_of(X, X.sum(axis=1)))
+    state = State.start(np.zeros((1, 4)), 0)
+    return Schedule.of(model, problem, state, True).length(1.0), plateau_of(model, problem, state, True).patience
 
 
 def test_auto_keeps_its_step_without_tol_and_shortens_it_with():
@@ -265,13 +313,11 @@ def test_auto_keeps_its_step_without_tol_and_shortens_it_with():
 
 def test_momentum_shortens_autos_step_and_lengthens_its_patience():
     plain, heavy = MiniBatchLinearRegressor(None, loss="huber"), MiniBatchLinearRegressor(None, loss="huber", momentum=0.9)
-    schedules = [make_schedule(model, *problem_of(model), True) for model in (plain, heavy)]
-    (slow, patience), (fast, short) = ((s.length(1.0), p.patience) for s, p in schedules[::-1])
+    (fast, short), (slow, long) = (patience(model) for model in (plain, heavy))
     assert slow == pytest.approx(0.1 * fast)
+    assert long >= short
     constant = [m.set_params(learning_rate="constant") for m in (plain, heavy)]
-    patiences = [make_schedule(model, *problem_of(model), True)[1].patience for model in constant]
-    assert patiences == pytest.approx([5, 50])
-    assert patience >= short
+    assert [patience(model)[1] for model in constant] == pytest.approx([5, 50])
 
 
 def test_adaptive_waits_anew_after_each_division():
@@ -315,8 +361,8 @@ def test_held_out_rows_count_by_their_weight_and_are_not_learned_from():
     assert len(held_out) == np.ceil(0.2 * len(rows))
     assert len(held_out) + len(train) == len(rows)
     coef = np.random.default_rng(1).standard_normal(10)
-    by_hand = r2_score(y[held_out], (X[held_out] - 2.0) @ coef + 3.0, sample_weight=weight[held_out])
-    assert score(np.append(coef, 3.0)[None], np.full(10, 2.0)) == pytest.approx([by_hand], rel=1e-12)
+    by_hand = r2_score(y[held_out], X[held_out] @ coef + 3.0, sample_weight=weight[held_out])
+    assert score(np.append(coef, 3.0)[None]) == pytest.approx([by_hand], rel=1e-12)
 
 
 def test_zeros_after_early_stopping_cost_one_step_and_not_the_restored_parameters():
@@ -340,21 +386,21 @@ def test_axes_that_an_epoch_crosses_are_left_alone():
     X = rng.standard_normal((8000, 3))
     X[:, 1] = X[:, 0] + 0.5 * X[:, 1]  # the smallest eigenvalue near 0.1
     rows = rows_of(X)
-    stream = Stream.empty(3).with_moments_of(rows)
-    assert len(mini_batch_geometry(rows, stream, 8, 0.0, True, False).metric) == 2  # a thousand steps
-    assert len(stream_geometry(stream, rows, rows, 8, 0.0, True).metric) == 2
-    assert len(stream_geometry(stream._replace(covariance=np.cov(X.T, bias=True)), rows, rows, 8, 0.0, True).metric) == 2
+    moments, stream = Moments.of(rows, False), Stream().with_rows(rows)
+    assert len(mini_batch_geometry(rows, moments, 8, 0.0, True, False).metric) == 2  # a thousand steps
+    assert len(stream.geometry(rows, rows, 8, 0.0, True).metric) == 2
+    assert len(diagonal(stream).geometry(rows, rows, 8, 0.0, True).metric) == 2
     few = rows_of(X[:64])
-    stream = Stream.empty(3).with_moments_of(few)
-    assert len(mini_batch_geometry(few, stream, 32, 0.0, True, False).metric) > 2  # two
-    assert len(stream_geometry(stream._replace(covariance=np.cov(X[:64].T, bias=True)), few, few, 32, 0.0, True).metric) > 2
+    moments, stream = Moments.of(few, False), Stream().with_rows(few)
+    assert len(mini_batch_geometry(few, moments, 32, 0.0, True, False).metric) > 2  # two
+    assert len(stream.geometry(few, few, 32, 0.0, True).metric) > 2
 
 
 def test_a_proximal_step_on_all_rows_is_safe_for_their_curvature_and_the_penaltys():
     rng = np.random.default_rng(0)
     rows = rows_of(rng.standard_normal((400, 4)) + 0.8 * rng.standard_normal((400, 1)))
     ridge = 0.7
-    geometry = mini_batch_geometry(rows, Stream.empty(4).with_moments_of(rows), 400, ridge, True, True)
+    geometry = mini_batch_geometry(rows, Moments.of(rows, False), 400, ridge, True, True)
     z = np.sqrt(geometry.metric[1, :-1]) * (rows.X - geometry.metric[0, :-1])
     largest = np.linalg.eigvalsh(z.T @ z / 400)[-1]
     step = full_batch_step(geometry, ridge)
@@ -363,16 +409,17 @@ def test_a_proximal_step_on_all_rows_is_safe_for_their_curvature_and_the_penalty
 
 
 def test_a_streams_level_is_its_mean_loss_and_then_fades_and_rises_by_a_factor_at_most():
-    state = State(np.zeros((1, 3, 2)), np.ones(1), 0)
-    for n_seen, loss in ((20, 4.0), (60, 1.0), (80, 7.0)):
-        state.stream = (n_seen,)
-        note_level(state, np.array([loss]), {20: 20, 60: 40, 80: 20}[n_seen])
-    assert state.level == pytest.approx([(20 * 4 + 40 * 1 + 20 * 7) / 80])
-    state.level, state.stream = np.array([2.0]), (1000,)
-    note_level(state, np.array([6.0]), FORGETTING)
-    assert state.level == pytest.approx([4.0])  # half of it forgotten
-    note_level(state, np.array([1e9]), FORGETTING)
-    assert state.level == pytest.approx([0.5 * 4.0 + 0.5 * 4.0 * _geometry.UNUSUAL])
+    rng, stream = np.random.default_rng(0), Stream()
+    for n, loss in ((20, 4.0), (40, 1.0), (20, 7.0)):
+        stream = stream.with_rows(rows_of(rng.standard_normal((n, 1)))).with_level(np.array([loss]), n)
+    assert stream.level == pytest.approx([(20 * 4 + 40 * 1 + 20 * 7) / 80])
+    assert stream.ceiling() is None
+    stream = stream.with_rows(rows_of(rng.standard_normal((920, 1))))._replace(level=np.array([2.0]))
+    assert stream.ceiling() == pytest.approx([2.0 * CEILING])
+    stream = stream.with_level(np.array([6.0]), FORGETTING)
+    assert stream.level == pytest.approx([4.0])  # half of it forgotten
+    stream = stream.with_level(np.array([1e9]), FORGETTING)
+    assert stream.level == pytest.approx([0.5 * 4.0 + 0.5 * 4.0 * UNUSUAL])
 
 
 @pytest.mark.parametrize("nearness", [1e-3, 1e-9])
@@ -394,11 +441,10 @@ def test_a_stream_with_corrected_axes_still_minds_its_longest_row():
     X = rng.standard_normal((400, 3))
     X[:, 1] = X[:, 0] + 1e-3 * X[:, 1]
     rows = rows_of(X)
-    stream = Stream.empty(3, has_covariance=True).with_moments_of(rows)._replace(longest=1e4)
-    geometry = stream_geometry(stream, rows, rows, 8, 0.0, True)
+    geometry = Stream(longest=1e4).with_rows(rows).geometry(rows, rows, 8, 0.0, True)
     assert len(geometry.metric) > 2
     assert 1.0 / geometry.step >= 1e4 * 0.5 ** (400 / HALF_LIFE) / 8
-    assert geometry.stream.longest >= squared_norms(rows, geometry.metric).max()
+    assert geometry.longest >= squared_norms(rows, geometry.metric).max()
 
 
 # What goes on, and what starts afresh
@@ -462,7 +508,7 @@ def test_a_first_chunks_bad_row_is_judged_by_medians_wherever_the_columns_lie():
 
 def test_momentum_has_autos_full_batch_wait_as_long_as_it_carries_on():
     model = MiniBatchLinearRegressor(None, momentum=0.99)
-    assert make_schedule(model, *problem_of(model), True)[1].patience == pytest.approx(500)
+    assert patience(model)[1] == pytest.approx(500)
 
 
 def test_the_unit_of_a_straight_loss_does_not_care_how_wild_a_target_is():
@@ -471,7 +517,7 @@ def test_the_unit_of_a_straight_loss_does_not_care_how_wild_a_target_is():
     wild[7] = 1e9
     for loss in ("huber", "quantile", "epsilon_insensitive"):
         model = MiniBatchLinearRegressor(loss=loss)
-        plain, other = (make_problem(model, rows_of(X, target)) for target in (y, wild))
+        plain, other = (problem_of_fit(model, rows_of(X, target))[0] for target in (y, wild))
         np.testing.assert_allclose(other.unit, plain.unit, rtol=0.05)  # one row of 442 moves a median by so much
         np.testing.assert_allclose(other.curvature, plain.curvature, rtol=0.05)
         assert plain.unit <= plain.constant_loss
@@ -501,10 +547,10 @@ def test_the_eigenvalue_of_a_stream_of_many_columns_is_the_mean_of_its_chunks():
     rng = np.random.default_rng(0)
     together, apart = np.outer(rng.standard_normal(300), np.ones(6)), rng.standard_normal((300, 6))
     first, both = rows_of(together + 1e-3 * apart), rows_of(apart)
-    stream = Stream.empty(6).with_moments_of(first)
-    stream = stream_geometry(stream, first, first, 32, 0.0, True).stream
-    before = stream.eigenvalue
-    after = stream_geometry(stream.with_moments_of(both), both, both, 32, 0.0, True).stream.eigenvalue
+    stream = diagonal(Stream().with_rows(first))
+    before = stream.geometry(first, first, 32, 0.0, True).eigenvalue
+    stream = stream._replace(eigenvalue=before).with_rows(both)
+    after = stream.geometry(both, both, 32, 0.0, True).eigenvalue
     assert before == pytest.approx(6.0, rel=0.1)
     assert 0.5 * before < after < 0.8 * before  # half of it, and half of the 1.3 or so of columns apart
 
@@ -516,9 +562,9 @@ def test_stretched_axes_make_no_row_much_longer_than_the_longest(batch_size):
     weak = 1e-3 * rng.standard_normal(1000)
     weak[5] += 0.3  # thirty deviations out along the weak direction
     rows = rows_of(np.column_stack([z, z[:, 0] + weak]))
-    stream = Stream.empty(6).with_moments_of(rows)
-    before = squared_norms(rows, standard_metric(stream.mean, stream.variance, 0.0, True)).max()
-    metric = mini_batch_geometry(rows, stream, batch_size, 0.0, True, False).metric
+    moments = Moments.of(rows, False)
+    before = squared_norms(rows, standard_metric(moments.center, moments.variance, 0.0, True)).max()
+    metric = mini_batch_geometry(rows, moments, batch_size, 0.0, True, False).metric
     assert len(metric) > 2
     assert squared_norms(rows, metric).max() <= 2.0 * before
 
@@ -527,7 +573,7 @@ def test_a_full_batch_of_no_more_rows_than_columns_is_not_put_on_other_rows():
     rng = np.random.default_rng(0)
     model = MiniBatchLinearRegressor(None)
     for n, few in ((8, False), (20, True)):
-        problem, _ = measured(model, make_problem(model, rows_of(rng.standard_normal((n, 8)), rng.standard_normal(n))))
+        problem, _ = problem_of_fit(model, rows_of(rng.standard_normal((n, 8)), rng.standard_normal(n)))
         assert (problem.whole is not None) == few
 
 
@@ -536,4 +582,4 @@ def test_the_best_constant_of_a_kinked_loss_is_a_target_to_the_last_bit():
         rng = np.random.default_rng(seed)
         y = np.concatenate([rng.standard_normal(5), np.full(20, rng.standard_normal())])
         model = MiniBatchLinearRegressor(loss="quantile")
-        assert make_problem(model, rows_of(np.zeros((25, 1)), y)).constant[0] == y[-1]
+        assert problem_of_fit(model, rows_of(np.zeros((25, 1)), y))[0].constant[0] == y[-1]

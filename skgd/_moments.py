@@ -1,0 +1,114 @@
+"""What a reading of rows says: weighted means and second moments, of which those of two chunks add up to those of both."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import reduce
+from operator import add
+
+import numpy as np
+from scipy.linalg import helmert
+from scipy.sparse import csr_array, issparse
+
+
+@dataclass(frozen=True)
+class Moments:
+    """Weighted means of the columns of X and then of the targets, and second moments about these means.
+
+    The moments of chunks add up exactly, in any order (Chan, Golub & LeVeque 1983): with f = S_b / (S_a + S_b) and
+    delta = mean_b - mean_a, ::
+
+        mean = mean_a + f delta        M = (1 - f) M_a + f M_b + f (1 - f) delta delta'
+    """
+
+    n_rows: int
+    weight: float  # the sum of the rows' weights
+    mean: np.ndarray  # (n_features + n_targets,)
+    second: np.ndarray  # (n_features + n_targets,) * 2, or only its diagonal
+    n_features: int
+
+    @classmethod
+    @np.errstate(over="ignore", invalid="ignore")  # check_range says it better
+    def of(cls, rows, is_full):
+        """The moments of some rows; `is_full` asks for products of different columns, too."""
+        # A block of as many rows as columns, so that adding up second moments does not cost more than computing them.
+        blocks = rows.blocks(at_least=rows.n_features + len(rows.y) if is_full else 1)
+        return reduce(add, (cls.of_block(rows, which, is_full) for _, which in blocks))
+
+    @classmethod
+    def of_block(cls, rows, which, is_full):
+        X, y, weight = rows.take(which), rows.y[:, which].T, np.ascontiguousarray(rows.weight[which])
+        total, n_features = weight.sum(), X.shape[1]
+        share = weight / total
+        if issparse(X):
+            mean, second = moments_of_sparse(X, share)
+            target_mean, target_second = moments_of_dense(y, share, False)
+            return cls(len(weight), total, np.append(mean, target_mean), np.append(second, target_second), n_features)
+        return cls(len(weight), total, *moments_of_dense(np.hstack([X, y]), share, is_full), n_features)
+
+    def __add__(self, other):
+        total = self.weight + other.weight
+        fraction, delta = other.weight / total, other.mean - self.mean
+        between = np.outer(delta, delta) if self.is_full else delta**2
+        second = (1.0 - fraction) * self.second + fraction * other.second + fraction * (1.0 - fraction) * between
+        return Moments(self.n_rows + other.n_rows, total, self.mean + fraction * delta, second, self.n_features)
+
+    @property
+    def is_full(self):
+        return self.second.ndim == 2
+
+    @property
+    def center(self):
+        """The means of the columns."""
+        return self.mean[: self.n_features]
+
+    @property
+    def target_mean(self):
+        return self.mean[self.n_features :]
+
+    @property
+    def variance(self):
+        """Of the columns."""
+        return (np.diagonal(self.second) if self.is_full else self.second)[: self.n_features]
+
+    @property
+    def target_variance(self):
+        return (np.diagonal(self.second) if self.is_full else self.second)[self.n_features :]
+
+    @property
+    def covariance(self):
+        """Of the columns."""
+        return self.second[: self.n_features, : self.n_features]
+
+    def as_rows(self, center):
+        """A table of one row more than it has columns that has these moments: columns of X - center, then targets.
+
+        With M = R'R the second moments and Q orthonormal columns that sum to zero (Helmert's), the rows of mean + sqrt(m) Q R
+        have that mean and these moments. The squared error cannot tell them from the rows that were read.
+        """
+        mean = self.mean - np.append(center, np.zeros(len(self.target_mean)))
+        deviation = np.sqrt(np.maximum(np.diag(self.second), 0.0))
+        deviation[deviation == 0.0] = 1.0
+        eigenvalues, eigenvectors = np.linalg.eigh(self.second / np.outer(deviation, deviation))
+        root = np.sqrt(np.maximum(eigenvalues, 0.0))[:, None] * eigenvectors.T * deviation
+        table = mean + np.sqrt(len(mean) + 1.0) * (helmert(len(mean) + 1).T @ root)
+        return np.ascontiguousarray(table[:, : self.n_features]), np.ascontiguousarray(table[:, self.n_features :].T)
+
+
+def moments_of_dense(table, share, is_full):
+    """Means and second moments of columns, for weights that sum to 1."""
+    mean = share @ table.astype(np.float64, copy=False)
+    z = table - mean
+    rounding = share @ z  # of the mean, without which a constant column would seem to vary
+    if is_full:
+        second = z.T @ (share[:, None] * z) - np.outer(rounding, rounding)
+        return mean + rounding, second
+    return mean + rounding, np.maximum(share @ np.square(z, out=z) - rounding**2, 0.0)
+
+
+def moments_of_sparse(X, share):
+    """Means and variances of the columns of a CSR matrix, for weights that sum to 1."""
+    mean = share @ X
+    apart = csr_array((np.square(X.data - mean[X.indices]), X.indices, X.indptr), shape=X.shape)
+    filled = csr_array((np.ones(X.nnz), X.indices, X.indptr), shape=X.shape)
+    return mean, share @ apart + np.maximum(1.0 - share @ filled, 0.0) * mean**2

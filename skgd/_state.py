@@ -1,0 +1,79 @@
+"""What a later call goes on from."""
+
+from __future__ import annotations
+
+from dataclasses import astuple, dataclass, fields, replace
+
+import numpy as np
+
+from skgd._moments import Moments
+from skgd._reference import AVERAGE, COEF
+from skgd._stream import Stream
+
+
+@dataclass(frozen=True)
+class State:
+    """Where a model stands: its parameters in the user's units, and what paused schedules and plateaus need to go on."""
+
+    parameters: np.ndarray  # (n_targets, 3, n_features + 1): coef, velocity, average; the intercept last, taken at zero
+    seed: int  # of all orders to come
+    n_passes: int = 0
+    n_steps: int = 0
+    stream: Stream = Stream()  # noqa: RUF009 (immutable)
+    factor: np.ndarray | float = 1.0  # (n_targets,), of the step: what plateaus have made of it
+    plateau: tuple = (None, None)  # of a fit that max_iter has ended: its best objectives, and for how long they stand
+    best: tuple | None = None  # with early stopping: the parameters that scored best, and their scores
+    reading: np.ndarray | None = None  # (n_targets, ...): what the last reading of a full batch has left to the next
+    subject: tuple = ()  # what the last fit was about: the same again goes on with its plateau
+
+    @classmethod
+    def start(cls, parameters, seed):
+        """Of a new model that begins at `parameters`, of shape (n_targets, n_features + 1)."""
+        start = np.zeros((len(parameters), 3, parameters.shape[1]))
+        start[:, [COEF, AVERAGE]] = parameters[:, None]
+        return cls(start, seed)
+
+    def stored(self):
+        """As a dict of plain arrays and tuples, which any tool that saves models can read without a class of ours."""
+        moments = self.stream.moments and astuple(self.stream.moments)
+        return {field.name: getattr(self, field.name) for field in fields(self)} | {"stream": (moments, *self.stream[1:])}
+
+    @classmethod
+    def restored(cls, stored):
+        """From what `stored` has made of it."""
+        moments, *others = stored["stream"]
+        return cls(**stored | {"stream": Stream(moments and Moments(*moments), *others)})
+
+    def about(self, subject):
+        """The same, but only if the last fit was about the same with its plateau."""
+        if self.subject == subject:
+            return self
+        return replace(self, subject=subject, factor=1.0, plateau=(None, None), best=None, reading=None)
+
+    def after(self, parameters, center, n_passes, n_batches):
+        """After a descent that has made so many passes of so many steps and has left these parameters."""
+        return replace(
+            self,
+            parameters=moved_to(parameters[:, :3], -center),
+            n_passes=self.n_passes + n_passes,
+            n_steps=self.n_steps + n_passes * n_batches,
+        )
+
+    def at(self, center):
+        """The parameters as the engine descends with them: five rows, and the intercept taken at a center."""
+        parameters = np.zeros((len(self.parameters), 5, self.parameters.shape[2]))
+        parameters[:, :3] = moved_to(self.parameters, center)
+        return parameters
+
+    def without_intercept(self):
+        """The same with intercepts of zero."""
+        parameters = np.array(self.parameters)
+        parameters[:, :, -1] = 0.0
+        return replace(self, parameters=parameters)
+
+
+def moved_to(parameters, center):
+    """Parameters whose intercept was taken at some place, with it taken `center` from there."""
+    moved = np.array(parameters)
+    moved[..., -1] += moved[..., :-1] @ center
+    return moved

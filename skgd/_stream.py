@@ -1,0 +1,175 @@
+"""What partial_fit keeps of the rows it has seen, and how little a row unlike all others may change."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from skgd._geometry import (
+    LEAST_AXES,
+    MOST_SAMPLE,
+    SAFETY,
+    WORTHWHILE,
+    Geometry,
+    axes_out_of_band,
+    cumulated,
+    gram_of,
+    largest_eigenvalue,
+    safe_length,
+    sample_rows,
+    squared_norms,
+    standard_metric,
+    whitening_of,
+    with_axes,
+)
+from skgd._moments import Moments
+from skgd._objective import SQUARED_ERROR, loss_and_slope, typical_size
+
+MOST_CORRELATED = 500  # columns and targets whose covariance a stream keeps: it is decomposed for every chunk
+LEAST_SEEN = 10  # rows before the spread of columns is trusted and coefficients move
+CROSSINGS = 10  # times that the rows seen so far would suffice to cross the slowest direction
+HALF_LIFE = 10_000  # rows after which the longest row is half forgotten
+UNUSUAL = 10.0  # times as long as the longest row so far: a longer row counts for less
+FIRST = 10.0  # the same of a first chunk, beside its own longer rows
+CEILING = 1000.0  # times the usual loss: rows with a larger one are outliers, and move the parameters less
+ENOUGH_ROWS = 3  # for each column and target, before the minimum of what was seen is taken for that of what will come
+FORGETTING = 100  # rows after which the usual loss is half that of rows met since
+TINY = np.finfo(np.float64).tiny
+
+
+class Stream(NamedTuple):
+    """The rows seen so far: their moments, the longest of them, and how large losses, slopes and residuals usually are."""
+
+    moments: Moments | None = None
+    longest: float = 0.0
+    eigenvalue: float = 0.0
+    slope: np.ndarray | float = 0.0  # (n_targets,): fading sums over the rows, of the slopes of the loss
+    size: np.ndarray | float = 0.0  # and of the typical residuals
+    level: np.ndarray | None = None  # (n_targets,): the usual loss, if known
+
+    @classmethod
+    def after_fit(cls, moments, geometry, ends, losses):
+        """What goes on from a fit that has ended at parameters `ends` with mean `losses`, whose intercept is taken at zero.
+
+        Its rows are kept as moments of which these parameters are the minimum.
+        """
+        coef, targets = ends[:, :-1], slice(moments.n_features, None)
+        mean, covariance = np.array(moments.mean), geometry.covariance
+        mean[targets] = coef @ moments.center + ends[:, -1]
+        if covariance is None or len(mean) > MOST_CORRELATED:
+            second = np.append(moments.variance, losses)
+        else:
+            cross = coef @ covariance
+            second = np.block([[covariance, cross.T], [cross, cross @ coef.T + np.diag(losses)]])
+        kept = Moments(moments.n_rows, moments.weight, mean, second, moments.n_features)
+        return cls(kept, geometry.longest, geometry.eigenvalue, level=losses)
+
+    @property
+    def n_rows(self):
+        return self.moments.n_rows if self.moments else 0
+
+    @property
+    def standard_metric(self):
+        return standard_metric(self.moments.center, self.moments.variance, 0.0, True)
+
+    def knows_the_minimum_of(self, loss):
+        """Whether the moments say where the loss of all these rows is least: it must be a square, of rows enough."""
+        return loss == SQUARED_ERROR and self.moments.is_full and self.n_rows >= ENOUGH_ROWS * len(self.moments.mean)
+
+    def with_rows(self, rows):
+        """After further rows."""
+        if self.moments:
+            return self._replace(moments=self.moments + Moments.of(rows, self.moments.is_full))
+        is_full = not rows.is_sparse and rows.n_features + len(rows.y) <= MOST_CORRELATED
+        return self._replace(moments=Moments.of(rows, is_full))
+
+    def with_steepness(self, rows, parameters, loss):
+        """After the residuals of further rows, which say how steep a straight loss is."""
+        which, weight = rows.sample()
+        residual, total = rows.only(which).residuals(parameters), rows.total_weight
+        slope = total * (np.abs(loss_and_slope(loss, residual)[1]) @ weight) / weight.sum()
+        size = total * typical_size(residual, weight)
+        if self.n_rows >= LEAST_SEEN:  # no chunk makes residuals seem many times what they were
+            size = np.where(np.greater(self.size, 0.0), np.minimum(size, UNUSUAL * self.size), size)
+        fading = 0.5 ** (len(rows) / HALF_LIFE)
+        return self._replace(slope=fading * self.slope + slope, size=fading * self.size + size)
+
+    def with_level(self, loss, n_rows):
+        """After a chunk of this mean loss, whose rows are in the moments; it is believed no more than a factor at a time."""
+        if self.level is None or self.n_rows <= FORGETTING:
+            believed = n_rows / self.n_rows
+        else:
+            believed, loss = 1.0 - 0.5 ** (n_rows / FORGETTING), np.minimum(loss, UNUSUAL * self.level)
+        before = 0.0 if self.level is None else self.level
+        return self._replace(level=before + believed * (loss - before))
+
+    def ceiling(self):
+        """The largest loss that counts in full, of each target."""
+        return None if self.level is None or self.n_rows <= FORGETTING else np.maximum(CEILING * self.level, TINY)
+
+    def bounded(self, rows, parameters, loss):
+        """The rows of a chunk, with smaller weights for those that are unusually long or far from their prediction.
+
+        So no row can lengthen what the stream takes for usual by more than a factor. Unusual beside all rows before; in a
+        first chunk, beside the chunk's medians.
+        """
+        is_first = self.n_rows < LEAST_SEEN
+        if rows.is_sparse or (is_first and len(rows) < LEAST_SEEN):
+            return rows
+        metric = metric_of_medians(rows) if is_first else self.standard_metric
+        with np.errstate(over="ignore"):
+            norms = squared_norms(rows, metric)
+        if not np.isfinite(norms).all():  # too large for moments: that will be said
+            return rows
+        some = norms[:: 1 + len(norms) // MOST_SAMPLE]
+        usual = UNUSUAL * (FIRST * np.quantile(some, 0.9) if is_first else max(self.longest, rows.n_features + 1.0))
+        share, ceiling = np.minimum(1.0, usual / np.maximum(norms, 1.0)), self.ceiling()
+        if ceiling is not None:
+            with np.errstate(over="ignore"):
+                value = loss_and_slope(loss, rows.residuals(parameters))[0]
+            share = share * np.min(ceiling[:, None] / np.maximum(value, ceiling[:, None]), axis=0)
+        if share.min() == 1.0:
+            return rows
+        weight = np.array(rows.weight)
+        weight[rows.numbers] *= share
+        return rows.with_weight(np.maximum(weight, np.nextafter(0.0, 1.0)))
+
+    def geometry(self, rows, counted, batch_size, ridge, fit_intercept):
+        """Of a further chunk, whose moments are in the stream's already, and come from the rows as `counted`."""
+        moments = self.moments
+        metric = standard_metric(moments.center - rows.center, moments.variance, ridge, fit_intercept, rows.is_sparse)
+        if moments.n_rows < LEAST_SEEN:
+            metric[1, :-1] = 0.0
+        penalised, b = ridge * metric[1, :-1], min(batch_size, len(rows))
+        norms = squared_norms(counted, metric)
+        longest = max(norms.max(), self.longest * 0.5 ** (len(rows) / HALF_LIFE))
+        eigenvalue, covariance, whitening = self.eigenvalue, None, None
+        if moments.is_full:
+            covariance, gram = moments.covariance, gram_of(moments, metric, ridge)
+            eigenvalues, eigenvectors = np.linalg.eigh(gram)
+            whitening = whitening_of(eigenvalues, eigenvectors, metric)
+            high = max(1.0, longest / b)
+            low = min(1.0, CROSSINGS * (longest / b + min(eigenvalues[-1], high)) * b / moments.n_rows)
+            most = max(b, LEAST_AXES) if moments.n_rows > 2 * len(gram) else 0
+            axes, bounds = axes_out_of_band(eigenvalues, eigenvectors, low, high, most)
+            eigenvalue = min(eigenvalues[-1], WORTHWHILE * high)
+            if len(axes):
+                metric = with_axes(metric, axes, bounds / np.sum((axes @ gram) * axes, axis=1) - 1.0)
+                longest = max(squared_norms(counted, metric).max(), longest)
+        elif b > 1:
+            weight = counted.total_weight
+            largest = largest_eigenvalue(sample_rows(counted, metric, cumulated(norms), offset=0.5)) * weight / len(rows)
+            eigenvalue += weight / moments.weight * (largest - eigenvalue)
+        smoothness = ((b - 1) * SAFETY * max(eigenvalue, 1.0) + longest) / b + penalised.max()
+        return Geometry(metric, safe_length(smoothness), longest, eigenvalue, covariance, whitening)
+
+
+def metric_of_medians(rows):
+    """Center and scale of a first chunk, in which a few wild rows do not count."""
+    metric = standard_metric(np.zeros(rows.n_features), np.ones(rows.n_features), 0.0, True)
+    X = rows.take(rows.sample()[0])
+    metric[0, :-1] = np.median(X, axis=0)
+    spread = np.median(np.abs(X - metric[0, :-1]), axis=0) ** 2
+    metric[1, :-1] = np.divide(1.0, spread, out=np.zeros_like(spread), where=spread > TINY)
+    return metric
