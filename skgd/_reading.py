@@ -14,10 +14,12 @@ where the first difference is known and the model says how large the second is. 
 """
 
 import warnings
+from contextlib import suppress
 from copy import copy
 from functools import cached_property
 
 import numpy as np
+from scipy.optimize import minimize
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import ElasticNet
 
@@ -31,7 +33,6 @@ WINDOW, NEAR_WINDOW = 0.5, 0.15  # u to begin with holds this share of the rows,
 NARROWER = 0.1  # by which it is multiplied where it has served,
 NARROWEST = 1e-10  # of the residual of a typical loss,
 NARROWINGS = 16  # and this is how often it is halved at most to see how far the minimum is
-STEPS = (1.0, 0.25, 0.0625)  # shares of a step, tried in this order
 MOST_READINGS = 40
 PROGRESS = 10.0  # a rounding that costs a tenth of what a step gains is narrow enough for the next
 LENGTHS = (1.0, 2.0, 4.0)  # of a step for a straight loss, whose curvature may be seen too large
@@ -41,11 +42,8 @@ MOSTLY = 0.8  # a larger share of rows is not worth picking out
 BOLD = 30.0  # times what the safest step gains: only all rows can tell whether another gains so much more
 SMALL = 4  # times as many rows as a sample has are few: the sample then says where to begin
 DAMPINGS = (1e-9, 1e-3, 1e-2, 0.1, 0.3, 1.0)  # shares of the secant curvature; with all of it every step gains
-STEPS_OF_CONJUGATE_GRADIENTS, ROUNDS = 100, 10
-MOST_ACTIVE, MOST_PRODUCTS = 500, 5e8  # columns whose curvature is read at a time, and rows times their square
-MOST_CHOICES = 6  # of such columns
-TAIL = 10.0  # times what the last of them has gained, all further ones would gain, about
-PROXIMAL_STEPS = 10
+WIDE_STEPS, ROUNDS = 200, 8  # of L-BFGS-B where columns are many, for each width, and widths
+TAIL = 10.0  # times what its last ten steps have gained, all further ones would gain, about
 
 
 class Target:
@@ -58,18 +56,6 @@ class Target:
         self.has_intercept = float(self.geometry.metric[1, -1] > 0.0)
         self.constant, self.constant_loss = problem.constant[k], problem.constant_loss[k]
         self.unit, self.curvature = problem.unit[k], problem.curvature[k]
-
-    def among(self, columns, parameters):
-        """The same with only some columns free, the others being left at what they are in `parameters`."""
-        target, free = copy(self), np.zeros(len(parameters) - 1, dtype=bool)
-        free[columns] = True
-        rest, center = np.where(free, 0.0, parameters[:-1]), 0.0 if self.rows.is_sparse else self.center
-        target.y, target.rows = np.array(self.y), self.rows.with_columns(columns)
-        for _, which in self.rows.blocks():
-            target.y[which] -= self.rows.take(which) @ rest - rest @ (center + np.zeros(len(rest)))
-        target.center = self.center[columns]
-        target.geometry = self.geometry._replace(metric=self.geometry.metric[:2, np.append(columns, len(rest))])
-        return target
 
     def share_of_reach(self, left, value):
         """`left` as a share of what the best constant prediction loses by not being the minimum, which it is below `value`."""
@@ -390,98 +376,82 @@ def reads_all_rows(model, problem):
     return is_asked and problem.is_full_batch and problem.loss != SQUARED_ERROR and not problem.rows.is_wide
 
 
-def conjugate_gradients(target, start, enough, width):
-    """Of many columns: steps of conjugate gradients; where they end, what they gain, and what is left.
-
-    With all of the secant curvature, so that the steps of a loss that goes on straight gain, too.
-    """
-    scale, l2, loss = target.geometry.metric[1], target.penalty.l2, target.rounded(width)
-    _, gradient = target.look(start, loss)
-    residuals = ((X @ start[:-1] + start[-1] - y, share) for X, y, share in target.blocks())
-    bends = [share * (bend(loss, r) + (straight_part(loss, r) if is_straight(loss) else 0.0)) for r, share in residuals]
-
-    def hessian_times(v):
-        product = np.append(l2 * v[:-1], 0.0)
-        for (X, _, _), bends_of_block in zip(target.blocks(), bends, strict=True):
-            weighted = bends_of_block * (X @ v[:-1] + v[-1])
-            product += np.append(weighted @ X, weighted.sum())
-        product[-1] *= target.has_intercept
-        return product
-
-    step, residual, gains = np.zeros_like(gradient), -gradient, [0.0]
-    direction = scale * residual
-    along = residual @ direction
-    for _ in range(STEPS_OF_CONJUGATE_GRADIENTS):
-        product = hessian_times(direction)
-        curvature = direction @ product
-        if not (along > 0.0 and curvature > 0.0):
-            break
-        length = along / curvature
-        step += length * direction
-        residual -= length * product
-        gains.append(0.5 * length * along)
-        if gains[-1] <= enough:
-            break
-        before, along = along, residual @ (scale * residual)
-        direction = scale * residual + along / before * direction
-    candidates = np.vstack([start, start + np.outer(STEPS, step)])
-    exact, rounded = target.objectives(candidates, target.loss, loss)
-    best = np.nanargmin(rounded)
-    gained = rounded[0] - rounded[best]
-    # The model is that of a parabola above a straight loss: then the next one may gain as much again.
-    left = max(TAIL * gains[-1], sum(gains) - gained, gained if is_straight(loss) else 0.0)
-    return candidates[best], gained, left + exact[best] - rounded[best]
-
-
-def proximal_steps(target, start, n_steps):
-    """Accelerated steps on all rows, short enough for each of them, that end on exact zeros; their end, and what they gain."""
+def proximal_step(target, start):
+    """A step on all rows, short enough for each of them, that ends on exact zeros; where it leads if the objective falls."""
     penalty, loss = target.penalty, target.rounded(target.width(start, WINDOW))
-    reach = full_batch_step(target.geometry, penalty.l2 / target.curvature) * target.geometry.metric[1] / loss.curvature
-    ((value,),) = target.objectives(start, target.loss)
-    for share in STEPS:
-        eta, now, ahead = share * reach, start, start
-        for k in range(n_steps):
-            before, now = now, ahead - eta * target.look(ahead, loss)[1]
-            now[:-1] = np.copysign(np.maximum(np.abs(now[:-1]) - eta[:-1] * penalty.l1, 0.0), now[:-1])
-            ahead = now + k / (k + 3.0) * (now - before)
-        gained = value - target.objectives(now, target.loss)[0, 0]
-        if gained >= -ENOUGH * target.unit:
-            return now, gained
-    return start, 0.0
+    eta = full_batch_step(target.geometry, penalty.l2 / target.curvature) * target.geometry.metric[1] / loss.curvature
+    end = start - eta * target.look(start, loss)[1]
+    end[:-1] = np.copysign(np.maximum(np.abs(end[:-1]) - eta[:-1] * penalty.l1, 0.0), end[:-1])
+    (values,) = target.objectives(np.vstack([start, end]), target.loss)
+    return end if values[1] <= values[0] + ENOUGH * target.unit else start
 
 
-def approach_by_columns(target, start, promised, left):
-    """The approach to zeros of many columns, some hundred at a time: those that the gradient would move most.
+class Enough(Exception):
+    """Ends L-BFGS-B."""
 
-    Where they end, and what is left if `left` is at the start.
+
+class Wide:
+    """One target of columns too many for their products, on its way to the minimum by L-BFGS-B.
+
+    With an l1 norm, coefficients are differences of two numbers >= 0, so that they end on exact zeros.
     """
-    l1, scale, point = target.penalty.l1, target.geometry.metric[1, :-1], start
-    most = int(np.clip(np.sqrt(MOST_PRODUCTS / len(target.rows)), 50, MOST_ACTIVE))
-    for _ in range(MOST_CHOICES):
-        coef, loss = point[:-1], target.rounded(NARROWER**2 * target.width(point, WINDOW))
-        slope = target.look(point, loss)[1][:-1]
-        drawn = np.where(coef == 0.0, np.maximum(np.abs(slope) - l1, 0.0), np.abs(slope + l1 * np.sign(coef)))
-        drawn *= np.sqrt(scale)
-        preferred = np.where(coef == 0.0, drawn, np.inf) if np.count_nonzero(coef) <= most else drawn
-        columns = np.sort(np.argsort(-preferred)[: min(most, np.count_nonzero(preferred))])
-        has_arrived = max(left, 0.5 * np.sum(drawn**2) / target.curvature) <= promised
-        if has_arrived or not len(columns) or np.count_nonzero(coef) > MOST_CHOICES * most:
+
+    def __init__(self, target, start):
+        self.target, self.l1, self.scale = target, target.penalty.l1, np.sqrt(target.geometry.metric[1])
+        self.point, self.n = start, len(start) - 1
+
+    def parameters_at(self, u):
+        return self.scale * (np.append(u[: self.n] - u[self.n : -1], u[-1]) if self.l1 else u)
+
+    def numbers_at(self, parameters):
+        u = np.divide(parameters, self.scale, out=np.zeros_like(parameters), where=self.scale > 0.0)
+        return np.concatenate([np.maximum(u[:-1], 0.0), np.maximum(-u[:-1], 0.0), u[-1:]]) if self.l1 else u
+
+    def look(self, u, loss):
+        parameters, n = self.parameters_at(u), self.n
+        value, gradient = self.target.look(parameters, loss)
+        gradient *= self.scale
+        self.value = value
+        if not self.l1:
+            return value, gradient
+        strength = self.l1 * self.scale[:n]
+        self.value += strength @ (u[:n] + u[n:-1]) - self.l1 * np.sum(np.abs(parameters[:n]))  # where both are above zero
+        return self.value, np.concatenate([strength + gradient[:n], strength - gradient[:n], gradient[-1:]])
+
+    def descend(self, loss, enough):
+        """Steps until ten have gained a tenth of `enough`, or as many as there may be; what the last ten have gained."""
+        values, bounds = [], [(0.0, None)] * (2 * self.n if self.l1 else 0)
+        bounds += [(None, None)] * (1 if self.l1 else self.n + 1)
+
+        def note(u):
+            self.point = self.parameters_at(u)
+            values.append(self.value)
+            if len(values) > 10 and TAIL * (values[-11] - values[-1]) <= enough:
+                raise Enough
+
+        options = {"maxiter": WIDE_STEPS, "ftol": 0.0, "gtol": 0.0}
+        with suppress(Enough):
+            minimize(
+                self.look, self.numbers_at(self.point), (loss,), "L-BFGS-B", True, bounds=bounds, callback=note, options=options
+            )
+        return values[max(0, len(values) - 11)] - values[-1] if values else 0.0
+
+
+def approach_wide(target, start, accuracy):
+    """Steps from `start` on, until no more than this share is left; where they end, and what is left."""
+    way, width = Wide(target, start), target.width(start, WINDOW)
+    end, ((best,),) = start, target.objectives(start, target.loss)
+    for _ in range(ROUNDS):
+        loss = target.rounded(width)
+        gained = way.descend(loss, accuracy * (target.constant_loss - best))
+        ((exact,), (rounded,)) = target.objectives(way.point, target.loss, loss)
+        left = TAIL * gained + exact - rounded
+        if exact <= best:
+            end, best = way.point, exact
+        if left <= accuracy * (target.constant_loss - best):
             break
-        places = np.append(columns, len(coef))
-        ((before,),) = target.objectives(point, target.loss)
-        point = np.array(point)
-        point[places], left = approach(target.among(columns, point), point[places], 0.0)
-        left += before - target.objectives(point, target.loss)[0, 0]  # further ones may gain as much again
-    return point, left
-
-
-def with_zeros(target, parameters):
-    """The parameters with those coefficients at zero that are too small for the objective to tell."""
-    size = np.abs(parameters[:-1]) / np.sqrt(np.maximum(target.geometry.metric[1, :-1], np.finfo(np.float64).tiny))
-    limits = np.append(0.0, size.max() * 2.0 ** np.arange(-20, 0))
-    candidates = np.where(np.append(size, np.inf) > limits[:, None], parameters, 0.0)
-    (values,) = target.objectives(candidates, target.loss)
-    return candidates[np.flatnonzero(values <= values[0] + 0.1 * ENOUGH * target.unit)[-1]]
+        width *= NARROWER
+    return end, left
 
 
 def shortfall(target, parameters, gradient, tolerated):
@@ -536,7 +506,7 @@ def finish(problem, parameters, promise, hastily=False):
         target = Target(problem.whole if problem.whole and problem.geometries[k].is_doubtful else problem, k)
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
             if hastily:
-                ends[k] = proximal_steps(target, start, 1)[0] if target.penalty.l1 > 0.0 else start
+                ends[k] = proximal_step(target, start) if target.penalty.l1 > 0.0 else start
             else:
                 ends[k], excess[k] = finish_target(target, start, promise)
     return ends, excess
@@ -561,24 +531,6 @@ def finish_target(target, start, promise):
         return start, 0.0
     if is_narrow:
         end, excess = approach(target, start, 0.0 if has_l1 else 0.25 * promise)
-        return (with_zeros(target, end) if has_l1 and is_straight(target.loss) else end), share(excess)
-    if has_l1:
-        end = start
-        for _ in range(ROUNDS if promise < np.inf else 1):
-            end, gained = proximal_steps(target, end, PROXIMAL_STEPS)
-            if share(gained) <= promise:
-                break
-        if promise == np.inf:
-            return end, 0.0
-        end, left = approach_by_columns(target, end, 0.5 * tolerated, TAIL * max(gained, 0.0))
-        return end, share(left)
-    end, width, left = start, target.width(start, WINDOW), np.inf
-    for _ in range(ROUNDS):
-        end, gained, left = conjugate_gradients(target, end, 0.01 * tolerated, width)
-        if share(gained) <= 0.1 * promise:
-            if share(left) <= promise or target.rounded(width) == target.loss:
-                break
-            width *= NARROWER
-    if target.objectives(end, target.loss)[0, 0] > value:
-        end = start
-    return end, share(left)
+        return end, share(excess)
+    end, left = approach_wide(target, start, min(promise, 1e-3))
+    return end, share(left) if promise < np.inf else 0.0

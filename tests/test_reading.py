@@ -11,10 +11,9 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import Lasso, Ridge
 
 from skgd import MiniBatchLinearRegressor, _reading
-from skgd._geometry import full_batch_step
 from skgd._objective import LOSSES, loss_and_slope, make_penalty, penalty_at
 from skgd._plan import problem_of_fit
-from skgd._reading import Target, approach, approach_by_columns, conjugate_gradients, finish, proximal_steps, shortfall
+from skgd._reading import Target, approach, finish, shortfall
 from tests.conftest import UNKIND, diabetes, gap, optimum, rows_of, year_and_its_square
 
 SIZES = pytest.mark.parametrize("batch_size", [1, 32, 256, None])
@@ -309,22 +308,6 @@ def test_wide_sparse_rows_with_an_l1_norm_end_at_lasso(batch_size):
     assert np.mean((model.coef_ == 0.0) == (exact.coef_ == 0.0)) >= 0.95
 
 
-def test_zeros_of_many_columns_are_not_looked_for_where_the_gradient_moves_none():
-    X, y = text()
-    model = MiniBatchLinearRegressor(penalty="l1", alpha=0.02)
-    problem, _ = problem_of_fit(model, rows_of(X, y))
-    target, exact = Target(problem, 0), Lasso(alpha=0.01, tol=1e-8, max_iter=100_000).fit(X, y)
-    near = np.append(exact.coef_, exact.intercept_ + problem.center @ exact.coef_ + 0.01)
-    slope, coef = target.look(near, target.loss)[1][:-1], near[:-1]
-    drawn = np.where(coef == 0.0, np.maximum(np.abs(slope) - 0.02, 0.0), np.abs(slope + 0.02 * np.sign(coef)))
-    expected = 0.5 * np.sum(drawn**2 * target.geometry.metric[1, :-1]) / 2.0  # the curvature of the squared error
-    unmoved, left = approach_by_columns(target, near, 1.5 * expected, 0.0)
-    assert unmoved is near
-    assert left == 0.0
-    moved, _ = approach_by_columns(target, near, 0.75 * expected, 0.0)
-    assert target.objectives(moved, target.loss)[0, 0] < target.objectives(near, target.loss)[0, 0]
-
-
 @SIZES
 @pytest.mark.parametrize("loss", ["quantile", "epsilon_insensitive", "squared_epsilon_insensitive"])
 def test_the_promise_is_a_share_of_what_the_columns_explain_and_not_of_the_loss(loss, batch_size):
@@ -353,71 +336,6 @@ def wide_lasso():
     problem, _ = problem_of_fit(model, rows_of(X, y))
     exact = Lasso(alpha=0.025, tol=1e-10, max_iter=100_000).fit(X, y)
     return Target(problem, 0), np.append(exact.coef_, exact.intercept_ + problem.center @ exact.coef_)
-
-
-def test_proximal_steps_descend_to_the_zeros_of_lasso():
-    target, exact = wide_lasso()
-    best = target.objectives(exact, target.loss)[0, 0]
-    start = np.append(np.zeros(len(exact) - 1), target.constant)
-    values = [target.constant_loss]
-    for n_steps in (1, 10, 200):
-        end, gained = proximal_steps(target, start, n_steps)
-        values.append(target.objectives(end, target.loss)[0, 0])
-        assert gained == pytest.approx(values[0] - values[-1])
-    one, _ = proximal_steps(target, start, 1)
-    eta = full_batch_step(target.geometry, 0.0) * target.geometry.metric[1] / 2.0  # the curvature of the squared error
-    by_hand = start - eta * target.look(start, target.loss)[1]
-    by_hand[:-1] = np.sign(by_hand[:-1]) * np.maximum(np.abs(by_hand[:-1]) - eta[:-1] * 0.05, 0.0)
-    np.testing.assert_allclose(one, by_hand, rtol=1e-12)
-    assert values == sorted(values, reverse=True)
-    assert values[-1] - best < 1e-3 * (values[0] - best)
-    assert np.mean((end == 0.0) == (exact == 0.0)) > 0.95
-
-
-def test_a_descent_near_its_zeros_makes_one_round_of_proximal_steps(monkeypatch):
-    target, exact = wide_lasso()
-    rounds = []
-
-    def counted(target, start, n_steps):
-        rounds.append(n_steps)
-        return proximal_steps(target, start, n_steps)
-
-    monkeypatch.setattr(_reading, "proximal_steps", counted)
-    _reading.finish_target(target, exact, 1e-3)
-    assert len(rounds) == 1
-    rounds.clear()
-    _reading.finish_target(target, np.append(np.zeros(len(exact) - 1), target.constant), 1e-9)
-    assert len(rounds) == _reading.ROUNDS
-
-
-def test_conjugate_gradients_see_the_curvature_of_each_row():
-    X, y = text(900, 1100)
-    y = y + 50.0  # so that a residual is not what it would be without the intercept
-    model = MiniBatchLinearRegressor(loss="huber", epsilon=0.5, alpha=0.05)
-    problem, _ = problem_of_fit(model, rows_of(X, y))
-    target = Target(problem, 0)
-    start = np.append(np.zeros(1100), target.constant)
-    exact = np.array(start)
-    for _ in range(30):  # Newton's steps by hand on the dense table, halved until they descend
-        z = np.column_stack([problem.rows.X.toarray(), np.ones(900)])
-        residual = z @ exact - y
-        ridge = 0.05 * np.append(np.ones(1100), 0.0)
-        gradient = z.T @ np.clip(2 * residual, -1.0, 1.0) / 900 + ridge * exact
-        hessian = z.T @ (2.0 * (np.abs(residual) < 0.5)[:, None] * z) / 900 + np.diag(ridge + 1e-9)
-        step, length = -np.linalg.solve(hessian, gradient), 1.0
-        value = target.objectives(exact, target.loss)[0, 0]
-        while target.objectives(exact + length * step, target.loss)[0, 0] > value and length > 1e-6:
-            length /= 2
-        exact = exact + length * step
-    best, first = (target.objectives(p, target.loss)[0, 0] for p in (exact, start))
-    end = exact + 0.05 * np.random.default_rng(0).standard_normal(1101)
-    before = target.objectives(end, target.loss)[0, 0]
-    for width in (4.0, 1.0, 0.25, 0.25, 0.25):
-        end, gained, left = conjugate_gradients(target, end, 0.0, width)
-        assert gained >= 0.0
-    assert target.objectives(end, target.loss)[0, 0] - best < 0.02 * (before - best)
-    assert target.objectives(end, target.loss)[0, 0] - best <= left
-    assert before < first
 
 
 @pytest.mark.parametrize("fit_intercept", [True, False])
@@ -456,19 +374,6 @@ def test_the_shortfall_of_the_squared_error_is_what_is_missing():
         value, gradient = target.look(best + step, target.loss)
         missing = value - target.look(best, target.loss)[0]
         assert shortfall(target, best + step, gradient, 0.0) == pytest.approx(missing, rel=1e-6)
-
-
-def test_conjugate_gradients_solve_ridge_in_one_call():
-    X, y = text()
-    model = MiniBatchLinearRegressor(alpha=0.1)
-    problem, _ = problem_of_fit(model, rows_of(X, y))
-    target, exact = Target(problem, 0), Ridge(alpha=len(y) * 0.05, solver="sparse_cg", tol=1e-12).fit(X, y)
-    best = np.append(exact.coef_, exact.intercept_ + problem.center @ exact.coef_)
-    end, gained, left = conjugate_gradients(target, np.append(np.zeros(1200), target.constant), 0.0, 0.0)
-    (values,) = target.objectives(np.vstack([best, end]), target.loss)
-    assert values[1] - values[0] < 1e-6 * (target.constant_loss - values[0])
-    assert gained == pytest.approx(target.constant_loss - values[1])
-    assert left < 1e-3 * gained
 
 
 @pytest.mark.parametrize("batch_size", [32, None])
