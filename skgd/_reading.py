@@ -14,17 +14,15 @@ where the first difference is known and the model says how large the second is. 
 """
 
 import warnings
-from contextlib import suppress
 from copy import copy
 from functools import cached_property
 
 import numpy as np
-from scipy.optimize import minimize
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import ElasticNet
 
 from skgd._descent import Divergence
-from skgd._geometry import NEGLIGIBLE, full_batch_step
+from skgd._geometry import NEGLIGIBLE
 from skgd._objective import SQUARED_ERROR, is_straight, loss_and_slope, penalty_at
 from skgd._reference import AVERAGE, COEF
 from skgd._rows import SAMPLE
@@ -32,7 +30,6 @@ from skgd._rows import SAMPLE
 WINDOW, NEAR_WINDOW = 0.5, 0.15  # u to begin with holds this share of the rows, or this if the minimum is known to be near,
 NARROWER = 0.1  # by which it is multiplied where it has served,
 NARROWEST = 1e-10  # of the residual of a typical loss,
-NARROWINGS = 16  # and this is how often it is halved at most to see how far the minimum is
 MOST_READINGS = 40
 PROGRESS = 10.0  # a rounding that costs a tenth of what a step gains is narrow enough for the next
 LENGTHS = (1.0, 2.0, 4.0)  # of a step for a straight loss, whose curvature may be seen too large
@@ -42,8 +39,6 @@ MOSTLY = 0.8  # a larger share of rows is not worth picking out
 BOLD = 30.0  # times what the safest step gains: only all rows can tell whether another gains so much more
 SMALL = 4  # times as many rows as a sample has are few: the sample then says where to begin
 DAMPINGS = (1e-9, 1e-3, 1e-2, 0.1, 0.3, 1.0)  # shares of the secant curvature; with all of it every step gains
-WIDE_STEPS, ROUNDS = 200, 8  # of L-BFGS-B where columns are many, for each width, and widths
-TAIL = 10.0  # times what its last ten steps have gained, all further ones would gain, about
 
 
 class Target:
@@ -81,9 +76,11 @@ class Target:
     def residuals(self, parameters):
         """Of a sample of the rows, and the weights of these."""
         which, weight = self.rows.sample()
-        X = self.rows.take(which)
-        X = X if self.rows.is_sparse else X - self.center
-        return X @ parameters[:-1] + parameters[-1] - self.y[which], weight
+        return self.rows.take(which) @ parameters[:-1] + self.at_zero(parameters) - self.y[which], weight
+
+    def at_zero(self, parameters):
+        """The intercept, taken where the columns are zero."""
+        return parameters[..., -1] - parameters[..., :-1] @ self.center
 
     def width(self, parameters, share):
         """u to begin with: what has this share of the rows nearer to a kink, and twice as many rows as there are parameters."""
@@ -105,12 +102,9 @@ class Target:
     def objectives(self, candidates, *losses):
         """For each loss, the objective at each of several parameter vectors: of predictions as the user gets them."""
         candidates = np.atleast_2d(candidates)
-        coef, intercept = candidates[:, :-1].T, candidates[:, -1]
-        if not self.rows.is_sparse:
-            intercept = intercept - self.center @ coef
         total = np.tile(penalty_at(self.penalty, candidates[:, :-1]), (len(losses), 1))
         for _, which in self.rows.blocks():
-            residual = self.rows.take(which) @ coef + intercept - self.y[which][:, None]
+            residual = self.rows.take(which) @ candidates[:, :-1].T + self.at_zero(candidates) - self.y[which][:, None]
             share = self.rows.weight[which] / self.rows.total_weight
             total += [share @ loss_and_slope(loss, residual)[0] for loss in losses]
         return total
@@ -118,8 +112,7 @@ class Target:
     def look(self, parameters, loss):
         """The objective, and its gradient without that of the l1 norm, at the cost of reading X once."""
         gradient, coef = np.zeros_like(parameters), parameters[:-1]
-        center = np.zeros_like(coef) if self.rows.is_sparse else self.center
-        total, intercept = penalty_at(self.penalty, coef), parameters[-1] - center @ coef
+        total, intercept = penalty_at(self.penalty, coef), self.at_zero(parameters)
         for _, which in self.rows.blocks():
             X, share = self.rows.take(which), self.rows.weight[which] / self.rows.total_weight
             value, slope = loss_and_slope(loss, X @ coef + intercept - self.y[which])
@@ -127,7 +120,7 @@ class Target:
             slope *= share
             gradient[:-1] += slope @ X
             gradient[-1] += slope.sum()
-        gradient[:-1] += self.penalty.l2 * coef - gradient[-1] * center
+        gradient[:-1] += self.penalty.l2 * coef - gradient[-1] * self.center
         gradient[-1] *= self.has_intercept
         return total, gradient
 
@@ -374,163 +367,3 @@ def reads_all_rows(model, problem):
     """Whether the epochs of a fit are readings: of a full batch that is no quadratic, where no other steps were asked for."""
     is_asked = model.learning_rate == "auto" and model.momentum == 0.0 and model.average in ("auto", False)
     return is_asked and problem.is_full_batch and problem.loss != SQUARED_ERROR and not problem.rows.is_wide
-
-
-def proximal_step(target, start):
-    """A step on all rows, short enough for each of them, that ends on exact zeros; where it leads if the objective falls."""
-    penalty, loss = target.penalty, target.rounded(target.width(start, WINDOW))
-    eta = full_batch_step(target.geometry, penalty.l2 / target.curvature) * target.geometry.metric[1] / loss.curvature
-    end = start - eta * target.look(start, loss)[1]
-    end[:-1] = np.copysign(np.maximum(np.abs(end[:-1]) - eta[:-1] * penalty.l1, 0.0), end[:-1])
-    (values,) = target.objectives(np.vstack([start, end]), target.loss)
-    return end if values[1] <= values[0] + ENOUGH * target.unit else start
-
-
-class Enough(Exception):
-    """Ends L-BFGS-B."""
-
-
-class Wide:
-    """One target of columns too many for their products, on its way to the minimum by L-BFGS-B.
-
-    With an l1 norm, coefficients are differences of two numbers >= 0, so that they end on exact zeros.
-    """
-
-    def __init__(self, target, start):
-        self.target, self.l1, self.scale = target, target.penalty.l1, np.sqrt(target.geometry.metric[1])
-        self.point, self.n = start, len(start) - 1
-
-    def parameters_at(self, u):
-        return self.scale * (np.append(u[: self.n] - u[self.n : -1], u[-1]) if self.l1 else u)
-
-    def numbers_at(self, parameters):
-        u = np.divide(parameters, self.scale, out=np.zeros_like(parameters), where=self.scale > 0.0)
-        return np.concatenate([np.maximum(u[:-1], 0.0), np.maximum(-u[:-1], 0.0), u[-1:]]) if self.l1 else u
-
-    def look(self, u, loss):
-        parameters, n = self.parameters_at(u), self.n
-        value, gradient = self.target.look(parameters, loss)
-        gradient *= self.scale
-        self.value = value
-        if not self.l1:
-            return value, gradient
-        strength = self.l1 * self.scale[:n]
-        self.value += strength @ (u[:n] + u[n:-1]) - self.l1 * np.sum(np.abs(parameters[:n]))  # where both are above zero
-        return self.value, np.concatenate([strength + gradient[:n], strength - gradient[:n], gradient[-1:]])
-
-    def descend(self, loss, enough):
-        """Steps until ten have gained a tenth of `enough`, or as many as there may be; what the last ten have gained."""
-        values, bounds = [], [(0.0, None)] * (2 * self.n if self.l1 else 0)
-        bounds += [(None, None)] * (1 if self.l1 else self.n + 1)
-
-        def note(u):
-            self.point = self.parameters_at(u)
-            values.append(self.value)
-            if len(values) > 10 and TAIL * (values[-11] - values[-1]) <= enough:
-                raise Enough
-
-        options = {"maxiter": WIDE_STEPS, "ftol": 0.0, "gtol": 0.0}
-        with suppress(Enough):
-            minimize(
-                self.look, self.numbers_at(self.point), (loss,), "L-BFGS-B", True, bounds=bounds, callback=note, options=options
-            )
-        return values[max(0, len(values) - 11)] - values[-1] if values else 0.0
-
-
-def approach_wide(target, start, accuracy):
-    """Steps from `start` on, until no more than this share is left; where they end, and what is left."""
-    way, width = Wide(target, start), target.width(start, WINDOW)
-    end, ((best,),) = start, target.objectives(start, target.loss)
-    for _ in range(ROUNDS):
-        loss = target.rounded(width)
-        gained = way.descend(loss, accuracy * (target.constant_loss - best))
-        ((exact,), (rounded,)) = target.objectives(way.point, target.loss, loss)
-        left = TAIL * gained + exact - rounded
-        if exact <= best:
-            end, best = way.point, exact
-        if left <= accuracy * (target.constant_loss - best):
-            break
-        width *= NARROWER
-    return end, left
-
-
-def shortfall(target, parameters, gradient, tolerated):
-    """What is left to gain: for a loss that grows like a square, from the gradient and the rows' mean curvature.
-
-    A loss that goes on straight is rounded so narrowly that the rounding costs less than is `tolerated`, and read.
-    """
-    if not is_straight(target.loss):
-        curvature = target.loss.curvature
-        if target.loss != SQUARED_ERROR:
-            residual, weight = target.residuals(parameters)
-            curvature = max(weight @ bend(target.loss, residual) / weight.sum(), DAMPINGS[0] * target.curvature)
-        return 0.5 * (np.sum((gradient[:-1] @ target.geometry.whitening) ** 2) + gradient[-1] ** 2) / curvature
-    residual, weight = target.residuals(parameters)
-    width = target.width(parameters, WINDOW)
-    for _ in range(NARROWINGS):
-        loss = target.rounded(width)
-        lost = loss_and_slope(target.loss, residual)[0] - loss_and_slope(loss, residual)[0]
-        rounding = weight @ lost / weight.sum()
-        if rounding <= 0.5 * tolerated:
-            break
-        width *= 0.5
-    basis = target.geometry.whitening
-    *_, gradient, hessian, secant = target.read(parameters, basis, loss)
-    ((*_, expected),) = smooth_steps(target, parameters, basis, DAMPINGS[1:2], gradient, hessian, secant)
-    return rounding + expected
-
-
-def finish(problem, parameters, promise, hastily=False):
-    """Look whether a descent has come as near to its minimum as promised, and go there if not; l1 norms end on exact zeros.
-
-    Parameters
-    ----------
-    problem : Problem
-    parameters : ndarray of shape (n_targets, n_features + 1)
-        Where the descent has ended; the intercept is taken at the center.
-    promise : float
-        The excess that is left alone, as a share of what the best constant prediction loses by not being the minimum; inf
-        after a descent that was not to arrive.
-    hastily : bool
-        Make one proximal step for the zeros and nothing else.
-
-    Returns
-    -------
-    parameters : ndarray
-        None of higher objective than before, but for rounding.
-    excess : ndarray of shape (n_targets,)
-        What is still to be gained, in the unit of the promise.
-    """
-    ends, excess = parameters.copy(), np.zeros(len(parameters))
-    for k, start in enumerate(parameters):
-        target = Target(problem.whole if problem.whole and problem.geometries[k].is_doubtful else problem, k)
-        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-            if hastily:
-                ends[k] = proximal_step(target, start) if target.penalty.l1 > 0.0 else start
-            else:
-                ends[k], excess[k] = finish_target(target, start, promise)
-    return ends, excess
-
-
-def finish_target(target, start, promise):
-    """The same for one target."""
-    has_l1, is_narrow = target.penalty.l1 > 0.0, not target.rows.is_wide
-    constant = np.append(np.zeros(len(start) - 1), target.constant)
-    if target.unit == 0.0:  # all targets are zero
-        return constant, 0.0
-    value, gradient = target.look(start, target.loss)
-    if not value <= target.constant_loss:
-        start = constant
-        value, gradient = target.look(start, target.loss)
-
-    def share(left):
-        return target.share_of_reach(left, value)
-
-    tolerated = min(promise, 1.0) * (target.constant_loss - value)
-    if is_narrow and not has_l1 and share(shortfall(target, start, gradient, tolerated)) <= promise:
-        return start, 0.0
-    if is_narrow:
-        end, excess = approach(target, start, 0.0 if has_l1 else 0.25 * promise)
-        return end, share(excess)
-    end, left = approach_wide(target, start, min(promise, 1e-3))
-    return end, share(left) if promise < np.inf else 0.0

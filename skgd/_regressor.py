@@ -16,9 +16,10 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from skgd._advice import of_divergence, warn_if_poor
 from skgd._callbacks import CallbackSupportMixin, Watch, with_callbacks
 from skgd._descent import Divergence, Passes, descend
+from skgd._finish import finish
 from skgd._objective import LOSSES
 from skgd._plan import hold_out, problem_of_chunk, problem_of_fit
-from skgd._reading import Readings, finish, reads_all_rows
+from skgd._reading import Readings, reads_all_rows
 from skgd._reference import AVERAGE, COEF, VELOCITY
 from skgd._rows import Rows
 from skgd._sklearn import Interval, StrOptions, _fit_context, validate_parameter_constraints

@@ -10,10 +10,12 @@ from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import Lasso, Ridge
 
-from skgd import MiniBatchLinearRegressor, _reading
+from skgd import MiniBatchLinearRegressor, _finish, _reading
+from skgd._finish import approach_wide, finish, proximal_step, shortfall
+from skgd._geometry import full_batch_step
 from skgd._objective import LOSSES, loss_and_slope, make_penalty, penalty_at
 from skgd._plan import problem_of_fit
-from skgd._reading import Target, approach, finish, shortfall
+from skgd._reading import Target, approach
 from tests.conftest import UNKIND, diabetes, gap, optimum, rows_of, year_and_its_square
 
 SIZES = pytest.mark.parametrize("batch_size", [1, 32, 256, None])
@@ -324,7 +326,7 @@ def test_an_approach_may_leave_a_quarter_of_the_promise(monkeypatch):
     model = MiniBatchLinearRegressor(32, loss="quantile")
     problem, _ = problem_of_fit(model, rows_of(X, y))
     asked = []
-    monkeypatch.setattr(_reading, "approach", lambda target, start, accuracy: asked.append(accuracy) or (start, 0.0))
+    monkeypatch.setattr(_finish, "approach", lambda target, start, accuracy: asked.append(accuracy) or (start, 0.0))
     start = np.array([0.5, 0.0, 0.0, np.median(y)])
     finish(problem, start[None], 1e-3)
     assert asked == [0.25e-3]
@@ -336,6 +338,55 @@ def wide_lasso():
     problem, _ = problem_of_fit(model, rows_of(X, y))
     exact = Lasso(alpha=0.025, tol=1e-10, max_iter=100_000).fit(X, y)
     return Target(problem, 0), np.append(exact.coef_, exact.intercept_ + problem.center @ exact.coef_)
+
+
+def test_a_proximal_step_is_that_of_the_safe_length_and_never_leads_up():
+    target, exact = wide_lasso()
+    start = np.append(np.zeros(len(exact) - 1), target.constant)
+    eta = full_batch_step(target.geometry, 0.0) * target.geometry.metric[1] / 2.0  # the curvature of the squared error
+    by_hand = start - eta * target.look(start, target.loss)[1]
+    by_hand[:-1] = np.sign(by_hand[:-1]) * np.maximum(np.abs(by_hand[:-1]) - eta[:-1] * 0.05, 0.0)
+    np.testing.assert_allclose(proximal_step(target, start), by_hand, rtol=1e-12)
+    (values,) = target.objectives(np.vstack([start, by_hand]), target.loss)
+    assert values[1] < values[0]
+
+
+@pytest.mark.parametrize("accuracy", [1e-2, 1e-4, 1e-6])
+def test_an_approach_over_wide_columns_ends_at_lasso_and_knows_how_far_it_is(accuracy):
+    target, exact = wide_lasso()
+    end, left = approach_wide(target, np.append(np.zeros(len(exact) - 1), target.constant), accuracy)
+    (values,) = target.objectives(np.vstack([exact, end]), target.loss)
+    assert values[1] - values[0] <= 2.0 * accuracy * (target.constant_loss - values[0])
+    assert left <= accuracy * (target.constant_loss - values[1])
+    if accuracy == 1e-6:
+        assert np.mean((end == 0.0) == (exact == 0.0)) > 0.98
+
+
+@pytest.mark.parametrize("loss", ["squared_error", "huber", "quantile"])
+def test_an_approach_over_wide_columns_sees_the_curvature_of_each_row(loss):
+    X, y = text(300, 1100)
+    penalty = "l1" if loss == "quantile" else "l2"
+    model = MiniBatchLinearRegressor(loss=loss, penalty=penalty, alpha=0.02, **EVERY_LOSS[loss])
+    problem, _ = problem_of_fit(model, rows_of(X, y + 50.0))  # so that a residual is not what it would be without the intercept
+    target = Target(problem, 0)
+    end, left = approach_wide(target, np.append(np.zeros(1100), target.constant), 1e-4)
+    best = lowest_objective(model, X.toarray(), y + 50.0)
+    reached = target.objectives(end, target.loss)[0, 0]
+    assert -1e-9 <= (reached - best) / (target.constant_loss - best) <= 1e-3
+    assert reached - best <= 10.0 * left + 1e-9  # the tail of L-BFGS-B is judged by its last steps
+
+
+def test_a_sum_over_the_rows_has_all_blocks():
+    rng = np.random.default_rng(0)
+    X, y = rng.standard_normal((9000, 10)), rng.standard_normal(9000)  # three blocks
+    for loss in ("huber", "quantile"):
+        problem, _ = problem_of_fit(MiniBatchLinearRegressor(loss=loss), rows_of(X + 5.0, y))
+        target, at = Target(problem, 0), np.append(rng.standard_normal(10), 0.3)
+        value, slope = loss_and_slope(target.loss, (X + 5.0 - target.center) @ at[:-1] + 0.3 - y)
+        found, gradient = target.look(at, target.loss)
+        assert found == pytest.approx(value.mean(), rel=1e-12)
+        np.testing.assert_allclose(gradient[:-1], slope @ (X + 5.0 - target.center) / 9000, rtol=1e-9, atol=1e-12)
+        assert gradient[-1] == pytest.approx(slope.mean())
 
 
 @pytest.mark.parametrize("fit_intercept", [True, False])
@@ -402,7 +453,7 @@ def test_the_shortfall_of_a_straight_loss_counts_what_the_rounding_costs(monkeyp
     problem, _ = problem_of_fit(model, rows_of(X, y))
     target = Target(problem, 0)
     start = np.append(np.zeros(3), target.constant)
-    monkeypatch.setattr(_reading, "smooth_steps", lambda *arguments: iter([(start, 0.0)]))  # the rounding alone
+    monkeypatch.setattr(_finish, "smooth_steps", lambda *arguments: iter([(start, 0.0)]))  # the rounding alone
     for tolerated in (0.1, 0.01, 0.001):
         rounding = shortfall(target, start, None, tolerated)
         assert 0.05 * tolerated < rounding <= 0.5 * tolerated  # halving the width quarters what it costs, about

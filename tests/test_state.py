@@ -14,6 +14,7 @@ from sklearn.metrics import r2_score
 from skgd import MiniBatchLinearRegressor, _step_size
 from skgd._geometry import (
     axes_out_of_band,
+    full_batch_geometry,
     full_batch_step,
     mini_batch_geometry,
     squared_norms,
@@ -179,6 +180,19 @@ def test_a_streams_step_is_safe_for_the_mean_and_for_the_longest_row(batch_size)
     mean, longest = np.linalg.eigvalsh(z.T @ z / 400)[-1], squared_norms(rows, geometry.metric).max()
     assert 1.0 / geometry.step >= ((batch_size - 1) * mean + longest) / batch_size
     assert 1.0 / geometry.step <= 1.2 * ((batch_size - 1) * mean + longest) / batch_size + 1e-9
+
+
+def test_a_streams_steepness_is_that_of_its_residuals():
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((500, 2))
+    model = MiniBatchLinearRegressor(loss="huber", epsilon=1.0, random_state=0).partial_fit(X, 1e3 + 0.1 * X[:, 0])
+    before = State.restored(model._state).stream
+    residual = model.predict(X) - (1e3 + X[:, 0])
+    after = State.restored(model.partial_fit(X, 1e3 + X[:, 0])._state).stream
+    slope = np.abs(np.clip(2.0 * residual, -2.0, 2.0)).sum()
+    fading = 0.5 ** (500 / HALF_LIFE)
+    assert after.slope == pytest.approx(fading * before.slope + slope)
+    assert after.size == pytest.approx(fading * before.size + 500 * np.median(np.abs(residual)), rel=0.01)
 
 
 def test_a_streams_steepness_fades():
@@ -370,6 +384,8 @@ def test_zeros_after_early_stopping_cost_one_step_and_not_the_restored_parameter
     model = MiniBatchLinearRegressor(early_stopping=True, penalty="l1", alpha=20.0, random_state=0).fit(X, y)
     best = model._state["best"][0][0]
     assert (model.coef_ == 0.0).any()
+    weak = MiniBatchLinearRegressor(early_stopping=True, penalty="l1", alpha=0.2, random_state=0).fit(X, y / 100.0)
+    np.testing.assert_array_equal(weak.coef_ == 0.0, model.coef_ == 0.0)
     scale = X.std(axis=0)
     assert np.abs((model.coef_ - best[:-1]) * scale).max() < 0.3 * np.abs(best[:-1] * scale).max()
 
@@ -420,6 +436,26 @@ def test_a_streams_level_is_its_mean_loss_and_then_fades_and_rises_by_a_factor_a
     assert stream.level == pytest.approx([4.0])  # half of it forgotten
     stream = stream.with_level(np.array([1e9]), FORGETTING)
     assert stream.level == pytest.approx([0.5 * 4.0 + 0.5 * 4.0 * UNUSUAL])
+
+
+def test_norms_of_sparse_rows_count_the_intercept():
+    X = csr_array(np.array([[1.0, 0.0, 2.0], [0.0, 3.0, 0.0]]))
+    rows = rows_of(X, weight=np.array([1.0, 2.0]))
+    vars(rows)["is_sparse"] = True
+    metric = np.array([[0.0, 0.0, 0.0, 0.0], [0.5, 2.0, 1.0, 1.0]])
+    np.testing.assert_allclose(squared_norms(rows, metric), [1.0 + 0.5 + 4.0, 2.0 * (1.0 + 18.0)])
+
+
+@pytest.mark.parametrize("separable", [False, True])
+def test_no_step_is_longer_than_the_intercept_allows(separable):
+    rng = np.random.default_rng(0)
+    rows = rows_of(rng.standard_normal((4000, 3)))
+    moments, ridge = Moments.of(rows, True), 3.0  # with it, no column is as curved as the intercept, whose curvature is 1
+    for geometry in (
+        full_batch_geometry(moments, rows, ridge, True, separable),
+        mini_batch_geometry(rows, moments, 4000, ridge, True, separable),
+    ):
+        assert geometry.step <= 1.0
 
 
 @pytest.mark.parametrize("nearness", [1e-3, 1e-9])

@@ -1,0 +1,178 @@
+"""How a descent under "auto" ends: is it as near to its minimum as promised, and if not, the rest of the way.
+
+A reading tells what is left to gain. Where that is too much, more readings follow; of columns too many for their products,
+L-BFGS-B goes on. An l1 norm is always met on exact zeros.
+"""
+
+from contextlib import suppress
+
+import numpy as np
+from scipy.optimize import minimize
+
+from skgd._geometry import full_batch_step
+from skgd._objective import SQUARED_ERROR, is_straight, loss_and_slope
+from skgd._reading import DAMPINGS, ENOUGH, NARROWER, WINDOW, Target, approach, bend, smooth_steps
+
+NARROWINGS = 16  # times that a rounding is halved at most to see how far the minimum is
+WIDE_STEPS, ROUNDS = 200, 8  # of L-BFGS-B for each rounding, and roundings
+TAIL = 10.0  # times what its last ten steps have gained, all further ones would gain, about
+
+
+def proximal_step(target, start):
+    """A step on all rows, short enough for each of them, that ends on exact zeros; where it leads if the objective falls."""
+    penalty, loss = target.penalty, target.rounded(target.width(start, WINDOW))
+    eta = full_batch_step(target.geometry, penalty.l2 / target.curvature) * target.geometry.metric[1] / loss.curvature
+    end = start - eta * target.look(start, loss)[1]
+    end[:-1] = np.copysign(np.maximum(np.abs(end[:-1]) - eta[:-1] * penalty.l1, 0.0), end[:-1])
+    (values,) = target.objectives(np.vstack([start, end]), target.loss)
+    return end if values[1] <= values[0] + ENOUGH * target.unit else start
+
+
+class Enough(Exception):
+    """Ends L-BFGS-B."""
+
+
+class Wide:
+    """One target of columns too many for their products, on its way to the minimum by L-BFGS-B.
+
+    With an l1 norm, coefficients are differences of two numbers >= 0, so that they end on exact zeros.
+    """
+
+    def __init__(self, target, start):
+        self.target, self.l1, self.scale = target, target.penalty.l1, np.sqrt(target.geometry.metric[1])
+        self.point, self.n = start, len(start) - 1
+
+    def parameters_at(self, u):
+        return self.scale * (np.append(u[: self.n] - u[self.n : -1], u[-1]) if self.l1 else u)
+
+    def numbers_at(self, parameters):
+        u = np.divide(parameters, self.scale, out=np.zeros_like(parameters), where=self.scale > 0.0)
+        return np.concatenate([np.maximum(u[:-1], 0.0), np.maximum(-u[:-1], 0.0), u[-1:]]) if self.l1 else u
+
+    def look(self, u, loss):
+        parameters, n = self.parameters_at(u), self.n
+        value, gradient = self.target.look(parameters, loss)
+        gradient *= self.scale
+        self.value = value
+        if not self.l1:
+            return value, gradient
+        strength = self.l1 * self.scale[:n]
+        self.value += strength @ (u[:n] + u[n:-1]) - self.l1 * np.sum(np.abs(parameters[:n]))  # where both are above zero
+        return self.value, np.concatenate([strength + gradient[:n], strength - gradient[:n], gradient[-1:]])
+
+    def descend(self, loss, enough):
+        """Steps until ten have gained a tenth of `enough`, or as many as there may be; what the last ten have gained."""
+        values, bounds = [], [(0.0, None)] * (2 * self.n if self.l1 else 0)
+        bounds += [(None, None)] * (1 if self.l1 else self.n + 1)
+
+        def note(u):
+            self.point = self.parameters_at(u)
+            values.append(self.value)
+            if len(values) > 10 and TAIL * (values[-11] - values[-1]) <= enough:
+                raise Enough
+
+        options = {"maxiter": WIDE_STEPS, "ftol": 0.0, "gtol": 0.0}
+        with suppress(Enough):
+            minimize(
+                self.look, self.numbers_at(self.point), (loss,), "L-BFGS-B", True, bounds=bounds, callback=note, options=options
+            )
+        return values[max(0, len(values) - 11)] - values[-1] if values else 0.0
+
+
+def approach_wide(target, start, accuracy):
+    """Steps from `start` on, until no more than this share is left; where they end, and what is left."""
+    way, width = Wide(target, start), target.width(start, WINDOW)
+    end, ((best,),) = start, target.objectives(start, target.loss)
+    for _ in range(ROUNDS):
+        loss = target.rounded(width)
+        gained = way.descend(loss, accuracy * (target.constant_loss - best))
+        ((exact,), (rounded,)) = target.objectives(way.point, target.loss, loss)
+        left = TAIL * gained + exact - rounded
+        if exact <= best:
+            end, best = way.point, exact
+        if left <= accuracy * (target.constant_loss - best):
+            break
+        width *= NARROWER
+    return end, left
+
+
+def shortfall(target, parameters, gradient, tolerated):
+    """What is left to gain: for a loss that grows like a square, from the gradient and the rows' mean curvature.
+
+    A loss that goes on straight is rounded so narrowly that the rounding costs less than is `tolerated`, and read.
+    """
+    if not is_straight(target.loss):
+        curvature = target.loss.curvature
+        if target.loss != SQUARED_ERROR:
+            residual, weight = target.residuals(parameters)
+            curvature = max(weight @ bend(target.loss, residual) / weight.sum(), DAMPINGS[0] * target.curvature)
+        return 0.5 * (np.sum((gradient[:-1] @ target.geometry.whitening) ** 2) + gradient[-1] ** 2) / curvature
+    residual, weight = target.residuals(parameters)
+    width = target.width(parameters, WINDOW)
+    for _ in range(NARROWINGS):
+        loss = target.rounded(width)
+        lost = loss_and_slope(target.loss, residual)[0] - loss_and_slope(loss, residual)[0]
+        rounding = weight @ lost / weight.sum()
+        if rounding <= 0.5 * tolerated:
+            break
+        width *= 0.5
+    basis = target.geometry.whitening
+    *_, gradient, hessian, secant = target.read(parameters, basis, loss)
+    ((*_, expected),) = smooth_steps(target, parameters, basis, DAMPINGS[1:2], gradient, hessian, secant)
+    return rounding + expected
+
+
+def finish(problem, parameters, promise, hastily=False):
+    """Look whether a descent has come as near to its minimum as promised, and go there if not; l1 norms end on exact zeros.
+
+    Parameters
+    ----------
+    problem : Problem
+    parameters : ndarray of shape (n_targets, n_features + 1)
+        Where the descent has ended; the intercept is taken at the center.
+    promise : float
+        The excess that is left alone, as a share of what the best constant prediction loses by not being the minimum; inf
+        after a descent that was not to arrive.
+    hastily : bool
+        Make one proximal step for the zeros and nothing else.
+
+    Returns
+    -------
+    parameters : ndarray
+        None of higher objective than before, but for rounding.
+    excess : ndarray of shape (n_targets,)
+        What is still to be gained, in the unit of the promise.
+    """
+    ends, excess = parameters.copy(), np.zeros(len(parameters))
+    for k, start in enumerate(parameters):
+        target = Target(problem.whole if problem.whole and problem.geometries[k].is_doubtful else problem, k)
+        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+            if hastily:
+                ends[k] = proximal_step(target, start) if target.penalty.l1 > 0.0 else start
+            else:
+                ends[k], excess[k] = finish_target(target, start, promise)
+    return ends, excess
+
+
+def finish_target(target, start, promise):
+    """The same for one target."""
+    has_l1, is_narrow = target.penalty.l1 > 0.0, not target.rows.is_wide
+    constant = np.append(np.zeros(len(start) - 1), target.constant)
+    if target.unit == 0.0:  # all targets are zero
+        return constant, 0.0
+    value, gradient = target.look(start, target.loss)
+    if not value <= target.constant_loss:
+        start = constant
+        value, gradient = target.look(start, target.loss)
+
+    def share(left):
+        return target.share_of_reach(left, value)
+
+    tolerated = min(promise, 1.0) * (target.constant_loss - value)
+    if is_narrow and not has_l1 and share(shortfall(target, start, gradient, tolerated)) <= promise:
+        return start, 0.0
+    if is_narrow:
+        end, excess = approach(target, start, 0.0 if has_l1 else 0.25 * promise)
+        return end, share(excess)
+    end, left = approach_wide(target, start, min(promise, 1e-3))
+    return end, share(left) if promise < np.inf else 0.0
