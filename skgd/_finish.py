@@ -134,7 +134,7 @@ def finish(problem, parameters, promise, hastily=False):
         The excess that is left alone, as a share of what the best constant prediction loses by not being the minimum; inf
         after a descent that was not to arrive.
     hastily : bool
-        Make one proximal step for the zeros and nothing else.
+        Make one proximal step for the zeros and nothing else; so it is in wide columns after a descent that was not to arrive.
 
     Returns
     -------
@@ -147,7 +147,7 @@ def finish(problem, parameters, promise, hastily=False):
     for k, start in enumerate(parameters):
         target = Target(problem.whole if problem.whole and problem.geometries[k].is_doubtful else problem, k)
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-            if hastily:
+            if hastily or (promise == np.inf and target.rows.is_wide):
                 ends[k] = proximal_step(target, start) if target.penalty.l1 > 0.0 else start
             else:
                 ends[k], excess[k] = finish_target(target, start, promise)
@@ -174,5 +174,5 @@ def finish_target(target, start, promise):
     if is_narrow:
         end, excess = approach(target, start, 0.0 if has_l1 else 0.25 * promise)
         return end, share(excess)
-    end, left = approach_wide(target, start, min(promise, 1e-3))
-    return end, share(left) if promise < np.inf else 0.0
+    end, left = approach_wide(target, start, promise)
+    return end, share(left)

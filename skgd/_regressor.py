@@ -391,7 +391,7 @@ class MiniBatchLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimat
             passes, _, history, parameters = self._descend(problem, replace(state, stream=stream), watch)
             if stream.moments:
                 stream = stream.with_level(history.objective[-1], len(problem.rows))
-                if stream.knows_the_minimum_of(problem.loss):
+                if self.average == "auto" and stream.knows_the_minimum_of(problem.loss):
                     end, _ = finish(problem.on_few_rows(stream.moments), parameters[:, AVERAGE], self._promise(problem))
                     rest_at(end, parameters)
             state = replace(state.after(parameters, problem.center, 1, passes.n_batches), stream=stream)
