@@ -178,7 +178,7 @@ def epochs(shapes, rounds):
         single = medians(measures, rounds)
         print(f"{n} x {d}", {k: round(1e3 * v, 1) for k, v in double.items()}, slow, flush=True)
         for b in sizes:
-            column = {"a reading of X": double["read"], "NumPy's `X[perm]`": double["take"]}
+            column = {"one pass over X in memory": double["read"], "NumPy's `X[perm]`": double["take"]}
             column |= {"**skgd, rows in order**": double[b, False], "**skgd, rows shuffled**": double[b, True]}
             column |= {"SGDRegressor (one row a step)": double["SGDRegressor"]} | slow[b]
             base = double[b, True]
@@ -189,7 +189,7 @@ def epochs(shapes, rounds):
     for b, found in columns.items():
         text += f"### An epoch with batch_size={b}: ms (times skgd shuffled)\n\n"
         text += table(["", *heading], [[name, *(column[name] for column in found)] for name in found[0]]) + "\n"
-    names = ["a reading of X", "SGDRegressor"] + [
+    names = ["one pass over X in memory", "SGDRegressor"] + [
         f"skgd {b}, {'shuffled' if s else 'in order'}" for b in sizes for s in (False, True)
     ]
     lines = [[name, *cells] for name, *cells in zip(names, *gains, strict=True)]

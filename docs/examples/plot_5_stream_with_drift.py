@@ -2,9 +2,9 @@
 A stream that drifts
 ====================
 
-``partial_fit`` makes one pass over each chunk. Under ``learning_rate="auto"`` its answer is an
-average over the past, which is best while the truth stays where it is. When it moves, take the
-parameters themselves: ``average=False`` forgets.
+``partial_fit`` makes one pass over each chunk. Under ``learning_rate="auto"`` its answer is the
+least squares of all rows seen so far, which is best while the truth stays where it is. When the
+truth changes, take the parameters themselves: ``average=False`` forgets old rows.
 """
 
 import matplotlib.pyplot as plt
