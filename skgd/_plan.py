@@ -22,13 +22,12 @@ def problem_of_fit(model, rows):
     # Full moments cost n_features passes over the rows and save one in each epoch; "auto" also learns the curvature.
     is_full = is_full_batch and not rows.is_wide and (is_auto or n_features <= model.max_iter)
     is_countable = is_full and model.loss == "squared_error" and n_features + len(rows.y) < len(rows)
-    moments = targets = Moments.of(rows.without_columns(), False)
-    if is_auto or is_countable:
-        moments = Moments.of(rows, is_full)
-        check_range(moments, rows)
+    targets = None if is_auto else Moments.of(rows.without_columns(), False)
+    moments = Moments.of(rows, is_full) if is_auto or is_countable else targets
+    check_range(moments, rows)
     if is_auto and rows.is_sparse and model.fit_intercept:
         rows = rows.with_far_columns_centred(moments.center, moments.variance)
-    problem = Problem.of(model, rows, targets)
+    problem = Problem.of(model, rows, targets or moments)
     separable, b = problem.penalty.l1 > 0.0, problem.batch_size
 
     def geometry(ridge):

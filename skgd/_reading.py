@@ -270,6 +270,8 @@ class Approach:
             if settled:
                 self.left = min(self.left, rounding + 3.0 * max(gained, enough))
             self.arrived = settled or self.left <= enough
+            if self.arrived and not self.slack:
+                return exact
         narrows = gained <= max(enough, PROGRESS * rounding) and rounding > 0.0
         self.choose(loss, value, *model)
         self.width_before = self.width

@@ -110,8 +110,10 @@ class Schedule:
 
     def finished(self, plateau):
         """Whether all targets are done, after the step has been made shorter where that may help."""
-        if self.decay < 1.0:
-            again = (plateau.waited >= self.patience) & (self.length(1.0) > self.smallest)
+        again = plateau.waited >= self.patience
+        if self.smallest > 0.0:
+            again &= self.length(1.0) > self.smallest
+        if again.any():
             self.factor = np.where(again, self.factor * self.decay, self.factor)
             if self.waits_anew:
                 plateau.waited[again] = 0
