@@ -62,15 +62,15 @@ def descend(epochs, parameters, passes, plateau, watch, fitted, score=None, reco
     for epoch in epochs:
         watch.begin_epoch()
         # 1. to 3. the rows in this epoch's order, and a step for each mini-batch
-        watched = passes.make(epoch, parameters, history)
+        monitored = passes.make(epoch, parameters, history)
         # 4. what was minimised
-        history.objective.append(watched)
+        history.objective.append(monitored)
         if score is not None:
             history.score.append(score(parameters))
-            watched = -history.score[-1]
+            monitored = -history.score[-1]
         # 5. stop
         if plateau.patience < np.inf:
-            plateau.observe(watched)
+            plateau.observe(monitored)
             history.converged = bool(passes.finished(plateau, history))
         history.interrupted = bool(watch.end_epoch(history, partial(fitted, parameters)))
         if history.converged or history.interrupted:
@@ -97,12 +97,12 @@ class Passes:
         self.is_shuffled = seed is not None and not problem.is_full_batch
         self.order = problem.rows.numbers.copy() if self.is_shuffled else problem.rows.numbers
         self.run = problem.longest_run(schedule)
-        self.usual = np.maximum(problem.constant_loss, problem.unit)
+        self.scale = np.maximum(problem.constant_loss, problem.unit)
 
     memory = None  # they need none
 
     @property
-    def kept(self):
+    def result(self):
         """The row of the parameters that predict uses."""
         return AVERAGE if self.schedule.average else COEF
 
@@ -117,7 +117,7 @@ class Passes:
 
     def end(self, parameters):
         """Where the descent has ended."""
-        return parameters[:, self.kept].copy()
+        return parameters[:, self.result].copy()
 
     def make(self, epoch, parameters, history):
         """Make an epoch; the mean of the objectives before its steps."""
@@ -134,11 +134,11 @@ class Passes:
             objectives = np.empty((len(parameters), stop - start))
             self.problem.take_steps(self.order[start * b : stop * b], steps, parameters, objectives)
             if start == 0 and not history.objective:
-                self.usual = np.maximum(self.usual, objectives[:, 0])
+                self.scale = np.maximum(self.scale, objectives[:, 0])
             total = total + objectives.sum(axis=1)
             history.note_step(objectives[:, 0], parameters)
         self.n_steps += n_batches
-        if not ((total <= GROWTH * self.usual * n_batches).all() and np.isfinite(parameters[:, :GRADIENT]).all()):
+        if not ((total <= GROWTH * self.scale * n_batches).all() and np.isfinite(parameters[:, :GRADIENT]).all()):
             raise Divergence(len(history.objective) + 1, self.schedule.eta(self.n_steps))
         return total / n_batches
 
@@ -146,6 +146,6 @@ class Passes:
         """Whether the descent is on its plateau and has no shorter step to try."""
         if not self.schedule.finished(plateau):
             return False
-        if self.schedule.is_plain and np.any(history.objective[-1] > STALLED_GROWTH * self.usual):
+        if self.schedule.is_plain and np.any(history.objective[-1] > STALLED_GROWTH * self.scale):
             raise Divergence(len(history.objective), self.schedule.eta(self.n_steps))
         return True

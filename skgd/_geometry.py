@@ -141,7 +141,7 @@ def largest_eigenvalue(z):
     return svds(z, k=1, v0=start, return_singular_vectors=False)[0] ** 2
 
 
-def cumulated(norms):
+def sampling_shares(norms):
     """The running sum, in their place, of norms raised by their mean: how rows share in a sample that prefers long ones."""
     norms += norms.mean()
     return np.cumsum(norms, out=norms)
@@ -150,7 +150,7 @@ def cumulated(norms):
 def sample_rows(rows, metric, shares, offset):
     """Rows z_i of the standardised table, so weighted that the sum of z_i z_i' estimates the mean of s_i z_i z_i'.
 
-    Taken at even distances along the cumulated `shares`: long rows more often, each with the inverse of its chance.
+    Taken at even distances along the sampling_shares `shares`: long rows more often, each with the inverse of its chance.
     """
     size = max(LEAST_SAMPLE, min(10 * rows.n_features, MOST_SAMPLE))
     if len(rows) <= size:
@@ -224,7 +224,7 @@ def full_batch_geometry(moments, rows, ridge, fit_intercept, separable):
     eigenvalues, eigenvectors = np.linalg.eigh(gram)
     z, is_doubtful, largest = None, eigenvalues[0] < DOUBTFUL * eigenvalues[-1], max(eigenvalues[-1], 1.0)
     if is_doubtful:
-        z = sample_rows(rows, metric, cumulated(squared_norms(rows, metric)), offset=0.25)[:, :-1]
+        z = sample_rows(rows, metric, sampling_shares(squared_norms(rows, metric)), offset=0.25)[:, :-1]
         z = np.vstack([z, np.diag(np.sqrt(ridge * metric[1, :-1]))])
     whitening = whitening_of(eigenvalues, eigenvectors, metric, z)
     if not separable:
@@ -241,7 +241,7 @@ def mini_batch_geometry(rows, moments, batch_size, ridge, fit_intercept, separab
     metric = standard_metric(moments.center - rows.center, moments.variance, ridge, fit_intercept, rows.is_sparse)
     penalised = ridge * metric[1, :-1]  # what the l2 norm adds to the curvature of each column
     norms = squared_norms(rows, metric)
-    longest, shares = norms.max(), cumulated(norms)
+    longest, shares = norms.max(), sampling_shares(norms)
     z = sample_rows(rows, metric, shares, offset=0.25)
     if separable or rows.is_wide:
         eigenvalue = largest_eigenvalue(z) + penalised.max()
@@ -290,5 +290,5 @@ def safe_step(rows, batch_size, metric):
     """The step 1 / L(b) in a given metric: what a constant step should not exceed, for a loss of curvature 1."""
     norms = squared_norms(rows, metric)
     longest = norms.max()
-    mean = largest_eigenvalue(sample_rows(rows, metric, cumulated(norms), offset=0.5))
+    mean = largest_eigenvalue(sample_rows(rows, metric, sampling_shares(norms), offset=0.5))
     return safe_length(expected_smoothness(longest, SAFETY * mean, len(rows), min(batch_size, len(rows))))

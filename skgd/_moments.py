@@ -102,6 +102,7 @@ def moments_of_dense(table, share, is_full):
     rounding = share @ z  # of the mean, without which a constant column would seem to vary
     if is_full:
         second = z.T @ (share[:, None] * z) - np.outer(rounding, rounding)
+        np.fill_diagonal(second, np.maximum(np.diagonal(second), 0.0))
         return mean + rounding, second
     return mean + rounding, np.maximum(share @ np.square(z, out=z) - rounding**2, 0.0)
 

@@ -113,9 +113,9 @@ def typical_size(residual, weight):
         counted = size > 0.0
         if counted.any():
             order = np.argsort(size[counted])
-            cumulated = np.cumsum(weight[counted][order])
-            median = size[counted][order][np.searchsorted(cumulated, 0.5 * cumulated[-1])]
-            sizes[k] = median * cumulated[-1] / weight.sum()
+            sampling_shares = np.cumsum(weight[counted][order])
+            median = size[counted][order][np.searchsorted(sampling_shares, 0.5 * sampling_shares[-1])]
+            sizes[k] = median * sampling_shares[-1] / weight.sum()
     return sizes
 
 

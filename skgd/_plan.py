@@ -21,9 +21,9 @@ def problem_of_fit(model, rows):
     is_full_batch = model.batch_size is None or model.batch_size >= len(rows)
     # Full moments cost n_features passes over the rows and save one in each epoch; "auto" also learns the curvature.
     is_full = is_full_batch and not rows.is_wide and (is_auto or n_features <= model.max_iter)
-    is_countable = is_full and model.loss == "squared_error" and n_features + len(rows.y) < len(rows)
+    rests_on_moments = is_full and model.loss == "squared_error" and n_features + len(rows.y) < len(rows)
     targets = None if is_auto else Moments.of(rows.without_columns(), False)
-    moments = Moments.of(rows, is_full) if is_auto or is_countable else targets
+    moments = Moments.of(rows, is_full) if is_auto or rests_on_moments else targets
     check_range(moments, rows)
     if is_auto and rows.is_sparse and model.fit_intercept:
         rows = rows.with_far_columns_centred(moments.center, moments.variance)
@@ -38,7 +38,7 @@ def problem_of_fit(model, rows):
         return mini_batch_geometry(rows, moments, b, ridge, model.fit_intercept, separable)
 
     problem = with_geometries(problem, geometry)
-    return (problem.on_few_rows(moments) if is_countable else problem), moments
+    return (problem.on_few_rows(moments) if rests_on_moments else problem), moments
 
 
 def problem_of_chunk(model, rows, state):

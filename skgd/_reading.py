@@ -319,7 +319,7 @@ def approach(target, start, accuracy):
 class Readings:
     """Epochs of the full batch under "auto": each reads all rows once and makes one step of each target's model."""
 
-    n_batches, kept, factor = 1, AVERAGE, 1.0
+    n_batches, result, factor = 1, AVERAGE, 1.0
 
     def __init__(self, problem, parameters, tol, memory=None):
         self.approaches = []

@@ -1,4 +1,4 @@
-"""The estimator: its parameters, what it accepts, and how fit and partial_fit set a descent going."""
+"""The estimator: its parameters, fit, partial_fit and predict."""
 
 from __future__ import annotations
 
@@ -52,8 +52,8 @@ class MiniBatchLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimat
     Parameters
     ----------
     batch_size : int or None, default=32
-        Rows in a step. None takes all rows (batch descent), 1 one row (stochastic descent), anything between is
-        mini-batch descent; a number of n_samples or more is the full batch.
+        Number of rows in a step: None for all rows (batch descent), 1 for stochastic descent, anything between for
+        mini-batch descent. n_samples or more is the full batch.
     loss : {"squared_error", "huber", "epsilon_insensitive", "squared_epsilon_insensitive", "quantile"}, default="squared_error"
         The loss l of one row with residual r = yhat - y:
 
@@ -71,10 +71,10 @@ class MiniBatchLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimat
         l1 norm acts by proximal steps, which set coefficients exactly to zero. Averaging loses these zeros, so `fit` under
         learning_rate="auto" restores them at the end. `partial_fit` restores them where it ends at a minimum (see Notes).
     alpha : float, default=0.0
-        Strength of the penalty, whatever batch_size and n_samples; 0 is no penalty. At the optimum of the squared error the
-        same as Ridge(alpha=n_samples * alpha / 2), Lasso(alpha=alpha / 2), ElasticNet(alpha=alpha / 2).
+        Strength of the penalty; 0 means none. Its meaning does not depend on batch_size or n_samples. For the squared error
+        the optimum is that of Ridge(alpha=n_samples * alpha / 2), Lasso(alpha=alpha / 2) or ElasticNet(alpha=alpha / 2).
     l1_ratio : float or None, default=0.15
-        Share of the l1 norm in "elasticnet"; may be None for other penalties.
+        Share of the l1 norm in "elasticnet". It may be None for the other penalties.
     fit_intercept : bool, default=True
     learning_rate : {"auto", "constant", "invscaling", "optimal", "adaptive"}, default="auto"
         The step size eta at step t = 1, 2, ...
@@ -91,14 +91,15 @@ class MiniBatchLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimat
     power_t : float, default=0.25
         Exponent of "invscaling".
     momentum : float, default=0.0
-        Share m of its last displacement v that a step keeps: v <- m * v - eta * D g, w <- w + v. As in MLPRegressor, for any
-        batch_size. Under "auto" eta is multiplied by 1 - m. On wide sparse X a step then costs all columns.
+        Fraction m of the last displacement v that the next step keeps: v <- m * v - eta * D g, w <- w + v. As in
+        MLPRegressor, for any batch_size. Under "auto" eta is multiplied by 1 - m. For wide sparse X, a step then takes time
+        proportional to the number of columns.
     nesterovs_momentum : bool, default=False
-        Whether to add m * v - eta * D g with the new v in place of v (Nesterov's).
+        Whether to use Nesterov's momentum: w <- w + m * v - eta * D g with the new v.
     average : "auto", bool or int, default="auto"
         Whether `coef_` is an average over the steps. True: their mean. An int a: the mean from step a on. "auto": with
-        learning_rate="auto" and fewer than all rows in a step, an average that weighs step t by about t^3 and so forgets
-        the start; else none.
+        learning_rate="auto" and mini-batches, an average that weighs step t by about t^3 and so forgets the start;
+        otherwise none.
     max_iter : int, default=1000
         Maximum number of epochs (passes over the rows) of `fit`.
     tol : float or None, default=1e-4
@@ -112,35 +113,35 @@ class MiniBatchLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimat
     shuffle : bool, default=True
         Whether the rows are visited in a new random order in each epoch.
     early_stopping : bool, default=False
-        Whether to hold out rows, watch R^2 on them in place of the objective, and restore the parameters that scored best.
+        Whether to hold out rows, monitor R^2 on them instead of the objective, and restore the parameters that scored best.
     validation_fraction : float, default=0.1
-        Share of the rows held out by early_stopping; two rows at least, since R^2 needs them.
+        Share of the rows that early_stopping holds out. At least two rows are held out, since R^2 needs them.
     record_steps : bool, default=False
         Whether to keep the loss and the parameters of every step in `loss_path_`, `coef_path_` and `intercept_path_`.
     warm_start : bool, default=False
-        Whether `fit` goes on from where the last one ended: 5 epochs and 5 more on the same rows are one fit of 10, with any
-        tol, penalty, schedule or early stopping.
+        Whether `fit` continues from where the last one ended. On the same rows, 5 epochs and 5 more equal one fit of 10, for
+        any tol, penalty, schedule or early stopping.
     random_state : int, RandomState instance or None, default=None
-        Of the order of the rows and of the rows held out. An int makes fits repeatable.
+        Seed for the order of the rows and the choice of the held-out rows. An int makes fits reproducible.
     verbose : int, default=0
         1 prints a line for each epoch.
 
     Attributes
     ----------
     coef_ : ndarray of shape (n_features,) or (n_targets, n_features)
-        In the units of the columns given. Of X's precision, or float64 where float32 cannot hold them.
+        In the units of the given columns and in the dtype of X (float64 if float32 cannot represent the values).
     intercept_ : float or ndarray of shape (n_targets,)
     n_iter_ : int
         Number of epochs of the last `fit`, plus one for each later `partial_fit`.
     n_steps_ : int
-        Updates of the parameters since the start.
+        Number of updates of the parameters since the start.
     step_size_ : float or ndarray of shape (n_targets,)
         The last step size.
     loss_curve_ : ndarray of shape (n_epochs,)
         The objective of each epoch: the mean over its mini-batches of the loss before the step, plus the penalty. (For wide
         sparse X the penalty is evaluated only once every few thousand steps.) With several targets, the mean over them.
     validation_scores_ : ndarray of shape (n_epochs,)
-        R^2 on the rows held out, with early_stopping.
+        R^2 on the held-out rows, with early_stopping.
     coef_path_ : ndarray of shape (n_steps + 1, n_features) or (n_steps + 1, n_targets, n_features)
         The coefficients at the start and after each step (not their average), with record_steps. If recording began in a
         later call, the path begins there.
@@ -161,19 +162,19 @@ class MiniBatchLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimat
     steps of MiniBatchLinearRegressor(1, eta0=h / 2, alpha=2 * a, learning_rate="constant"). The epsilon-insensitive losses
     carry no half there either: the same numbers.
 
-    Several targets are independent problems that share the order of the rows; the descent ends when each has reached its
+    Several targets are independent problems that share the order of the rows. The descent ends when all have reached their
     plateau.
 
-    learning_rate="auto" takes its steps in columns that are centred, scaled to deviation 1 and, where correlation makes some
-    directions slow, stretched along those: D = S (I + sum_k gain_k q_k q_k') S with S = diag(1 / sigma_j) and q_k eigenvectors
-    of the standardised covariance. It returns coefficients in the user's units; the minimum is not moved. The step is
-    1 / L(b), the expected smoothness [1]_ of b out of n rows::
+    learning_rate="auto" descends as if the columns were centred, scaled to deviation 1 and, where correlation makes some
+    directions slow, stretched along these: D = S (I + sum_k gain_k q_k q_k') S with S = diag(1 / sigma_j) and q_k eigenvectors
+    of the standardised covariance. Coefficients are returned in the user's units, and the minimum does not change. The step
+    is 1 / L(b), with L(b) the expected smoothness [1]_ of b out of n rows::
 
         L(b) = n(b-1) / (b(n-1)) * L + (n-b) / (b(n-1)) * L_max
 
-    with L the curvature of the mean loss and L_max that of the longest row. For losses that grow linearly, the mean slope over
-    the median residual of the best constant prediction takes the place of the curvature, which makes the step free of the units
-    of y and of a few wild targets.
+    where L is the curvature of the mean loss and L_max that of the longest row. For losses that grow linearly, the curvature
+    is taken as the mean slope divided by the median residual of the best constant prediction. So the step depends neither on
+    the units of y nor on a few extreme targets.
 
     With the full batch (and at most 1000 columns) "auto" reads all rows once for each step. The reading sums the loss, its
     gradient and its curvature; a kink is rounded to give it a curvature. The step is the minimum of a damped quadratic model of
@@ -190,9 +191,9 @@ class MiniBatchLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimat
     promises. So the order of the rows does not matter. With average=False (or any other average that is not "auto") a call
     ends where its steps lead. Rows and batches unlike all before change little; see the user guide.
 
-    Sparse X of up to 1000 columns, or with more than a quarter of its entries not zero, is unpacked block by block and treated
-    as dense. In wider X, scales are rounded to powers of two, only columns whose mean is more than a deviation from zero are
-    centred (in a copy), and correlations are not corrected.
+    Sparse X with at most 1000 columns, or with more than a quarter of its entries non-zero, is unpacked block by block and
+    treated as dense. In wider X, scales are rounded to powers of two, correlations are not corrected, and only columns whose
+    mean is more than one deviation from zero are centred (in a copy).
 
     References
     ----------
@@ -307,20 +308,20 @@ class MiniBatchLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimat
         coef_init: ArrayLike | None = None,
         intercept_init: ArrayLike | None = None,
     ) -> Self:
-        """Descend from the start, or with warm_start=True from where the last call ended.
+        """Fit the model: descend from the start, or with warm_start=True from where the last call ended.
 
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            float64 and float32 are used as they are if C-ordered or CSR; anything else is copied once. Rows of weight 0 are
-            never read.
+            C-ordered or CSR data of type float64 or float32 are not copied; anything else is copied once. Rows of weight 0
+            are never read.
         y : array-like of shape (n_samples,) or (n_samples, n_targets)
         sample_weight : array-like of shape (n_samples,), optional
-            Scaled to mean 1: multiplying all weights by one number changes nothing.
+            Scaled to mean 1, so multiplying all weights by the same number changes nothing.
         coef_init : array-like of shape (n_features,) or (n_targets, n_features), optional
-            Where the coefficients start; default zero.
+            Initial coefficients; default zero.
         intercept_init : float or array-like of shape (n_targets,), optional
-            Where the intercept starts; default the best constant prediction under learning_rate="auto", else zero.
+            Initial intercept; default the best constant prediction under learning_rate="auto", otherwise zero.
 
         Returns
         -------
@@ -330,7 +331,7 @@ class MiniBatchLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimat
         Raises
         ------
         ValueError
-            If the input is not usable, or if the descent diverges: the estimator is then what it was before the call.
+            If the input is invalid or the descent diverges. The estimator is then left as it was before the call.
         """
         watch = Watch(self, X=X, y=y, metadata=None if sample_weight is None else {"sample_weight": sample_weight})
         with unchanged_on_error(self):
@@ -363,9 +364,9 @@ class MiniBatchLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimat
 
     @_fit_context(prefer_skip_nested_validation=True)
     def partial_fit(self, X: Table, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:
-        """Make one pass over the rows given, in mini-batches of `batch_size`, from where the model stands.
+        """Make one pass over the given rows, in mini-batches of `batch_size`, starting from the current parameters.
 
-        With batch_size=None the call is exactly one step: the rows given are the mini-batch. With a plain schedule and
+        With batch_size=None the call is exactly one step: the given rows are the mini-batch. With a plain schedule and
         shuffle=False, calls with multiples of batch_size rows take the same steps as one epoch of `fit` over all of them.
         Under learning_rate="auto" a call may end at the minimum over all rows seen so far: see the Notes of the class.
         Weights are used as given: a row of weight 2 counts twice. Callbacks watch `fit` only.
@@ -384,7 +385,7 @@ class MiniBatchLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimat
         Raises
         ------
         ValueError
-            If the input is not usable, or if the step diverges: the estimator is then what it was before the call.
+            If the input is invalid or the descent diverges. The estimator is then left as it was before the call.
         """
         with unchanged_on_error(self):
             if self.early_stopping:
@@ -397,7 +398,7 @@ class MiniBatchLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimat
             if not go_on:
                 state = State.start(self._start(problem), state.seed)
             passes, _, history, parameters = self._descend(problem, replace(state, stream=stream), watch)
-            if stream.moments:
+            if self.learning_rate == "auto":
                 stream = stream.with_level(history.objective[-1], len(problem.rows))
                 if self.average == "auto" and stream.knows_the_minimum_of(problem.loss):
                     end, _ = finish(problem.on_few_rows(stream.moments), parameters[:, AVERAGE], self._promise(problem))
@@ -409,7 +410,7 @@ class MiniBatchLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimat
         return self
 
     def predict(self, X: Table) -> np.ndarray:
-        """The predictions X w + b.
+        """Predict X w + b.
 
         Parameters
         ----------
@@ -482,7 +483,7 @@ class MiniBatchLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimat
 
         def given(parameters):
             """What predict uses, in the user's units."""
-            return moved_to(parameters[:, passes.kept], -center)
+            return moved_to(parameters[:, passes.result], -center)
 
         def fitted(parameters):
             return self._fitted(given(parameters), problem)
@@ -498,7 +499,7 @@ class MiniBatchLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimat
                 history = descend(epochs, parameters, passes, plateau, watch, fitted, score and judge, self.record_steps)
         except Divergence as divergence:
             raise of_divergence(self, problem, *divergence.args) from None
-        parameters[:, AVERAGE] = parameters[:, passes.kept]
+        parameters[:, AVERAGE] = parameters[:, passes.result]
         return passes, plateau, history, parameters
 
     def _finish(self, problem, passes, parameters, converged, best):

@@ -122,8 +122,8 @@ class Rows:
         at = (np.arange(SAMPLE) + np.random.default_rng(0).random(SAMPLE)) / SAMPLE
         if self.weight.strides == (0,):
             return self.numbers[(at * len(self)).astype(np.intp)], np.ones(SAMPLE)
-        cumulated = np.cumsum(self.weight[self.numbers])
-        return self.numbers[np.searchsorted(cumulated, at * cumulated[-1])], np.ones(SAMPLE)
+        sampling_shares = np.cumsum(self.weight[self.numbers])
+        return self.numbers[np.searchsorted(sampling_shares, at * sampling_shares[-1])], np.ones(SAMPLE)
 
     def with_far_columns_centred(self, mean, variance):
         """Sparse rows with those columns centred whose mean is farther from zero than their deviation.

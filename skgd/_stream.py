@@ -13,11 +13,11 @@ from skgd._geometry import (
     WORTHWHILE,
     Geometry,
     axes_out_of_band,
-    cumulated,
     gram_of,
     largest_eigenvalue,
     safe_length,
     sample_rows,
+    sampling_shares,
     squared_norms,
     standard_metric,
     whitening_of,
@@ -162,7 +162,7 @@ class Stream(NamedTuple):
                 longest = max(squared_norms(counted, metric).max(), longest)
         elif b > 1:
             weight = counted.total_weight
-            largest = largest_eigenvalue(sample_rows(counted, metric, cumulated(norms), offset=0.5)) * weight / len(rows)
+            largest = largest_eigenvalue(sample_rows(counted, metric, sampling_shares(norms), offset=0.5)) * weight / len(rows)
             eigenvalue += weight / moments.weight * (largest - eigenvalue)
         smoothness = ((b - 1) * SAFETY * max(eigenvalue, 1.0) + longest) / b + penalised.max()
         return Geometry(metric, safe_length(smoothness), longest, eigenvalue, covariance, whitening)
