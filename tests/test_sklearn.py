@@ -99,4 +99,4 @@ def test_html_repr_names_every_parameter():
 def test_html_repr_documents_every_parameter():
     html = MiniBatchLinearRegressor()._repr_html_()
     assert html.count("param-doc-description") >= len(MiniBatchLinearRegressor().get_params())
-    assert "Rows in a step" in html
+    assert "Number of rows in a step" in html
