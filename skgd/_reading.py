@@ -1,16 +1,16 @@
-"""Readings: all rows once, where a descent has ended, to learn how far the minimum may be and to go there if it is far.
+"""Readings: the full batch of any loss. All rows once, then a step of the model that their sums make.
 
 At parameters (w, c), with residuals r_i = (x_i - center).w + c - y_i, a reading sums the loss over the rows, its gradient g and
-its curvature H = (1/S) sum_i s_i l''(r_i) z_i z_i' with z_i = (x_i - center, 1). The step d that minimises the model
-g.d + d'Hd / 2 with the penalty at w + d is taken if the objective falls. H is damped by a share of the secant curvature of the
-rows, |l'(r)| / |r|, with all of which every step gains: the best of several shares is taken.
+its curvature H = (1/S) sum_i s_i l''(r_i) z_i z_i' with z_i = (x_i - center, 1). The step d minimises the model g.d + d'Hd / 2
+plus the penalty at w + d. H is damped by a share of the secant curvature: that of parabolas that touch the loss at each row
+and lie above it. With all of it every step gains. Several shares are tried on a sample of the rows, and the best is taken.
 
-A loss that goes on straight is rounded first, so that a kink has a curvature, too: its own is lowered to kappa, which the
-rounding reaches over residuals of size u. That lowers the loss, nowhere by more than the caps allow; so
+A loss that goes on straight is rounded first, which gives kinks a curvature: the curvature of the loss is lowered to kappa,
+so that a kink becomes an arc over residuals of size u. This makes the loss smaller, and therefore
 
     F(w) - min F  <=  (F(w) - F_kappa(w)) + (F_kappa(w) - min F_kappa)
 
-where the first difference is known and the model says how large the second is. u shrinks until the sum is small.
+The first difference is known, and the model says how large the second is. u shrinks until the sum is small.
 """
 
 import warnings
@@ -167,10 +167,10 @@ def bend(loss, residual):
 
 
 def straight_part(loss, residual):
-    """What a loss that goes on straight lacks in curvature to that of a parabola which touches it at r and lies above it.
+    """The curvature that a parabola needs beyond the loss's own, if it is to touch the loss at r and lie above it.
 
-    That is c / |r| for a kink at zero of slopes -c and c, and the loss is the mean of two such with kinks at both ends of the
-    insensitive zone. A straight line that all rows have in common has no curvature: c is half of what both caps add up to.
+    For a kink at zero with slopes -c and c, the parabola has curvature c / |r|. With an insensitive zone, the loss is the mean
+    of two kinks at the zone's ends. Unequal caps add a straight line, which has no curvature: c is the mean of both caps.
     """
     c, e = 0.5 * (loss.cap_above + loss.cap_below), loss.insensitive
     with np.errstate(divide="ignore"):

@@ -15,7 +15,7 @@ from skgd._finish import approach_wide, finish, proximal_step, shortfall
 from skgd._geometry import full_batch_step
 from skgd._objective import LOSSES, loss_and_slope, make_penalty, penalty_at
 from skgd._plan import problem_of_fit
-from skgd._reading import Target, approach
+from skgd._reading import Approach, Target, approach, bend, straight_part
 from tests.conftest import UNKIND, diabetes, gap, optimum, rows_of, year_and_its_square
 
 SIZES = pytest.mark.parametrize("batch_size", [1, 32, 256, None])
@@ -468,3 +468,80 @@ def test_a_full_batch_of_sparse_rows_too_large_to_unpack_takes_the_steps_of_dens
     dense, sparse = (clone(model).fit(table, X[:, 0] + 1.0) for table in (X, csr_array(X)))
     np.testing.assert_allclose(sparse.coef_, dense.coef_, rtol=1e-10, atol=1e-13)
     np.testing.assert_allclose(sparse.loss_curve_, dense.loss_curve_, rtol=1e-12)
+
+
+# The full batch by readings
+
+
+@pytest.mark.parametrize("penalty", [None, "l2", "l1"])
+@pytest.mark.parametrize("loss", [loss for loss in EVERY_LOSS if loss != "squared_error"])
+@pytest.mark.parametrize("make", [plain, diabetes])
+def test_a_full_batch_of_any_loss_ends_at_its_minimum_after_few_readings(make, loss, penalty):
+    X, y = make()
+    X, y = (X - X.mean(axis=0)) / X.std(axis=0), y / y.std()
+    options = EVERY_LOSS[loss] | {"penalty": penalty, "alpha": 0.02 if penalty else 0.0}
+    model = MiniBatchLinearRegressor(None, loss=loss, **options).fit(X, y)
+    if penalty == "l2" and loss in {"quantile", "epsilon_insensitive"}:
+        finer = MiniBatchLinearRegressor(None, loss=loss, tol=1e-8, **options).fit(X, y)
+        best = objective_of(finer, X, y)
+    else:
+        best = lowest_objective(model, X, y)
+    constant = problem_of_fit(model, rows_of(X, y))[0].constant_loss[0]
+    assert (objective_of(model, X, y) - best) / (constant - best) <= 1e-4  # the default tol
+    assert model.n_iter_ == model.n_steps_ == len(model.loss_curve_) <= 30
+    assert model.loss_curve_[0] <= constant * (1 + 1e-12)
+    assert model.loss_curve_.min() >= best - 1e-9 * constant
+
+
+@pytest.mark.parametrize("loss", ["huber", "quantile"])
+def test_a_full_batch_of_many_sorted_rows_starts_from_the_fit_of_a_sample(loss):
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((60_000, 4)) * [1.0, 100.0, 1e-3, 1.0] + [0.0, 0.0, 5.0, 0.0]
+    y = X @ [1.0, 0.01, 300.0, 0.0] + rng.standard_t(3, 60_000)
+    order = np.argsort(y)
+    model = MiniBatchLinearRegressor(None, loss=loss, **EVERY_LOSS[loss])
+    early, late = (clone(model).set_params(tol=tol).fit(X[order], y[order]) for tol in (1e-4, 1e-9))
+    best, constant = objective_of(late, X, y), problem_of_fit(model, rows_of(X, y))[0].constant_loss[0]
+    assert (early.loss_curve_[0] - best) / (constant - best) < 5e-3  # 10,000 rows of five parameters: some 5e-4
+    assert (objective_of(early, X, y) - best) / (constant - best) < 1e-5
+    assert early.n_iter_ <= 10
+    assert (np.diff(early.loss_curve_) <= 1e-4 * best).all()
+
+
+def test_a_reading_that_has_made_it_worse_is_followed_by_the_step_that_always_gains():
+    X, y = plain(2000, 4)
+    problem, _ = problem_of_fit(MiniBatchLinearRegressor(None, loss="quantile"), rows_of(X, y))
+    way = Approach(Target(problem, 0), np.append(np.zeros(4), np.median(y)), 1e-5)
+    first = way.read()
+    safe = way.safe.copy()
+    way.point = way.point + 100.0
+    assert way.read() > first
+    np.testing.assert_array_equal(way.point, safe)
+    assert way.read() < first
+
+
+def test_the_part_that_a_straight_loss_lacks_makes_a_parabola_above_it():
+    for name, options in STRAIGHT.items():
+        loss = LOSSES[name](options.get("epsilon"), options.get("quantile"))
+        residual = np.linspace(-3.0, 3.0, 61) + 0.013
+        for kappa in (4.0, 50.0, 1e9):
+            rounded = loss._replace(curvature=min(loss.curvature, kappa))
+            value, slope = loss_and_slope(rounded, residual)
+            curvature = bend(rounded, residual) + straight_part(rounded, residual)
+            for other in np.linspace(-4.0, 4.0, 33):
+                above = value + slope * (other - residual) + 0.5 * curvature * (other - residual) ** 2
+                # What rounding takes away at most, both arcs being unlike where caps or zones are.
+                taken = 0.0 if name == "huber" else 0.5 * max(loss.cap_above, loss.cap_below) ** 2 / kappa
+                assert (loss_and_slope(rounded, other)[0] <= above + taken + 1e-9).all()
+
+
+@pytest.mark.parametrize("n", [300, 30_000])
+def test_a_sampled_target_stands_for_all_rows(n):
+    X, y = plain(n, 3)
+    weight = np.random.default_rng(1).uniform(0.5, 2.0, n)
+    problem, _ = problem_of_fit(MiniBatchLinearRegressor(None, loss="huber"), rows_of(X, y, weight).with_mean_weight_1())
+    target = Target(problem, 0)
+    at = np.array([0.5, -1.0, 2.0, 0.1])
+    whole, part = (t.objectives(at, t.loss)[0, 0] for t in (target, target.sampled))
+    assert whole == pytest.approx(part, rel=1e-12 if n < 10_000 else 0.03)  # 10,000 rows: a hundredth of the deviation
+    assert len(target.sampled.rows) == min(n, 10_000)

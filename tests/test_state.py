@@ -9,6 +9,7 @@ import pytest
 from scipy.sparse import csr_array
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
+from sklearn.linear_model import LinearRegression, Ridge
 from sklearn.metrics import r2_score
 
 from skgd import MiniBatchLinearRegressor, _step_size
@@ -619,3 +620,66 @@ def test_the_best_constant_of_a_kinked_loss_is_a_target_to_the_last_bit():
         y = np.concatenate([rng.standard_normal(5), np.full(20, rng.standard_normal())])
         model = MiniBatchLinearRegressor(loss="quantile")
         assert problem_of_fit(model, rows_of(np.zeros((25, 1)), y))[0].constant[0] == y[-1]
+
+
+# Where a stream ends
+
+
+@pytest.mark.parametrize("size", [7, 100, 442])
+@pytest.mark.parametrize("order", ["shuffled", "sorted"])
+@pytest.mark.parametrize("penalty", ["none", "l2"])
+def test_a_pass_over_chunks_in_any_order_ends_at_least_squares(penalty, order, size):
+    X, y = diabetes()
+    rows = np.argsort(y) if order == "sorted" else np.random.default_rng(0).permutation(len(y))
+    alpha = 20.0 if penalty == "l2" else 0.0
+    model = MiniBatchLinearRegressor(random_state=0, alpha=alpha, tol=1e-6)
+    for start in range(0, len(y), size):
+        model.partial_fit(X[rows[start : start + size]], y[rows[start : start + size]])
+    exact = Ridge(alpha=len(y) * alpha / 2).fit(X, y)
+    best, constant = (np.mean((y - p) ** 2) for p in (exact.predict(X), y.mean()))
+    best, reached = (np.mean((y - m.predict(X)) ** 2) + alpha / 2 * m.coef_ @ m.coef_ for m in (exact, model))
+    assert -1e-12 <= (reached - best) / (constant - best) <= 1e-5  # ten times tol
+
+
+def test_without_its_default_average_a_stream_ends_where_its_steps_lead():
+    X, y = diabetes()
+    ends = [MiniBatchLinearRegressor(average=average, random_state=0).partial_fit(X, y) for average in ("auto", True, False)]
+    least = LinearRegression().fit(X, y).score(X, y)
+    assert ends[0].score(X, y) == pytest.approx(least, rel=1e-3)
+    assert all(model.score(X, y) < least - 1e-3 for model in ends[1:])
+
+
+def test_few_rows_of_many_columns_are_not_interpolated_by_a_stream():
+    rng = np.random.default_rng(0)
+    X, y = rng.standard_normal((40, 30)), rng.standard_normal(40)
+    model = MiniBatchLinearRegressor(random_state=0).partial_fit(X, y)
+    assert model.score(X, y) < 0.9 * LinearRegression().fit(X, y).score(X, y)
+    stream = State.restored(model._state).stream
+    assert not stream.knows_the_minimum_of(SQUARED_ERROR)
+    assert stream.with_rows(rows_of(rng.standard_normal((60, 30)))).knows_the_minimum_of(SQUARED_ERROR)
+
+
+@pytest.mark.parametrize("batch_size", [32, None])
+def test_a_stream_that_goes_on_from_a_fit_takes_it_for_the_minimum_over_its_rows(batch_size):
+    X, y = diabetes()
+    model = MiniBatchLinearRegressor(batch_size, random_state=0).fit(X, y)
+    moments = State.restored(model._state).stream.moments
+    few, targets = moments.as_rows(np.zeros(10))
+    standing = LinearRegression().fit(few, targets[0])
+    np.testing.assert_allclose(standing.coef_ * X.std(axis=0), model.coef_ * X.std(axis=0), rtol=1e-5, atol=1e-5)
+    assert standing.intercept_ == pytest.approx(model.intercept_, rel=1e-4)
+    assert np.mean((targets[0] - standing.predict(few)) ** 2) == pytest.approx(model.loss_curve_[-1], rel=1e-6)
+    assert moments.n_rows == moments.weight == len(X)
+    before = model.coef_.copy()
+    model.partial_fit(X[:50], y[:50])
+    assert np.abs((model.coef_ - before) * X.std(axis=0)).max() < 0.2 * np.abs(before * X.std(axis=0)).max()
+
+
+def test_a_plain_schedule_keeps_no_stream_and_auto_goes_on_with_what_it_kept():
+    X, y = diabetes()
+    model = MiniBatchLinearRegressor(random_state=0, learning_rate="constant", eta0=1e-6).partial_fit(X, y)
+    assert State.restored(model._state).stream.moments is None
+    model.set_params(learning_rate="auto", eta0=0.01).partial_fit(X, y)
+    n_rows = State.restored(model._state).stream.n_rows
+    model.set_params(learning_rate="constant", eta0=1e-6).partial_fit(X, y)
+    assert State.restored(model._state).stream.n_rows == n_rows == len(X)

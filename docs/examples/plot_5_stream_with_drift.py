@@ -24,7 +24,7 @@ def chunk(k):
 
 
 models = {
-    "average": MiniBatchLinearRegressor(random_state=0),
+    "default": MiniBatchLinearRegressor(random_state=0),
     "average=False": MiniBatchLinearRegressor(average=False, random_state=0),
 }
 truth, seen, error = [], {name: [] for name in models}, {name: [] for name in models}
