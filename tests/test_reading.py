@@ -505,7 +505,9 @@ def test_a_full_batch_of_many_sorted_rows_starts_from_the_fit_of_a_sample(loss):
     assert (early.loss_curve_[0] - best) / (constant - best) < 5e-3  # 10,000 rows of five parameters: some 5e-4
     assert (objective_of(early, X, y) - best) / (constant - best) < 1e-5
     assert early.n_iter_ <= 10
-    assert (np.diff(early.loss_curve_) <= 1e-4 * best).all()
+    assert early.loss_curve_.max() <= early.loss_curve_[0] + 5e-3 * (
+        constant - best
+    )  # a wide rounding may look better than it is
 
 
 def test_a_reading_that_has_made_it_worse_is_followed_by_the_step_that_always_gains():
