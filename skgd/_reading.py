@@ -84,10 +84,14 @@ class Target:
 
     def width(self, parameters, share):
         """u to begin with: what has this share of the rows nearer to a kink, and twice as many rows as there are parameters."""
+        if not is_straight(self.loss):
+            return 0.0
         residual, weight = self.residuals(parameters)
         distance = np.abs(np.abs(residual) - self.loss.insensitive)
         order = np.argsort(distance)
         fewest = min(2 * len(parameters), len(distance) - 1)
+        low, high = sorted((self.loss.cap_above, self.loss.cap_below))
+        share *= 2.0 * low / (low + high)  # fewer rows are on one side of an extreme quantile
         at = np.searchsorted(np.cumsum(weight[order]), share * weight.sum())
         return distance[order[max(fewest, min(at, len(order) - 1))]]
 
@@ -98,6 +102,16 @@ class Target:
         caps = self.loss.cap_above + self.loss.cap_below
         narrowest = NARROWEST * self.unit / caps
         return self.loss._replace(curvature=min(self.loss.curvature, caps / (2.0 * max(width, narrowest))))
+
+    def shift(self, width):
+        """How far the best intercept of the loss lies above that of the rounded one, where rows are evenly spread.
+
+        An arc between unequal caps is not centred on its kink.
+        """
+        loss = self.rounded(width)
+        if not is_straight(loss):
+            return 0.0
+        return self.has_intercept * (loss.cap_below**2 - loss.cap_above**2) / (2.0 * loss.curvature)
 
     def objectives(self, candidates, *losses):
         """For each loss, the objective at each of several parameter vectors: of predictions as the user gets them."""
@@ -124,17 +138,19 @@ class Target:
         gradient[-1] *= self.has_intercept
         return total, gradient
 
-    def read(self, parameters, basis, loss, before=None):
-        """One reading: the objective, that of another loss and of the one read before, and this loss's derivatives in `basis`.
+    def read(self, parameters, basis, loss, before=None, shift=0.0):
+        """One reading: objectives, and this loss's derivatives in `basis`.
 
-        These are the gradient (without the penalty), the curvature and the secant curvature, the intercept last.
+        The objectives are those of the problem's own loss with the intercept shifted, of the given loss, and of the one read
+        before. The derivatives are the gradient (without the penalty), the curvature and the secant curvature, the intercept
+        last.
         """
         k, others = basis.shape[1] + 1, [other for other in (self.loss, before) if other not in (None, loss)]
         values, gradient, hessian, secant = dict.fromkeys([loss, *others], 0.0), np.zeros(k), np.zeros((k, k)), np.zeros((k, k))
         for X, y, share in self.blocks():
             residual = X @ parameters[:-1] + parameters[-1] - y
             for other in others:
-                values[other] += share @ loss_and_slope(other, residual)[0]
+                values[other] += share @ loss_and_slope(other, residual + shift if other == self.loss else residual)[0]
             value, slope = loss_and_slope(loss, residual)
             values[loss] += share @ value
             z = np.empty((len(y), k))
@@ -238,8 +254,9 @@ class Approach:
         self.steps_of_model = sparse_steps if has_l1 else smooth_steps
         self.slack = ENOUGH * target.unit if has_l1 else 0.0  # zeros may cost what is not worth a reading
         if memory is None:
-            width = target.width(point, share) if is_straight(target.loss) else 0.0
-            memory = (width, width, np.inf, np.inf, np.inf, 0.0, 0.0, 0.0), point, point
+            width = target.width(point, share)
+            self.point = self.shifted(point, -target.shift(width))
+            memory = (width, width, np.inf, np.inf, np.inf, 0.0, 0.0, 0.0), point, self.point
         numbers, self.best, self.safe = memory
         self.width, self.width_before, self.best_value, self.left, self.value, *self.expected, self.damping = numbers
         self.arrived = False
@@ -251,10 +268,10 @@ class Approach:
 
     def read(self):
         """Read all rows at the point and choose the next one; the objective."""
-        target, loss = self.target, self.target.rounded(self.width)
-        exact, value, value_before, *model = target.read(self.point, self.basis, loss, target.rounded(self.width_before))
+        target, loss, shift = self.target, self.target.rounded(self.width), self.target.shift(self.width)
+        exact, value, value_before, *model = target.read(self.point, self.basis, loss, target.rounded(self.width_before), shift)
         if exact <= self.best_value + self.slack:
-            self.best, self.best_value = self.point, exact
+            self.best, self.best_value = self.shifted(self.point, shift), exact
         gained, rounding = self.value - value_before, exact - value_before
         enough = max(self.accuracy * (target.constant_loss - self.best_value), LEAST * target.unit)
         if not gained >= -max(enough, self.slack) and not np.array_equal(self.point, self.safe):
@@ -275,8 +292,14 @@ class Approach:
         narrows = gained <= max(enough, PROGRESS * rounding) and rounding > 0.0
         self.choose(loss, value, *model)
         self.width_before = self.width
-        self.width *= NARROWER if narrows else 1.0
+        if narrows:
+            self.width *= NARROWER
+            self.point, self.safe = (self.shifted(p, shift - target.shift(self.width)) for p in (self.point, self.safe))
         return exact
+
+    def shifted(self, point, shift):
+        """The point with its intercept moved."""
+        return np.append(point[:-1], point[-1] + shift)
 
     def choose(self, loss, value, gradient, *model):
         """The next point: where the dampings lead to, or farther, whichever a sample of the rows likes best.
@@ -302,8 +325,9 @@ class Approach:
 
     def end(self):
         """The best point read, or the next one if it is better still."""
-        (values,) = self.target.objectives(np.vstack([self.best, self.point]), self.target.loss)
-        return self.point if values[1] <= values[0] + self.slack else self.best
+        point = self.shifted(self.point, self.target.shift(self.width))
+        (values,) = self.target.objectives(np.vstack([self.best, point]), self.target.loss)
+        return point if values[1] <= values[0] + self.slack else self.best
 
 
 def approach(target, start, accuracy):
