@@ -11,7 +11,7 @@ from scipy.optimize import minimize
 
 from skgd._geometry import full_batch_step
 from skgd._objective import SQUARED_ERROR, is_straight, loss_and_slope
-from skgd._reading import DAMPINGS, ENOUGH, NARROWER, WINDOW, Target, approach, bend, smooth_steps
+from skgd._reading import DAMPINGS, NARROWER, WINDOW, Target, approach, bend, smooth_steps
 
 NARROWINGS = 16  # times that a rounding is halved at most to see how far the minimum is
 WIDE_STEPS, ROUNDS = 200, 8  # of L-BFGS-B for each rounding, and roundings
@@ -25,7 +25,7 @@ def proximal_step(target, start):
     end = start - eta * target.look(start, loss)[1]
     end[:-1] = np.copysign(np.maximum(np.abs(end[:-1]) - eta[:-1] * penalty.l1, 0.0), end[:-1])
     (values,) = target.objectives(np.vstack([start, end]), target.loss)
-    return end if values[1] <= values[0] + ENOUGH * target.unit else start
+    return end if values[1] <= values[0] else start
 
 
 class Enough(Exception):

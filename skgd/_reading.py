@@ -274,7 +274,7 @@ class Approach:
             self.best, self.best_value = self.shifted(self.point, shift), exact
         gained, rounding = self.value - value_before, exact - value_before
         enough = max(self.accuracy * (target.constant_loss - self.best_value), LEAST * target.unit)
-        if not gained >= -max(enough, self.slack) and not np.array_equal(self.point, self.safe):
+        if not gained >= -(enough + self.slack) and not np.array_equal(self.point, self.safe):
             self.point, self.damping = self.safe, 1.0
             return exact
         if np.isfinite(gained):

@@ -547,3 +547,53 @@ def test_a_sampled_target_stands_for_all_rows(n):
     whole, part = (t.objectives(at, t.loss)[0, 0] for t in (target, target.sampled))
     assert whole == pytest.approx(part, rel=1e-12 if n < 10_000 else 0.03)  # 10,000 rows: a hundredth of the deviation
     assert len(target.sampled.rows) == min(n, 10_000)
+
+
+def test_directions_that_a_sample_does_not_have_are_not_jumped_along():
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((60_000, 3))
+    X[:, 2] = 0.0
+    X[[7, 20_001, 55_000], 2] = 1.0  # three rows, which a sample of 10,000 may well miss
+    y = X[:, 0] + 5.0 * X[:, 2] + rng.standard_normal(60_000)
+    for loss in ("quantile", "epsilon_insensitive"):
+        model = MiniBatchLinearRegressor(None, loss=loss, **EVERY_LOSS[loss]).fit(X, y)
+        assert model.loss_curve_.max() <= 1.01 * model.loss_curve_[0]
+        assert model.n_iter_ <= 15
+
+
+def test_what_a_straight_loss_lacks_is_no_more_than_the_parabola_that_touches_it_on_both_sides():
+    median = LOSSES["quantile"](None, 0.5)._replace(curvature=1e6)
+    np.testing.assert_allclose(straight_part(median, np.array([-2.0, 0.5])), [0.25, 1.0])
+    tube = LOSSES["epsilon_insensitive"](1.0, None)._replace(curvature=1e6)
+    np.testing.assert_allclose(straight_part(tube, np.array([3.0, 0.0])), [0.5 / 2.0 + 0.5 / 4.0, 1.0])
+    huber = LOSSES["huber"](1.0, None)
+    np.testing.assert_allclose(straight_part(huber, np.array([4.0, 0.5])), [0.5, 0.0])
+
+
+def test_the_start_of_a_rounding_holds_a_share_of_the_rows_on_the_steeper_side():
+    X, y = plain(4000, 3)
+    at = np.zeros(4)
+    for loss, options, share in (
+        ("quantile", {"quantile": 0.5}, 0.4),
+        ("quantile", {"quantile": 0.1}, 0.08),
+        ("huber", {}, 0.4),
+    ):
+        problem, _ = problem_of_fit(MiniBatchLinearRegressor(None, loss=loss, **options), rows_of(X, y))
+        target = Target(problem, 0)
+        inside = np.abs(target.residuals(at)[0]) <= target.width(at, 0.4)
+        assert inside.mean() == pytest.approx(share, abs=1e-3)
+    problem, _ = problem_of_fit(MiniBatchLinearRegressor(None), rows_of(X, y))
+    assert Target(problem.whole, 0).width(at, 0.4) == 0.0
+
+
+def test_a_rounding_of_unequal_caps_is_shifted_to_where_the_loss_is_least():
+    y = np.linspace(0.0, 1.0, 20_001)  # evenly spread: the quantile 0.1 is 0.1
+    problem, _ = problem_of_fit(
+        MiniBatchLinearRegressor(None, loss="quantile", quantile=0.1), rows_of(np.zeros((20_001, 1)), y)
+    )
+    target = Target(problem, 0)
+    for width in (0.02, 0.05):
+        rounded = target.rounded(width)
+        constants = np.linspace(0.0, 0.3, 301)
+        values = [loss_and_slope(rounded, constant - y)[0].mean() for constant in constants]
+        assert constants[np.argmin(values)] + target.shift(width) == pytest.approx(0.1, abs=2e-3)

@@ -27,7 +27,7 @@ from skgd._objective import SQUARED_ERROR
 from skgd._plan import hold_out, problem_of_fit
 from skgd._state import State
 from skgd._step_size import Schedule, plateau_of
-from skgd._stream import CEILING, FORGETTING, HALF_LIFE, UNUSUAL, Stream
+from skgd._stream import CEILING, FIRST, FORGETTING, HALF_LIFE, UNUSUAL, Stream
 from tests.conftest import diabetes, near_2000, rows_of, scales_side_by_side
 
 WAYS = {
@@ -683,3 +683,46 @@ def test_a_plain_schedule_keeps_no_stream_and_auto_goes_on_with_what_it_kept():
     n_rows = State.restored(model._state).stream.n_rows
     model.set_params(learning_rate="constant", eta0=1e-6).partial_fit(X, y)
     assert State.restored(model._state).stream.n_rows == n_rows == len(X)
+
+
+@pytest.mark.parametrize("batch_size", [8, 64])
+def test_a_streams_step_is_no_shorter_than_its_axes_call_for(batch_size):
+    rng = np.random.default_rng(0)
+    for common in (0.0, 0.99):
+        X = common * rng.standard_normal((4000, 1)) + np.sqrt(1.0 - common**2) * rng.standard_normal((4000, 6))
+        rows = rows_of(X)
+        for stream in (Stream().with_rows(rows), diagonal(Stream().with_rows(rows))):
+            geometry = stream.geometry(rows, rows, batch_size, 0.0, True)
+            metric, longest = geometry.metric, squared_norms(rows, geometry.metric).max()
+            D = np.diag(metric[1, :-1]) + metric[2:, :-1].T * metric[2:, -1] @ metric[2:, :-1]
+            largest = np.linalg.eigvals(D @ np.cov(X.T, bias=True)).real.max()
+            # The estimate of the largest is an upper one: a tenth for safety, half as much again for axes left alone, and the
+            # longest row as it was before they were corrected.
+            bound = (batch_size - 1) * max(largest, 1.0) + longest
+            assert bound <= batch_size / geometry.step <= (1.2 if len(metric) == 2 else 2.2) * bound
+
+
+def test_a_stream_of_many_columns_keeps_variances_alone():
+    rng = np.random.default_rng(0)
+    assert Stream().with_rows(rows_of(rng.standard_normal((5, 499)))).moments.is_full
+    assert not Stream().with_rows(rows_of(rng.standard_normal((5, 500)))).moments.is_full
+
+
+def test_a_first_chunks_rows_are_held_against_its_own_longer_ones():
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((400, 3))
+    center = np.median(X, axis=0)
+    spread = np.median(np.abs(X - center), axis=0)
+    X[5] = 1e5
+    norms = 1.0 + np.sum(((X - center) / spread) ** 2, axis=1)
+    weight = Stream().bounded(rows_of(X), np.zeros((1, 4)), SQUARED_ERROR).weight
+    assert (np.delete(weight, 5) == 1.0).all()
+    assert weight[5] * norms[5] == pytest.approx(UNUSUAL * FIRST * np.quantile(norms, 0.9), rel=0.02)
+
+
+def test_a_full_batch_of_squared_error_is_followed_without_noise():
+    X, y = diabetes()
+    model = MiniBatchLinearRegressor(None, random_state=0).fit(X, y)
+    assert model.n_iter_ <= 20
+    assert (np.diff(model.loss_curve_) <= 1e-12 * model.loss_curve_[0]).all()
+    np.testing.assert_allclose(State.restored(model._state).parameters[0, 2], State.restored(model._state).parameters[0, 0])
