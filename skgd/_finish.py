@@ -99,7 +99,7 @@ def approach_wide(target, start, accuracy):
 def shortfall(target, parameters, gradient, tolerated):
     """What is left to gain: for a loss that grows like a square, from the gradient and the rows' mean curvature.
 
-    A loss that goes on straight is rounded so narrowly that the rounding costs less than is `tolerated`, and read.
+    A loss that grows linearly is rounded so narrowly that the rounding costs less than is `tolerated`, and read.
     """
     if not is_straight(target.loss):
         curvature = target.loss.curvature

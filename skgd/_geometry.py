@@ -269,7 +269,7 @@ def mini_batch_geometry(rows, moments, batch_size, ridge, fit_intercept, separab
         stretch = np.eye(n_features) + (axes.T * (np.sqrt(1.0 + gains) - 1.0)) @ axes
         mean = np.linalg.eigvalsh(stretch @ (z.T @ z + np.diag(penalised)) @ stretch)[-1]
         metric = with_axes(metric, axes, gains)
-        del shares, norms  # one array, whose room is needed again
+        del shares, norms  # free this array before another of its size is made
         reach = squared_norms(rows, metric).max()
     smoothness = expected_smoothness(reach + penalised.max(), SAFETY * max(mean, 1.0), n_samples, batch_size)
     return Geometry(metric, safe_length(smoothness), longest, eigenvalues[-1], covariance, whitening)

@@ -3,7 +3,7 @@
     F(w, b) = (1/S) sum_i s_i l(x_i.w + b - y_i) + alpha * R(w)        S = sum_i s_i
 
 Every loss here is one formula in the residual r = prediction - target. It is zero inside the insensitive zone; beyond, it
-bends upwards with a constant curvature until its slope meets a cap, and goes on straight:
+bends upwards with a constant curvature until its slope reaches a cap, and is linear from there on:
 
     e = max(|r| - insensitive, 0)     q = min(curvature * e, cap)
     l(r) = q * (e - q / (2 * curvature))     l'(r) = sign(r) * q
@@ -122,9 +122,9 @@ def typical_size(residual, weight):
 def curvature_at(loss, rows, constant):
     """The curvature of a parabola as steep as the loss at the residuals of a constant prediction, for each target.
 
-    Its own curvature, if the loss grows like a square; if it goes on straight, its mean slope over the typical residual,
-    since far from the minimum it is the distance to cross, in units of y, that calls for a step and not the sharpness of the
-    bend. Also the loss of such a typical residual: what a change of the objective is compared with.
+    For a loss that grows quadratically, this is its own curvature. For one that grows linearly it is the mean slope divided by
+    the typical residual: far from the minimum, the step depends on the distance to it and not on how sharp the bend is. Also
+    returned is the loss of a typical residual, with which changes of the objective are compared.
     """
     if not is_straight(loss):
         return np.full(len(constant), loss.curvature), np.full(len(constant), np.inf)
@@ -136,7 +136,7 @@ def curvature_at(loss, rows, constant):
 
 
 def is_straight(loss):
-    """Whether the loss goes on straight, so that a residual can pull no harder than the cap."""
+    """Whether the loss grows linearly in the end, so that its slope is bounded."""
     return max(loss.cap_above, loss.cap_below) < INF
 
 

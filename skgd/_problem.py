@@ -37,9 +37,9 @@ except ImportError:
         stacklevel=2,
     )
 
-LONGEST_RUN = 16384  # batches in one compiled call, so that their steps stay in cache
-UPKEEP = 4  # a call for sparse rows reads this many times as many numbers as there are columns, each of which it visits, too
-LARGEST_RUN = 2**26  # numbers that a call may visit: it lasts a fraction of a second, after which Ctrl-C is heard
+LONGEST_RUN = 16384  # batches in one compiled call: their steps then fit into the cache
+UPKEEP = 4  # a call for sparse rows also visits each column, and so reads at least this many numbers for each
+LARGEST_RUN = 2**26  # numbers that a call may visit: some tenths of a second, between which Ctrl-C is served
 ROUNDING = 1e-12  # a residual of this share of the best constant prediction is none
 UNPACKED = 2**18  # numbers of sparse rows that are unpacked at a time: two megabytes
 

@@ -5,7 +5,7 @@ its curvature H = (1/S) sum_i s_i l''(r_i) z_i z_i' with z_i = (x_i - center, 1)
 plus the penalty at w + d. H is damped by a share of the secant curvature: that of parabolas that touch the loss at each row
 and lie above it. With all of it every step gains. Several shares are tried on a sample of the rows, and the best is taken.
 
-A loss that goes on straight is rounded first, which gives kinks a curvature: the curvature of the loss is lowered to kappa,
+A loss that grows linearly is rounded first, which gives kinks a curvature: the curvature of the loss is lowered to kappa,
 so that a kink becomes an arc over residuals of size u. This makes the loss smaller, and therefore
 
     F(w) - min F  <=  (F(w) - F_kappa(w)) + (F_kappa(w) - min F_kappa)
@@ -96,7 +96,7 @@ class Target:
         return distance[order[max(fewest, min(at, len(order) - 1))]]
 
     def rounded(self, width):
-        """The loss, if it goes on straight with a curvature that reaches over residuals of this width."""
+        """The loss; if it grows linearly, with a curvature so small that an arc reaches over residuals of this width."""
         if not is_straight(self.loss):
             return self.loss
         caps = self.loss.cap_above + self.loss.cap_below

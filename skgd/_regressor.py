@@ -453,7 +453,7 @@ class MiniBatchLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimat
         return rows, State.start(np.zeros((len(y), X.shape[1] + 1)), seed)
 
     def _subject(self, problem):
-        """What a fit is about: the same again goes on with the plateau of the last."""
+        """What a fit is about: a fit of the same resumes the plateau rule of the last one."""
         values = [value for name, value in vars(self).items() if name in self._shaping]
         whole = problem.whole or problem
         return (*values, len(whole.rows), *whole.constant, *whole.constant_loss)

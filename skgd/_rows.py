@@ -1,4 +1,4 @@
-"""The rows to learn from: those that have a weight, looked at in blocks that stay in cache.
+"""The rows to learn from: those that have a weight, read in blocks that fit into the cache.
 
 Sparse rows of few columns, or with few zeros, are unpacked block by block and then treated as dense ones.
 """
@@ -11,7 +11,7 @@ from functools import cached_property
 import numpy as np
 from scipy.sparse import csr_array, issparse
 
-BLOCK = 2**15  # numbers in a block of rows: a quarter of a megabyte, which stays in cache
+BLOCK = 2**15  # numbers in a block of rows: a quarter of a megabyte, which fits into the cache
 MOST_COLUMNS = 1000  # up to here an eigendecomposition pays for itself, and sparse rows are unpacked
 SAMPLE = 10_000  # rows that say what a typical residual is
 FULL = 0.25  # sparse rows are also unpacked where a larger share of their numbers is not zero

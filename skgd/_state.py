@@ -1,4 +1,4 @@
-"""What a later call goes on from."""
+"""What a later call starts from."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class State:
     plateau: tuple = (None, None)  # of a fit that max_iter has ended: its best objectives, and for how long they stand
     best: tuple | None = None  # with early stopping: the parameters that scored best, and their scores
     reading: np.ndarray | None = None  # (n_targets, ...): what the last reading of a full batch has left to the next
-    subject: tuple = ()  # what the last fit was about: the same again goes on with its plateau
+    subject: tuple = ()  # what the last fit was about: a fit of the same resumes its plateau rule
 
     @classmethod
     def start(cls, parameters, seed):

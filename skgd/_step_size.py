@@ -42,7 +42,7 @@ class Schedule:
     nesterov: bool = False
     cap: float = np.inf  # no step is longer than cap * f / |g|^2
     ceiling: np.ndarray | None = None  # (n_targets,): the largest f to count in that
-    last_share: float = 1.0  # by which a short last batch multiplies its step, so that its rows pull no harder than others
+    last_share: float = 1.0  # by which the step of a short last batch is multiplied: every row has the same influence
     every: int = 1  # only each `every`-th step enters the average, for itself and those before it
     decay: float = 1.0  # by which the step is multiplied
     patience: float = np.inf  # after so many epochs without progress,
@@ -134,7 +134,7 @@ def patience_of(model, problem, in_fit):
     """Epochs without progress before a descent ends."""
     if not in_fit or model.tol is None:
         return np.inf
-    carried = problem.batch_size / len(problem.rows) / (1.0 - model.momentum)  # over which momentum goes on, uphill as well
+    carried = problem.batch_size / len(problem.rows) / (1.0 - model.momentum)  # epochs that momentum may lead uphill
     noisy = model.learning_rate == "auto" and is_noisy(model, problem, in_fit)
     return model.n_iter_no_change * max(1.0, carried, epochs_of_a_plateau(problem) if noisy else 1.0)
 

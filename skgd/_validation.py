@@ -63,7 +63,7 @@ def check_parameters(model):
 
 @contextmanager
 def unchanged_on_error(estimator):
-    """Whatever goes wrong, the estimator stays what it was."""
+    """Restore the estimator if anything fails."""
     before = vars(estimator).copy()
     try:
         yield
