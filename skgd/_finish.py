@@ -118,7 +118,7 @@ def shortfall(target, parameters, gradient, tolerated):
         width *= 0.5
     basis = target.geometry.whitening
     *_, gradient, hessian, secant = target.read(parameters, basis, loss)
-    ((*_, expected),) = smooth_steps(target, parameters, basis, DAMPINGS[1:2], gradient, hessian, secant)
+    ((_, _, expected, _),) = smooth_steps(target, parameters, basis, DAMPINGS[1:2], gradient, hessian, secant)
     return rounding + expected
 
 

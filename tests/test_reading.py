@@ -15,8 +15,8 @@ from skgd._finish import approach_wide, finish, proximal_step, shortfall
 from skgd._geometry import full_batch_step
 from skgd._objective import LOSSES, loss_and_slope, make_penalty, penalty_at
 from skgd._plan import problem_of_fit
-from skgd._reading import Approach, Target, approach, bend, straight_part
-from tests.conftest import UNKIND, diabetes, gap, optimum, rows_of, year_and_its_square
+from skgd._reading import Approach, Target, approach, bend, search_signs, straight_part
+from tests.conftest import UNKIND, diabetes, gap, near_twins, optimum, rows_of, year_and_its_square
 
 SIZES = pytest.mark.parametrize("batch_size", [1, 32, 256, None])
 STRAIGHT = {"huber": {"epsilon": 0.3}, "epsilon_insensitive": {"epsilon": 0.3}, "quantile": {"quantile": 0.3}}
@@ -453,7 +453,7 @@ def test_the_shortfall_of_a_straight_loss_counts_what_the_rounding_costs(monkeyp
     problem, _ = problem_of_fit(model, rows_of(X, y))
     target = Target(problem, 0)
     start = np.append(np.zeros(3), target.constant)
-    monkeypatch.setattr(_finish, "smooth_steps", lambda *arguments: iter([(start, 0.0)]))  # the rounding alone
+    monkeypatch.setattr(_finish, "smooth_steps", lambda *arguments: iter([(start, start, 0.0, 0.0)]))  # the rounding alone
     for tolerated in (0.1, 0.01, 0.001):
         rounding = shortfall(target, start, None, tolerated)
         assert 0.05 * tolerated < rounding <= 0.5 * tolerated  # halving the width quarters what it costs, about
@@ -597,3 +597,40 @@ def test_a_rounding_of_unequal_caps_is_shifted_to_where_the_loss_is_least():
         constants = np.linspace(0.0, 0.3, 301)
         values = [loss_and_slope(rounded, constant - y)[0].mean() for constant in constants]
         assert constants[np.argmin(values)] + target.shift(width) == pytest.approx(0.1, abs=2e-3)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_a_search_over_signs_ends_at_lasso_however_correlated_the_columns_are(seed):
+    rng = np.random.default_rng(seed)
+    n_features = int(rng.integers(1, 12))
+    X = rng.standard_normal((60, n_features)) + 10.0 ** rng.uniform(0, 3) * rng.standard_normal((60, 1))
+    y = X @ rng.standard_normal(n_features) + rng.standard_normal(60)
+    strength = 10.0 ** rng.uniform(-3, 1, n_features)
+    gram, linear = X.T @ X / 60, X.T @ y / 60
+    for start in (np.zeros(n_features), rng.standard_normal(n_features)):
+        v, is_exact = search_signs(gram, linear, strength, start)
+        assert is_exact
+        gradient = gram @ v - linear  # Fermat's rule, which no other point meets
+        rounding = 1e-7 * np.abs(linear).max()
+        np.testing.assert_allclose(gradient[v != 0], -(strength * np.sign(v))[v != 0], rtol=1e-5, atol=rounding)
+        assert (np.abs(gradient)[v == 0] <= strength[v == 0] + rounding).all()
+
+
+@pytest.mark.parametrize("batch_size", [32, None])
+@pytest.mark.parametrize("loss", EVERY_LOSS)
+@pytest.mark.parametrize("make", [year_and_its_square, near_twins])
+def test_an_l1_norm_is_met_on_columns_that_are_nearly_dependent(make, loss, batch_size):
+    X, y = (part[:600] for part in make())
+    y = y / y.std()
+    model = MiniBatchLinearRegressor(batch_size, loss=loss, penalty="l1", alpha=1e-3, random_state=0, **EVERY_LOSS[loss])
+    coarse = model.fit(X, y)
+    precise = clone(model).set_params(batch_size=None, tol=1e-9).fit(X, y)
+    constant = problem_of_fit(model, rows_of(X, y))[0].constant_loss[0]
+    best = objective_of(precise, X, y)
+    assert (objective_of(coarse, X, y) - best) / (constant - best) <= (1e-4 if batch_size is None else 1e-3)
+    # And no direction leads down from the precise one.
+    rng, coef, intercept = np.random.default_rng(0), precise.coef_, precise.intercept_
+    for length in 10.0 ** rng.uniform(-4, 0, 200):
+        direction = length * rng.standard_normal(X.shape[1]) / X.std(axis=0)
+        precise.coef_, precise.intercept_ = coef + direction, intercept - direction @ X.mean(axis=0)
+        assert objective_of(precise, X, y) >= best - 1e-7 * constant
