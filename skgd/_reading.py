@@ -19,7 +19,7 @@ from functools import cached_property
 
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.linear_model import ElasticNet
+from sklearn.linear_model import Lasso
 
 from skgd._descent import Divergence
 from skgd._geometry import NEGLIGIBLE
@@ -31,7 +31,8 @@ WINDOW, NEAR_WINDOW = 0.5, 0.15  # u to begin with holds this share of the rows,
 NARROWER = 0.1  # by which it is multiplied where it has served,
 NARROWEST = 1e-10  # of the residual of a typical loss,
 MOST_READINGS = 40
-CYCLES, SIGN_CHANGES = 1000, 10_000  # of coordinate descent on a model with an l1 norm; of the search that follows, by columns
+CHEAP = 200  # columns up to which a search over signs is tried again
+CYCLES, SIGN_CHANGES = 1000, 30_000  # of coordinate descent on a model with an l1 norm; of the search that follows, by columns
 PROGRESS = 10.0  # a rounding that costs a tenth of what a step gains is narrow enough for the next
 LENGTHS = (1.0, 2.0, 4.0)  # of a step for a straight loss, whose curvature may be seen too large
 ENOUGH = 1e-5  # of the loss of the best constant: not worth another reading
@@ -207,38 +208,47 @@ def smooth_steps(target, parameters, basis, dampings, gradient, hessian, secant)
 
 
 def sparse_steps(target, parameters, basis, dampings, gradient, hessian, secant):
-    """The same with an l1 norm, to exact zeros.
+    """The same with an l1 norm, to exact zeros; what it misses is the dual gap where no minimum was reached.
 
-    Without the intercept, which follows, the model is a squared error on as many rows as there are columns. Coordinate descent
-    comes near its minimum, and a search over signs ends there, however correlated the columns are.
+    Without the intercept, which follows, the minimum of a model depends on the signs of the coefficients alone. The search for
+    them begins with the largest damping, whose minimum is nearest, and goes on from one damping to the next.
     """
-    scale, n_features, penalty = np.diag(basis), len(basis), target.penalty
-    strength, size = penalty.l1 + penalty.l2, np.sqrt(n_features)
-    lasso = ElasticNet(alpha=strength, l1_ratio=penalty.l1 / strength, fit_intercept=False, tol=1e-8, max_iter=CYCLES)
-    start = np.divide(parameters[:-1], scale, out=np.zeros(n_features), where=scale > 0.0)
-    for damping in dampings:
+    scale, penalty, found = np.diag(basis), target.penalty, []
+    near = start = np.divide(parameters[:-1], scale, out=np.zeros(len(basis)), where=scale > 0.0)
+    is_exact, is_cheap = True, len(basis) <= CHEAP
+    for damping in reversed(dampings):
         damped = hessian + damping * secant
         cross, bend = damped[:-1, -1], damped[-1, -1]
         gram = damped[:-1, :-1] - np.outer(cross, cross) / bend
-        wanted = gram @ start - gradient[:-1] + cross * gradient[-1] / bend
-        values, vectors = np.linalg.eigh(gram)
-        values = np.maximum(values, np.finfo(np.float64).eps * values[-1])
-        root = np.sqrt(values)[:, None] * vectors.T
-        table = np.divide(root, scale, out=np.zeros_like(root), where=scale > 0.0)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ConvergenceWarning)
-            coef = lasso.fit(size * table, size * (vectors.T @ wanted) / np.sqrt(values)).coef_
-        near = np.divide(coef, scale, out=np.zeros(n_features), where=scale > 0.0)
-        gap = lasso.dual_gap_
-        if gap > 1e-2 * ENOUGH * target.unit:
-            near, is_exact = search_signs(gram + np.diag(penalty.l2 * scale**2), wanted, penalty.l1 * scale, near)
+        linear = gram @ start - gradient[:-1] + cross * gradient[-1] / bend
+        gram += np.diag(penalty.l2 * scale**2)
+        gap = 0.0
+        if is_exact or is_cheap:  # a search that has failed would fail again: smaller dampings are harder
+            near, is_exact = search_signs(gram, linear, penalty.l1 * scale, near)
+        if not is_exact:
+            near, gap = coordinate_descent(gram, linear, penalty.l1, scale)
+        if not is_exact and is_cheap:
+            near, is_exact = search_signs(gram, linear, penalty.l1 * scale, near)
             gap = 0.0 if is_exact else gap
         coef, moved = scale * near, near - start
         step = np.append(moved, -(gradient[-1] + cross @ moved) / bend * target.has_intercept)
-        gained = (
-            penalty_at(penalty, parameters[:-1]) - penalty_at(penalty, coef) - gradient @ step - 0.5 * step @ hessian @ step
-        )
-        yield np.append(coef, parameters[-1] + step[-1]), step, gained, gap
+        gained = penalty_at(penalty, parameters[:-1]) - penalty_at(penalty, coef)
+        gained -= gradient @ step + 0.5 * step @ hessian @ step
+        found.append((np.append(coef, parameters[-1] + step[-1]), step, gained, gap))
+    return found[::-1]
+
+
+def coordinate_descent(gram, linear, l1, scale):
+    """Near the minimum of v'Gv / 2 - b'v + l1 sum_j scale_j |v_j|, and the dual gap there: Lasso on as many rows as columns."""
+    values, vectors = np.linalg.eigh(gram)
+    values = np.maximum(values, np.finfo(np.float64).eps * values[-1])
+    root, size = np.sqrt(values)[:, None] * vectors.T, np.sqrt(len(linear))
+    table = np.divide(root, scale, out=np.zeros_like(root), where=scale > 0.0)
+    lasso = Lasso(alpha=l1, fit_intercept=False, tol=1e-8, max_iter=CYCLES)
+    with warnings.catch_warnings():  # the dual gap says how near
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        coef = lasso.fit(size * table, size * (vectors.T @ linear) / np.sqrt(values)).coef_
+    return np.divide(coef, scale, out=np.zeros_like(coef), where=scale > 0.0), lasso.dual_gap_
 
 
 def search_signs(gram, linear, strength, v):
