@@ -332,9 +332,9 @@ def test_an_approach_may_leave_a_quarter_of_the_promise(monkeypatch):
     assert asked == [0.25e-3]
 
 
-def wide_lasso():
+def wide_lasso(**options):
     X, y = text(600, 1050)
-    model = MiniBatchLinearRegressor(penalty="l1", alpha=0.05)
+    model = MiniBatchLinearRegressor(**{"penalty": "l1", "alpha": 0.05} | options)
     problem, _ = problem_of_fit(model, rows_of(X, y))
     exact = Lasso(alpha=0.025, tol=1e-10, max_iter=100_000).fit(X, y)
     return Target(problem, 0), np.append(exact.coef_, exact.intercept_ + problem.center @ exact.coef_)
@@ -349,6 +349,11 @@ def test_a_proximal_step_is_that_of_the_safe_length_and_never_leads_up():
     np.testing.assert_allclose(proximal_step(target, start), by_hand, rtol=1e-12)
     (values,) = target.objectives(np.vstack([start, by_hand]), target.loss)
     assert values[1] < values[0]
+    both, _ = wide_lasso(penalty="elasticnet", alpha=4.0, l1_ratio=0.25)
+    eta = full_batch_step(both.geometry, 3.0 / 2.0) * both.geometry.metric[1] / 2.0
+    moved = start - eta * both.look(start, both.loss)[1]
+    moved[:-1] = np.sign(moved[:-1]) * np.maximum(np.abs(moved[:-1]) - eta[:-1] * 1.0, 0.0)
+    np.testing.assert_allclose(proximal_step(both, start), moved, rtol=1e-12)
 
 
 @pytest.mark.parametrize("accuracy", [1e-2, 1e-4, 1e-6])

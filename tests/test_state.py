@@ -18,6 +18,7 @@ from skgd._geometry import (
     full_batch_geometry,
     full_batch_step,
     mini_batch_geometry,
+    safe_length,
     squared_norms,
     standard_metric,
     whitening_of,
@@ -726,3 +727,20 @@ def test_a_full_batch_of_squared_error_is_followed_without_noise():
     assert model.n_iter_ <= 20
     assert (np.diff(model.loss_curve_) <= 1e-12 * model.loss_curve_[0]).all()
     np.testing.assert_allclose(State.restored(model._state).parameters[0, 2], State.restored(model._state).parameters[0, 0])
+
+
+def test_whitening_counts_what_the_penalty_adds_to_each_column():
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((500, 3)) * [1.0, 10.0, 0.1] + rng.standard_normal((500, 1))
+    rows, ridge = rows_of(X), 0.7
+    moments, covariance = Moments.of(rows, True), np.cov(X.T, bias=True)
+    for geometry in (
+        mini_batch_geometry(rows, moments, 8, ridge, True, False),
+        full_batch_geometry(moments, rows, ridge, True, False),
+    ):
+        white = geometry.whitening
+        np.testing.assert_allclose(white.T @ (covariance + ridge * np.eye(3)) @ white, np.eye(3), atol=1e-9)
+
+
+def test_a_safe_step_is_one_over_the_curvature_and_none_where_there_is_none():
+    assert [safe_length(smoothness) for smoothness in (0.0, 0.5, 4.0)] == [0.0, 2.0, 0.25]
