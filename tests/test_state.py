@@ -24,7 +24,7 @@ from skgd._geometry import (
     whitening_of,
 )
 from skgd._moments import Moments
-from skgd._objective import SQUARED_ERROR
+from skgd._objective import SQUARED_ERROR, Penalty
 from skgd._plan import hold_out, problem_of_fit
 from skgd._state import State
 from skgd._step_size import Schedule, plateau_of
@@ -744,3 +744,41 @@ def test_whitening_counts_what_the_penalty_adds_to_each_column():
 
 def test_a_safe_step_is_one_over_the_curvature_and_none_where_there_is_none():
     assert [safe_length(smoothness) for smoothness in (0.0, 0.5, 4.0)] == [0.0, 2.0, 0.25]
+
+
+def eigenvalues_along_the_descent(geometry, X):
+    metric = geometry.metric
+    D = np.diag(metric[1, :-1]) + metric[2:, :-1].T * metric[2:, -1] @ metric[2:, :-1]
+    return np.sort(np.linalg.eigvals(D @ np.cov(X.T, bias=True)).real)
+
+
+def test_axes_are_brought_to_what_the_rows_cross_and_to_what_their_lengths_allow():
+    rng = np.random.default_rng(0)
+    X = rng.uniform(-1.7, 1.7, (2000, 6))
+    X[:, 1] = X[:, 0] + 1e-2 * X[:, 1]  # one direction of 2, and one near 5e-5
+    rows, b = rows_of(X), 64
+    stream = Stream().with_rows(rows)
+    plain = standard_metric(stream.moments.center, stream.moments.variance, 0.0, True)
+    longest = squared_norms(rows, plain).max()
+    assert longest < b  # so that the largest eigenvalue that does not shorten a step is 1
+    found = eigenvalues_along_the_descent(stream.geometry(rows, rows, b, 0.0, True), X)
+    assert found[-1] == pytest.approx(1.0, abs=0.1)
+    assert found[0] == pytest.approx(10 * (longest / b + 1.0) * b / 2000, rel=0.02)
+    few = rows_of(X[:200])  # a fit of four steps an epoch
+    geometry = mini_batch_geometry(few, Moments.of(few, False), b, 0.0, True, False)
+    longest = squared_norms(few, standard_metric(X[:200].mean(axis=0), X[:200].var(axis=0), 0.0, True)).max()
+    by_rows = 200 * longest / (b * 199) * (1 - b / 200)
+    found = eigenvalues_along_the_descent(geometry, X[:200])
+    assert found[0] == pytest.approx(min(1.0, (by_rows + 1.0) / 4), rel=0.05)
+
+
+@pytest.mark.parametrize(("options", "costs_all"), [({"momentum": 0.5}, True), ({"average": True}, True), ({}, False)])
+def test_sparse_steps_cost_all_columns_where_these_move_or_are_averaged_with_an_l1_norm(options, costs_all):
+    rng = np.random.default_rng(0)
+    X = csr_array((rng.random((60, 1100)) < 0.01).astype(float))
+    model = MiniBatchLinearRegressor(4, penalty="l1", alpha=0.1, **options)
+    problem, _ = problem_of_fit(model, rows_of(X, rng.standard_normal(60)))
+    state = State.start(np.zeros((1, 1101)), 0)
+    assert Schedule.of(model, problem, state, True).moves_all_columns(problem.penalty) == costs_all
+    without = Penalty(0.1, 0.0)
+    assert Schedule.of(model, problem, state, True).moves_all_columns(without) == ("momentum" in options)
