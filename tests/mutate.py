@@ -53,7 +53,9 @@ def places(text, is_python):
     That is which rows are fetched ahead of their turn, and how many steps a compiled call makes.
     """
     hidden = (
-        r'"""[\s\S]*?"""|#.*|f?"[^"\n]*"|.*LONGEST_RUN.*' if is_python else r"/\*[\s\S]*?\*/|#.*|.*(?:ahead|AHEAD|TO_L\d).*"
+        r'"""[\s\S]*?"""|#.*|f?"[^"\n]*"|.*LONGEST_RUN.*'
+        if is_python
+        else r"/\*[\s\S]*?\*/|#.*|.*(?:\bahead\b|AHEAD|TO_L\d|fetch).*"
     )
     covered = [match.span() for match in re.finditer(hidden, text)]
     found = [(*match.span(), new) for old, new in CHANGES for match in re.finditer(old, text)]
