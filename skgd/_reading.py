@@ -31,6 +31,7 @@ WINDOW, NEAR_WINDOW = 0.5, 0.15  # u to begin with holds this share of the rows,
 NARROWER = 0.1  # by which it is multiplied where it has served,
 NARROWEST = 1e-10  # of the residual of a typical loss,
 MOST_READINGS = 40
+STALLED = 4  # times the patience of the plateau rule: readings may look at a kink more closely without progress
 CHEAP = 200  # columns up to which a search over signs is tried again
 CYCLES, SIGN_CHANGES = 1000, 30_000  # of coordinate descent on a model with an l1 norm; of the search that follows, by columns
 PROGRESS = 10.0  # a rounding that costs a tenth of what a step gains is narrow enough for the next
@@ -335,7 +336,8 @@ class Approach:
             settled = max(abs(gained), rounding, self.gap) <= enough
             if settled:
                 self.left = min(self.left, rounding + 3.0 * max(gained, enough))
-            is_stuck = self.damping < 0.0 and rounding <= enough
+            is_narrowest = rounding <= enough or target.rounded(NARROWER * self.width) == loss
+            is_stuck = is_narrowest and (self.damping < 0.0 or gained <= LEAST * target.unit)
             self.arrived = settled or is_stuck or self.left <= enough
             if self.arrived and not self.slack:
                 return exact
@@ -426,8 +428,9 @@ class Readings:
         return objective
 
     def finished(self, plateau, history):
-        """Whether all targets are as near to their minimum as asked for, or the score that was watched has stalled."""
-        return all(way.arrived for way in self.approaches) or (bool(history.score) and plateau.stalled.all())
+        """Whether all targets are as near to their minimum as asked for, or what the plateau rule watches has stalled for long."""
+        patience = plateau.patience if history.score else STALLED * plateau.patience
+        return all(way.arrived for way in self.approaches) or (plateau.waited >= patience).all()
 
     def length(self, t):
         """Steps of a model are whole ones."""
