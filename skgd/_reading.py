@@ -428,7 +428,7 @@ class Readings:
         return objective
 
     def finished(self, plateau, history):
-        """Whether all targets are as near to their minimum as asked for, or what the plateau rule watches has stalled for long."""
+        """Whether all targets are as near to their minimum as asked for, or have stalled for long by the plateau rule."""
         patience = plateau.patience if history.score else STALLED * plateau.patience
         return all(way.arrived for way in self.approaches) or (plateau.waited >= patience).all()
 
