@@ -250,7 +250,8 @@ def mini_batch_geometry(rows, moments, batch_size, ridge, fit_intercept, separab
     z = z[:, :-1]
     gram = z.T @ z
     deviation = np.divide(1.0, np.sqrt(metric[1, :-1]), out=np.zeros(n_features), where=metric[1, :-1] > 0.0)
-    covariance = gram * np.outer(deviation, deviation)
+    shift = moments.center - rows.center - metric[0, :-1]
+    covariance = gram * np.outer(deviation, deviation) - np.outer(shift, shift)
     gram += np.diag(penalised)
     eigenvalues, eigenvectors = np.linalg.eigh(gram)
     whitening = whitening_of(eigenvalues, eigenvectors, metric, np.vstack([z, np.diag(np.sqrt(penalised))]))

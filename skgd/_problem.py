@@ -93,12 +93,18 @@ class Problem:
         return -(-len(self.rows) // self.batch_size)
 
     def on_few_rows(self, moments):
-        """The same with all rows that these moments have read, as a full batch of about as many rows as columns."""
+        """The same with all rows that these moments have read, as a full batch of about as many rows as columns.
+
+        Sums over rows are divided by their weight, and so is the penalty, for which a row of weight 2 is one row.
+        """
         X, y = moments.as_rows(self.center)
         rows = Rows(X, y, np.ones(len(X)), np.arange(len(X), dtype=np.int32), self.center)
         loss = moments.target_variance + (moments.target_mean - self.constant) ** 2
         geometries = tuple(geometry.about_zero() for geometry in self.geometries)
-        return replace(self, rows=rows, batch_size=len(X), geometries=geometries, whole=self, constant_loss=loss, unit=loss)
+        rows_in_weight = moments.n_rows / moments.weight
+        penalty = Penalty(*(rows_in_weight * strength for strength in self.penalty))
+        few = {"rows": rows, "batch_size": len(X), "geometries": geometries, "whole": self, "penalty": penalty}
+        return replace(self, **few, constant_loss=loss, unit=loss)
 
     @cached_property
     def compressed_rows(self):

@@ -38,6 +38,7 @@ PROGRESS = 10.0  # a rounding that costs a tenth of what a step gains is narrow 
 LENGTHS = (1.0, 2.0, 4.0)  # of a step for a straight loss, whose curvature may be seen too large
 ENOUGH = 1e-5  # of the loss of the best constant: not worth another reading
 LEAST = 1e-10  # of the same: rounding
+BEST_VALUE = 2  # the place of the best objective among the numbers of an approach
 MOSTLY = 0.8  # a larger share of rows is not worth picking out
 BOLD = 30.0  # times what the safest step gains: only all rows can tell whether another gains so much more
 SMALL = 4  # times as many rows as a sample has are few: the sample then says where to begin
@@ -403,9 +404,13 @@ class Readings:
     def __init__(self, problem, parameters, tol, memory=None):
         self.approaches = []
         for k, start in enumerate(parameters[:, COEF]):
-            target = Target(problem, k)
-            remembered = memory and (memory[0][k], parameters[k, AVERAGE], memory[1][k])
-            near = memory is None and len(problem.rows) > SMALL * SAMPLE
+            target, remembered = Target(problem, k), None
+            if memory is not None:
+                numbers, best = memory[0][k], parameters[k, AVERAGE]
+                ((value,),) = target.objectives(best, target.loss)
+                if np.isclose(value, numbers[BEST_VALUE], rtol=1e-8, atol=0.0):  # it was about these rows
+                    remembered = numbers, best, memory[1][k]
+            near = remembered is None and len(problem.rows) > SMALL * SAMPLE
             if near:
                 start, _ = approach(target.sampled, start, 10.0 * tol)
             self.approaches.append(Approach(target, start, tol, remembered, NEAR_WINDOW if near else WINDOW))

@@ -17,7 +17,7 @@ from skgd._advice import of_divergence, warn_if_poor
 from skgd._callbacks import CallbackSupportMixin, Watch, with_callbacks
 from skgd._descent import Divergence, Passes, descend
 from skgd._finish import finish
-from skgd._objective import LOSSES
+from skgd._objective import LOSSES, SQUARED_ERROR
 from skgd._plan import hold_out, problem_of_chunk, problem_of_fit
 from skgd._reading import Readings, reads_all_rows
 from skgd._reference import AVERAGE, COEF, VELOCITY
@@ -106,7 +106,8 @@ class MiniBatchLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimat
         `fit` stops once the objective has not fallen by more than `tol` times the loss of the best constant prediction in
         each of `n_iter_no_change` epochs in a row. For the squared error that is in units of R^2, whatever the units of y;
         losses that grow linearly, `tol` is relative to the loss of the median residual. None runs all `max_iter` epochs, and
-        "auto" then keeps its step. The full batch of "auto" stops when what is left to gain is below `tol` / 10.
+        "auto" then keeps its step. For losses other than the squared error, the full batch of "auto" stops when what is left
+        to gain is below `tol` / 10.
     n_iter_no_change : int, default=5
         Epochs without progress before `fit` stops. If an epoch has fewer than 20 noisy steps, "auto" counts 20 steps as one
         epoch.
@@ -524,7 +525,9 @@ class MiniBatchLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimat
         """What a stream that goes on from here knows of the rows."""
         if self.learning_rate != "auto":
             return Stream()
-        return Stream.after_fit(moments, problem.geometries[0], moved_to(end, -problem.center), history.objective[-1])
+        is_minimum = history.converged and not self.early_stopping and problem.loss == SQUARED_ERROR
+        ends, losses = moved_to(end, -problem.center), history.objective[-1]
+        return Stream.after_fit(moments, problem.geometries[0], problem.penalty, ends, losses, is_minimum)
 
     def _promise(self, problem):
         """The excess over the minimum that a descent to a plateau leaves at most, as a share of what a constant leaves."""

@@ -26,7 +26,6 @@ class Rows:
     weight: np.ndarray
     numbers: np.ndarray  # int32: which rows of X these are
     center: np.ndarray  # what has been subtracted from the columns given by the user
-    columns: np.ndarray | None = None  # the only ones to look at, if not all
 
     @classmethod
     def of(cls, X, y, weight):
@@ -41,12 +40,6 @@ class Rows:
     def only(self, numbers):
         """Some of the rows."""
         return replace(self, numbers=numbers)
-
-    def with_columns(self, columns):
-        """The same rows without the other columns; dense X is not copied."""
-        if issparse(self.X):
-            return replace(self, X=csr_array(self.X[:, columns]), center=self.center[columns])
-        return replace(self, columns=columns, center=self.center[columns])
 
     def without_columns(self):
         """The targets and weights alone."""
@@ -89,7 +82,7 @@ class Rows:
 
     def take(self, which):
         """Rows of X by a slice or an array of their numbers, unpacked where that serves."""
-        taken = self.X[which] if self.columns is None else self.X[which][:, self.columns]
+        taken = self.X[which]
         return taken.toarray() if issparse(taken) and not self.is_sparse else taken
 
     def blocks(self, numbers_in_a_row=None, at_least=1):
@@ -122,8 +115,8 @@ class Rows:
         at = (np.arange(SAMPLE) + np.random.default_rng(0).random(SAMPLE)) / SAMPLE
         if self.weight.strides == (0,):
             return self.numbers[(at * len(self)).astype(np.intp)], np.ones(SAMPLE)
-        sampling_shares = np.cumsum(self.weight[self.numbers])
-        return self.numbers[np.searchsorted(sampling_shares, at * sampling_shares[-1])], np.ones(SAMPLE)
+        sums = np.cumsum(self.weight[self.numbers])
+        return self.numbers[np.searchsorted(sums, at * sums[-1])], np.ones(SAMPLE)
 
     def with_far_columns_centred(self, mean, variance):
         """Sparse rows with those columns centred whose mean is farther from zero than their deviation.

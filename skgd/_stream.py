@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -24,7 +25,7 @@ from skgd._geometry import (
     with_axes,
 )
 from skgd._moments import Moments
-from skgd._objective import SQUARED_ERROR, loss_and_slope, typical_size
+from skgd._objective import SQUARED_ERROR, loss_and_slope, penalty_at, typical_size
 
 MOST_CORRELATED = 500  # columns and targets whose covariance a stream keeps: it is decomposed for every chunk
 LEAST_SEEN = 10  # rows before the spread of columns is trusted and coefficients move
@@ -49,21 +50,28 @@ class Stream(NamedTuple):
     level: np.ndarray | None = None  # (n_targets,): the usual loss, if known
 
     @classmethod
-    def after_fit(cls, moments, geometry, ends, losses):
-        """What goes on from a fit that has ended at parameters `ends` with mean `losses`, whose intercept is taken at zero.
+    def after_fit(cls, moments, geometry, penalty, ends, losses, is_minimum):
+        """What goes on from a fit that has ended at parameters `ends` with these objectives; the intercept is taken at zero.
 
-        Its rows are kept as moments of which these parameters are the minimum.
+        Where the rows' products with the targets were not summed, those are kept of which these parameters are the minimum. If
+        they are none, the products are NaN.
         """
-        coef, targets = ends[:, :-1], slice(moments.n_features, None)
-        mean, covariance = np.array(moments.mean), geometry.covariance
-        mean[targets] = coef @ moments.center + ends[:, -1]
-        if covariance is None or len(mean) > MOST_CORRELATED:
-            second = np.append(moments.variance, losses)
-        else:
-            cross = coef @ covariance
-            second = np.block([[covariance, cross.T], [cross, cross @ coef.T + np.diag(losses)]])
-        kept = Moments(moments.n_rows, moments.weight, mean, second, moments.n_features)
-        return cls(kept, geometry.longest, geometry.eigenvalue, level=losses)
+        coef, covariance = ends[:, :-1], geometry.covariance
+        if covariance is None or len(moments.mean) > MOST_CORRELATED:
+            second = np.append(moments.variance, moments.target_variance)
+            moments = replace(moments, second=np.diagonal(moments.second) if moments.is_full else second)
+        elif not moments.is_full:
+            predicted = coef @ moments.center + ends[:, -1]
+            amiss = predicted - moments.target_mean if geometry.metric[1, -1] == 0.0 else np.zeros(len(ends))  # no intercept
+            # At the minimum 2 (C w - c + center * amiss) + l2 w + l1 sign(w) = 0.
+            slope = 0.5 * (penalty.l2 * coef + penalty.l1 * np.sign(coef)) + np.outer(amiss, moments.center)
+            cross, mse = coef @ covariance + slope, losses - penalty_at(penalty, coef)
+            squares = mse - amiss**2 + np.sum(coef * (cross + slope), axis=1)
+            mean = np.append(moments.center, predicted - amiss)
+            if not is_minimum:
+                cross, squares, mean = np.full_like(cross, np.nan), moments.target_variance, moments.mean
+            moments = replace(moments, mean=mean, second=np.block([[covariance, cross.T], [cross, np.diag(squares)]]))
+        return cls(moments, geometry.longest, geometry.eigenvalue, level=losses)
 
     @property
     def n_rows(self):
@@ -75,7 +83,9 @@ class Stream(NamedTuple):
 
     def knows_the_minimum_of(self, loss):
         """Whether the moments say where the loss of all these rows is least: it must be a square, of rows enough."""
-        return loss == SQUARED_ERROR and self.moments.is_full and self.n_rows >= ENOUGH_ROWS * len(self.moments.mean)
+        moments = self.moments
+        is_known = moments.is_full and np.isfinite(moments.second).all()
+        return loss == SQUARED_ERROR and is_known and self.n_rows >= ENOUGH_ROWS * len(moments.mean)
 
     def with_rows(self, rows):
         """After further rows."""

@@ -9,7 +9,7 @@ import pytest
 from scipy.sparse import csr_array
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.linear_model import LinearRegression, Ridge
+from sklearn.linear_model import ElasticNet, LinearRegression, Ridge
 from sklearn.metrics import r2_score
 
 from skgd import MiniBatchLinearRegressor, _step_size
@@ -660,10 +660,17 @@ def test_few_rows_of_many_columns_are_not_interpolated_by_a_stream():
     assert stream.with_rows(rows_of(rng.standard_normal((60, 30)))).knows_the_minimum_of(SQUARED_ERROR)
 
 
-@pytest.mark.parametrize("batch_size", [32, None])
-def test_a_stream_that_goes_on_from_a_fit_takes_it_for_the_minimum_over_its_rows(batch_size):
+def test_a_stream_that_goes_on_from_a_full_batch_has_its_moments():
     X, y = diabetes()
-    model = MiniBatchLinearRegressor(batch_size, random_state=0).fit(X, y)
+    model = MiniBatchLinearRegressor(None).fit(X, y)
+    moments, expected = State.restored(model._state).stream.moments, Moments.of(rows_of(X, y), True)
+    np.testing.assert_array_equal(moments.second, expected.second)
+    np.testing.assert_array_equal(moments.mean, expected.mean)
+
+
+def test_a_stream_that_goes_on_from_a_fit_takes_it_for_the_minimum_over_its_rows():
+    X, y = diabetes()
+    model = MiniBatchLinearRegressor(random_state=0).fit(X, y)
     moments = State.restored(model._state).stream.moments
     few, targets = moments.as_rows(np.zeros(10))
     standing = LinearRegression().fit(few, targets[0])
@@ -782,3 +789,62 @@ def test_sparse_steps_cost_all_columns_where_these_move_or_are_averaged_with_an_
     assert Schedule.of(model, problem, state, True).moves_all_columns(problem.penalty) == costs_all
     without = Penalty(0.1, 0.0)
     assert Schedule.of(model, problem, state, True).moves_all_columns(without) == ("momentum" in options)
+
+
+@pytest.mark.parametrize("batch_size", [32, None])
+@pytest.mark.parametrize("fit_intercept", [True, False])
+@pytest.mark.parametrize("penalty", ["l2", "l1", "elasticnet"])
+def test_a_stream_after_a_penalised_fit_ends_at_the_minimum_over_all_rows(penalty, fit_intercept, batch_size):
+    if penalty != "l2" and batch_size == 32:
+        pytest.skip("with an l1 norm, mini-batches do not look at correlations, and the stream follows its steps")
+    X, y = diabetes()
+    X, y = (X - X.mean(axis=0)) / X.std(axis=0) + 0.5, y / y.std() + (0.0 if fit_intercept else 3.0)
+    options = {"penalty": penalty, "alpha": 0.3, "fit_intercept": fit_intercept, "tol": 1e-7}
+    model = MiniBatchLinearRegressor(batch_size, random_state=0, **options).fit(X, y).partial_fit(X[:150], y[:150])
+    rows, strength = np.concatenate([np.arange(442), np.arange(150)]), {"l2": (0.0, 1.0), "l1": (1.0, 0.0)}
+    l1, l2 = strength.get(penalty, (0.15, 0.85))
+    exact = ElasticNet(alpha=0.15 * (l1 + l2), l1_ratio=l1, fit_intercept=fit_intercept, tol=1e-10, max_iter=100_000)
+    exact.fit(X[rows], y[rows])
+
+    def objective(m):
+        mse = np.mean((m.predict(X[rows]) - y[rows]) ** 2)
+        return mse + 0.3 * (l1 * np.abs(m.coef_).sum() + 0.5 * l2 * m.coef_ @ m.coef_)
+
+    assert (
+        objective(model) - objective(exact) <= 1e-5
+    )  # ten times tol of a variance of one; covariances of a fit are of all rows
+
+
+def test_rows_of_weight_w_in_a_stream_outweigh_the_penalty_w_times():
+    X, y = diabetes()
+    model = MiniBatchLinearRegressor(random_state=0, alpha=20.0, tol=1e-8)
+    for rows in np.array_split(np.random.default_rng(0).permutation(442), 5):
+        model.partial_fit(X[rows], y[rows], np.full(len(rows), 100.0))
+    exact = Ridge(alpha=442 * 20.0 / 2 / 100.0).fit(X, y)
+    np.testing.assert_allclose(model.coef_ * X.std(axis=0), exact.coef_ * X.std(axis=0), rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("options", [{"max_iter": 1}, {"early_stopping": True}, {"loss": "huber", "epsilon": 20.0}], ids=str)
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_a_fit_that_has_not_ended_at_least_squares_is_not_taken_for_them_by_a_stream(options):
+    X, y = diabetes()
+    model = MiniBatchLinearRegressor(random_state=0, **options).fit(X, y)
+    stream = State.restored(model._state).stream
+    assert stream.moments.is_full
+    assert not stream.knows_the_minimum_of(SQUARED_ERROR)
+    np.testing.assert_allclose(
+        stream.moments.target_mean, y.mean() if "early_stopping" not in options else stream.moments.mean[-1:]
+    )
+    model.set_params(loss="squared_error", epsilon=0.1, early_stopping=False).partial_fit(X, y)
+    assert not State.restored(model._state).stream.knows_the_minimum_of(SQUARED_ERROR)
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.parametrize("loss", [{"loss": "huber", "epsilon": 20.0}, {"loss": "quantile"}], ids=str)
+def test_readings_of_other_columns_are_not_gone_on_with(loss):
+    X, y = diabetes()
+    model = MiniBatchLinearRegressor(None, warm_start=True, max_iter=3, **loss).fit(X, y)
+    other = X[::-1].copy()  # the same columns' means, the same targets
+    model.set_params(max_iter=1000).fit(other, y)
+    fresh = MiniBatchLinearRegressor(None, **loss).fit(other, y)
+    np.testing.assert_allclose(model.predict(other), fresh.predict(other), atol=0.01 * y.std())
