@@ -68,11 +68,9 @@ def penalty_at(penalty, coef):
 
 
 def best_constant(loss, rows):
-    """The constant prediction of smallest loss, for each target: of the squared error the mean, else that of a sample."""
-    if loss == SQUARED_ERROR:
-        return sum_over_rows(lambda y: y, rows) / rows.total_weight
-    which, weight = rows.sample()
-    return np.array([constant_between(loss, np.sort(y), weight[np.argsort(y)]) for y in rows.y[:, which]])
+    """The constant prediction of smallest loss on a sample of the rows, for each target."""
+    weight = rows.sampled.weights
+    return np.array([constant_between(loss, np.sort(y), weight[np.argsort(y)]) for y in rows.sampled.targets])
 
 
 def constant_between(loss, y, weight):
@@ -95,12 +93,14 @@ def constant_between(loss, y, weight):
 
 def constant_loss(loss, rows, constant):
     """Weighted mean loss of a constant prediction for each target."""
-    return sum_over_rows(lambda y: loss_and_slope(loss, constant[:, None] - y)[0], rows) / rows.total_weight
+    (total,) = rows.add_up((weighted_losses, loss, constant))
+    return total / rows.total_weight
 
 
-def sum_over_rows(function, rows):
-    """sum_i s_i function(y_i) for each target, by blocks of rows, so that nothing as long as y is held."""
-    return sum(function(rows.y[:, which]) @ rows.weight[which] for _, which in rows.blocks(numbers_in_a_row=4))
+def weighted_losses(rows, loss, constant):
+    """sum_i s_i l(constant - y_i) for each target, by blocks of rows, so that nothing as long as y is held."""
+    blocks = rows.blocks(numbers_in_a_row=4)
+    return sum(loss_and_slope(loss, constant[:, None] - rows.y[:, which])[0] @ rows.weight[which] for _, which in blocks)
 
 
 def typical_size(residual, weight):
@@ -128,8 +128,8 @@ def curvature_at(loss, rows, constant):
     """
     if not is_straight(loss):
         return np.full(len(constant), loss.curvature), np.full(len(constant), np.inf)
-    which, weight = rows.sample()
-    residual = constant[:, None] - rows.y[:, which]
+    weight = rows.sampled.weights
+    residual = constant[:, None] - rows.sampled.targets
     slope = np.abs(loss_and_slope(loss, residual)[1]) @ weight / weight.sum()
     size = typical_size(residual, weight)
     return secant_curvature(loss, slope, size), slope * size

@@ -74,7 +74,7 @@ def hold_out(model, rows, seed):
             f"early_stopping=False."
         )
     train, held_out = rows.hold_out(n_held_out, seed)
-    y, weight = held_out.y[:, held_out.numbers].T, held_out.weight[held_out.numbers]
+    y, weight = held_out.targets.T, held_out.weights
 
     def score(parameters):
         predictions = y + held_out.residuals(parameters).T

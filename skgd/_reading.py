@@ -15,6 +15,7 @@ The first difference is known, and the model says how large the second is. u shr
 
 import warnings
 from copy import copy
+from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
@@ -49,7 +50,7 @@ class Target:
     """One target of a problem: its sums over the rows."""
 
     def __init__(self, problem, k):
-        self.rows, self.y, self.loss, self.penalty = problem.rows, problem.rows.y[k], problem.loss, problem.penalty
+        self.rows, self.k, self.loss, self.penalty = problem.rows, k, problem.loss, problem.penalty
         self.geometry = problem.geometries[k]
         self.center = self.geometry.metric[0, :-1]
         self.has_intercept = float(self.geometry.metric[1, -1] > 0.0)
@@ -61,29 +62,27 @@ class Target:
         reach = max(self.constant_loss - value + left, ENOUGH * self.unit)
         return np.divide(left, reach) if 0.0 < reach < np.inf else np.where(reach == 0.0, 0.0, np.inf)
 
-    def blocks(self):
-        """For each block: centred rows, targets, and weights that sum to 1 over all blocks."""
-        for _, which in self.rows.blocks():
-            X = self.rows.take(which)
-            yield X if self.rows.is_sparse else X - self.center, self.y[which], self.rows.weight[which] / self.rows.total_weight
-
     @cached_property
     def sampled(self):
         """The same on a sample of the rows."""
-        if len(self.rows) <= SAMPLE:
+        if self.rows.sampled is self.rows:
             return self
-        which, _ = self.rows.sample()
         target = copy(self)
-        target.rows = self.rows.only(which).with_weight(np.broadcast_to(1.0, len(self.rows.weight)))
+        target.rows = self.rows.sampled
         return target
 
     def residuals(self, parameters):
         """Of a sample of the rows, and the weights of these."""
-        which, weight = self.rows.sample()
-        return self.rows.take(which) @ parameters[:-1] + self.at_zero(parameters) - self.y[which], weight
+        sample = self.rows.sampled
+        return sample.take(sample.numbers) @ parameters[:-1] + self.at_zero(parameters) - sample.targets[self.k], sample.weights
+
+    def add_up(self, request):
+        """What a function of the rows adds up to, as a weighted mean."""
+        (total,) = self.rows.add_up(request)
+        return total * (1.0 / self.rows.total_weight)
 
     def at_zero(self, parameters):
-        """The intercept, taken where the columns are zero."""
+        """The intercept, taken where the columns of the rows are zero."""
         return parameters[..., -1] - parameters[..., :-1] @ self.center
 
     def width(self, parameters, share):
@@ -120,55 +119,104 @@ class Target:
     def objectives(self, candidates, *losses):
         """For each loss, the objective at each of several parameter vectors: of predictions as the user gets them."""
         candidates = np.atleast_2d(candidates)
-        total = np.tile(penalty_at(self.penalty, candidates[:, :-1]), (len(losses), 1))
-        for _, which in self.rows.blocks():
-            residual = self.rows.take(which) @ candidates[:, :-1].T + self.at_zero(candidates) - self.y[which][:, None]
-            share = self.rows.weight[which] / self.rows.total_weight
-            total += [share @ loss_and_slope(loss, residual)[0] for loss in losses]
-        return total
+        at_zero = np.column_stack([candidates[:, :-1], self.at_zero(candidates)])
+        return self.add_up((losses_over, self.k, at_zero, losses)) + penalty_at(self.penalty, candidates[:, :-1])
 
     def look(self, parameters, loss):
         """The objective, and its gradient without that of the l1 norm, at the cost of reading X once."""
-        gradient, coef = np.zeros_like(parameters), parameters[:-1]
-        total, intercept = penalty_at(self.penalty, coef), self.at_zero(parameters)
-        for _, which in self.rows.blocks():
-            X, share = self.rows.take(which), self.rows.weight[which] / self.rows.total_weight
-            value, slope = loss_and_slope(loss, X @ coef + intercept - self.y[which])
-            total += share @ value
-            slope *= share
-            gradient[:-1] += slope @ X
-            gradient[-1] += slope.sum()
+        coef = parameters[:-1]
+        value, *gradient = self.add_up((slopes_over, self.k, np.append(coef, self.at_zero(parameters)), loss))
+        gradient = np.array(gradient)
         gradient[:-1] += self.penalty.l2 * coef - gradient[-1] * self.center
         gradient[-1] *= self.has_intercept
-        return total, gradient
+        return value + penalty_at(self.penalty, coef), gradient
 
-    def read(self, parameters, basis, loss, before=None, shift=0.0):
-        """One reading: objectives, and this loss's derivatives in `basis`.
+    def request(self, parameters, basis, loss, before=None, shift=0.0):
+        """What a reading adds up: the objectives and this loss's derivatives in `basis`.
 
-        The objectives are those of the problem's own loss with the intercept shifted, of the given loss, and of the one read
-        before. The derivatives are the gradient (without the penalty), the curvature and the secant curvature, the intercept
-        last.
+        The objectives are those of the given loss, of the problem's own with the intercept shifted, and of the one before.
         """
-        k, others = basis.shape[1] + 1, [other for other in (self.loss, before) if other not in (None, loss)]
-        values, gradient, hessian, secant = dict.fromkeys([loss, *others], 0.0), np.zeros(k), np.zeros((k, k)), np.zeros((k, k))
-        for X, y, share in self.blocks():
-            residual = X @ parameters[:-1] + parameters[-1] - y
-            for other in others:
-                values[other] += share @ loss_and_slope(other, residual + shift if other == self.loss else residual)[0]
-            value, slope = loss_and_slope(loss, residual)
-            values[loss] += share @ value
-            z = np.empty((len(y), k))
-            z[:, :-1], z[:, -1] = X @ basis, self.has_intercept
-            slope *= share
-            gradient += slope @ z
-            hessian += weighted_products(z, share * bend(loss, residual))
-            if is_straight(loss):
-                secant += weighted_products(z, share * straight_part(loss, residual))
-        if not is_straight(loss):
-            secant = self.curvature * np.eye(k)
-        penalised = penalty_at(self.penalty, parameters[:-1])
-        objectives = [values[which] + penalised for which in (self.loss, loss, before or loss)]
-        return *objectives, gradient, hessian + NEGLIGIBLE * max(np.trace(hessian), self.curvature) * np.eye(k), secant
+        losses = (loss, 0.0), (self.loss, shift), (before or loss, 0.0)
+        return derivatives_over, self.k, self.center, parameters, basis, self.has_intercept, losses
+
+    def model(self, parameters, sums):
+        """What a request adds up to, as means: the objectives, gradient (without the penalty), curvature, secant curvature.
+
+        The intercept is the last. A loss that grows like a square lies below one parabola of its own curvature everywhere.
+        """
+        values, gradient, hessian, secant = sums / self.rows.total_weight
+        identity = np.eye(len(gradient))
+        if secant is None:
+            secant = self.curvature * identity
+        objectives = values + penalty_at(self.penalty, parameters[:-1])
+        return *objectives, gradient, hessian + NEGLIGIBLE * max(np.trace(hessian), self.curvature) * identity, secant
+
+    def read(self, parameters, *about):
+        """One reading: what `model` tells of the request (parameters, *about)."""
+        (sums,) = self.rows.add_up(self.request(parameters, *about))
+        return self.model(parameters, sums)
+
+
+@dataclass(frozen=True)
+class Sums:
+    """What a reading has added up over some rows; those of all rows are the sums of these."""
+
+    values: np.ndarray  # of several losses
+    gradient: np.ndarray
+    hessian: np.ndarray
+    secant: np.ndarray | None  # of a loss that grows linearly
+
+    def __iter__(self):
+        return iter((self.values, self.gradient, self.hessian, self.secant))
+
+    def __add__(self, other):
+        return Sums(*(None if a is None else a + b for a, b in zip(self, other, strict=True)))
+
+    def __truediv__(self, total):
+        return Sums(*(None if a is None else a / total for a in self))
+
+
+def losses_over(rows, k, candidates, losses):
+    """sum_i s_i l(r_i) for each loss, at each of several parameter vectors."""
+    total = np.zeros((len(losses), len(candidates)))
+    for _, which in rows.blocks():
+        residual = rows.take(which) @ candidates[:, :-1].T + candidates[:, -1] - rows.y[k, which][:, None]
+        total += [rows.weight[which] @ loss_and_slope(loss, residual)[0] for loss in losses]
+    return total
+
+
+def slopes_over(rows, k, parameters, loss):
+    """sum_i s_i l(r_i), and its derivatives by the coefficients and by the intercept."""
+    total = np.zeros(len(parameters) + 1)
+    for _, which in rows.blocks():
+        X, weight = rows.take(which), rows.weight[which]
+        value, slope = loss_and_slope(loss, X @ parameters[:-1] + parameters[-1] - rows.y[k, which])
+        slope *= weight
+        total += np.concatenate([[weight @ value], slope @ X, [slope.sum()]])
+    return total
+
+
+def derivatives_over(rows, k, center, parameters, basis, has_intercept, losses):
+    """The Sums of several losses, each with a shift of the intercept; the derivatives are those of the first."""
+    (loss, _), size = losses[0], basis.shape[1] + 1
+    square = np.zeros((size, size))
+    total = Sums(np.zeros(len(losses)), np.zeros(size), square, square if is_straight(loss) else None)
+    for _, which in rows.blocks():
+        X, weight = rows.take(which) - center, rows.weight[which]
+        residual = X @ parameters[:-1] + parameters[-1] - rows.y[k, which]
+        z = np.empty((len(residual), size))
+        z[:, :-1], z[:, -1] = X @ basis, has_intercept
+        value, slope = loss_and_slope(loss, residual)
+        values = {losses[0]: weight @ value}
+        for other, shift in {*losses[1:]} - {losses[0]}:
+            values[other, shift] = weight @ loss_and_slope(other, residual + shift)[0]
+        total += Sums(
+            np.array([values[each] for each in losses]),
+            (weight * slope) @ z,
+            weighted_products(z, weight * bend(loss, residual)),
+            weighted_products(z, weight * straight_part(loss, residual)) if is_straight(loss) else None,
+        )
+    return total
 
 
 def weighted_products(z, weight):
@@ -319,8 +367,19 @@ class Approach:
 
     def read(self):
         """Read all rows at the point and choose the next one; the objective."""
+        (sums,) = self.target.rows.add_up(self.request())
+        return self.learn(sums)
+
+    def request(self):
+        """What to add up over all rows."""
+        target = self.target
+        rounded, before = target.rounded(self.width), target.rounded(self.width_before)
+        return target.request(self.point, self.basis, rounded, before, target.shift(self.width))
+
+    def learn(self, sums):
+        """Choose the next point by what has been added up; the objective at this one."""
         target, loss, shift = self.target, self.target.rounded(self.width), self.target.shift(self.width)
-        exact, value, value_before, *model = target.read(self.point, self.basis, loss, target.rounded(self.width_before), shift)
+        value, exact, value_before, *model = target.model(self.point, sums)
         if exact <= self.best_value + self.slack:
             self.best, self.best_value = self.shifted(self.point, shift), exact
         gained, rounding = self.value - value_before, exact - value_before
@@ -402,7 +461,7 @@ class Readings:
     n_batches, result, factor = 1, AVERAGE, 1.0
 
     def __init__(self, problem, parameters, tol, memory=None):
-        self.approaches = []
+        self.rows, self.approaches = problem.rows, []
         for k, start in enumerate(parameters[:, COEF]):
             target, remembered = Target(problem, k), None
             if memory is not None:
@@ -424,7 +483,10 @@ class Readings:
     def make(self, epoch, parameters, history):
         """Make a reading; the objectives where it was made."""
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-            objective = np.array([way.best_value if way.arrived else way.read() for way in self.approaches])
+            objective = np.array([way.best_value for way in self.approaches])
+            going_on = [k for k, way in enumerate(self.approaches) if not way.arrived]
+            sums = self.rows.add_up(*(self.approaches[k].request() for k in going_on))
+            objective[going_on] = [self.approaches[k].learn(of_target) for k, of_target in zip(going_on, sums, strict=True)]
         if not np.isfinite(objective).all():
             raise Divergence(len(history.objective) + 1, 1.0)
         for way, row in zip(self.approaches, parameters, strict=True):

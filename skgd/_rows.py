@@ -61,6 +61,20 @@ class Rows:
         """sum_i s_i"""
         return sum(self.weight[which].sum() for _, which in self.blocks(numbers_in_a_row=1))
 
+    def add_up(self, *requests):
+        """What each (function, *arguments) makes of the rows; of rows in several parts, the sum over these."""
+        return [function(self, *arguments) for function, *arguments in requests]
+
+    @property
+    def targets(self):
+        """The targets of these rows alone, of shape (n_targets, len(self))."""
+        return self.y[:, self.numbers]
+
+    @property
+    def weights(self):
+        """The weights of these rows alone."""
+        return self.weight[self.numbers]
+
     @property
     def n_features(self):
         return len(self.center)
@@ -108,15 +122,18 @@ class Rows:
         numbers[n_rows:].sort()
         return self.only(numbers[n_rows:]), self.only(numbers[:n_rows])
 
-    def sample(self):
-        """The numbers of at most SAMPLE rows and their weights: of more, rows at random along the sum of the weights."""
+    @cached_property
+    def sampled(self):
+        """At most SAMPLE of the rows: of more, rows of weight 1 taken at random along the sum of the weights."""
         if len(self) <= SAMPLE:
-            return self.numbers, self.weight[self.numbers]
+            return self
         at = (np.arange(SAMPLE) + np.random.default_rng(0).random(SAMPLE)) / SAMPLE
         if self.weight.strides == (0,):
-            return self.numbers[(at * len(self)).astype(np.intp)], np.ones(SAMPLE)
-        sums = np.cumsum(self.weight[self.numbers])
-        return self.numbers[np.searchsorted(sums, at * sums[-1])], np.ones(SAMPLE)
+            places = (at * len(self)).astype(np.intp)
+        else:
+            sums = np.cumsum(self.weights)
+            places = np.searchsorted(sums, at * sums[-1])
+        return self.only(self.numbers[places]).with_weight(np.broadcast_to(1.0, len(self.weight)))
 
     def with_far_columns_centred(self, mean, variance):
         """Sparse rows with those columns centred whose mean is farther from zero than their deviation.

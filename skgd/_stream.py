@@ -96,8 +96,7 @@ class Stream(NamedTuple):
 
     def with_steepness(self, rows, parameters, loss):
         """After the residuals of further rows, which say how steep a straight loss is."""
-        which, weight = rows.sample()
-        residual, total = rows.only(which).residuals(parameters), rows.total_weight
+        weight, residual, total = rows.sampled.weights, rows.sampled.residuals(parameters), rows.total_weight
         slope = total * (np.abs(loss_and_slope(loss, residual)[1]) @ weight) / weight.sum()
         size = total * typical_size(residual, weight)
         if self.n_rows >= LEAST_SEEN:  # no chunk makes residuals seem many times what they were
@@ -181,7 +180,7 @@ class Stream(NamedTuple):
 def metric_of_medians(rows):
     """Center and scale of a first chunk, in which a few wild rows do not count."""
     metric = standard_metric(np.zeros(rows.n_features), np.ones(rows.n_features), 0.0, True)
-    X = rows.take(rows.sample()[0])
+    X = rows.take(rows.sampled.numbers)
     metric[0, :-1] = np.median(X, axis=0)
     spread = np.median(np.abs(X - metric[0, :-1]), axis=0) ** 2
     metric[1, :-1] = np.divide(1.0, spread, out=np.zeros_like(spread), where=spread > TINY)
