@@ -1,6 +1,6 @@
 """The descent: epochs, from a start to a plateau."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 import numpy as np
@@ -94,7 +94,7 @@ class Passes:
     def __init__(self, problem, schedule, n_steps, seed):
         self.n_batches = problem.n_batches
         self.problem, self.schedule, self.n_steps, self.seed = problem, schedule, n_steps, seed
-        self.is_shuffled = seed is not None and not problem.is_full_batch
+        self.is_shuffled = seed is not None and not problem.is_full_batch and problem.rows.in_memory is problem.rows
         self.order = problem.rows.numbers.copy() if self.is_shuffled else problem.rows.numbers
         self.run = problem.longest_run(schedule)
         self.scale = np.maximum(problem.constant_loss, problem.unit)
@@ -119,23 +119,34 @@ class Passes:
         """Where the descent has ended."""
         return parameters[:, self.result].copy()
 
+    def runs(self, epoch, length):
+        """What an epoch visits: pairs of a problem and some of its rows in order, enough for `length` batches or fewer.
+
+        The order is a function of the epoch, so that a pause changes nothing.
+        """
+        problem, rows = self.problem, self.problem.rows
+        n_rows = length * problem.batch_size
+        if rows.in_memory is not rows and not problem.is_full_batch:
+            rng = None if self.seed is None else np.random.default_rng([self.seed, epoch])
+            parts = (replace(problem, rows=part) for part in rows.shuffled(problem.batch_size, rng))
+            return ((p, p.rows.numbers[i : i + n_rows]) for p in parts for i in range(0, len(p.rows), n_rows))
+        if self.is_shuffled:
+            self.order[:] = rows.numbers
+            engine.shuffle(self.order, (self.seed << 32) + epoch)
+        return ((problem, self.order[i : i + n_rows]) for i in range(0, len(rows), n_rows))
+
     def make(self, epoch, parameters, history):
         """Make an epoch; the mean of the objectives before its steps."""
-        if self.is_shuffled:
-            # A function of the epoch, so that a pause changes nothing.
-            self.order[:] = self.problem.rows.numbers
-            engine.shuffle(self.order, (self.seed << 32) + epoch)
-        b, n_batches, total = self.problem.batch_size, self.problem.n_batches, 0.0
-        run = 1 if history.path else self.run
-        for start in range(0, n_batches, run):
-            stop = min(start + run, n_batches)
-            t = self.n_steps + 1.0 + np.arange(start, stop)
+        n_batches, made, total = self.n_batches, 0, 0.0
+        for problem, order in self.runs(epoch, 1 if history.path else self.run):
+            n_steps = -(-len(order) // problem.batch_size)
+            t = self.n_steps + made + 1.0 + np.arange(n_steps)
             steps = [self.schedule.steps(t, k, self.n_steps, self.n_steps + n_batches) for k in range(len(parameters))]
-            objectives = np.empty((len(parameters), stop - start))
-            self.problem.take_steps(self.order[start * b : stop * b], steps, parameters, objectives)
-            if start == 0 and not history.objective:
+            objectives = np.empty((len(parameters), n_steps))
+            problem.take_steps(order, steps, parameters, objectives)
+            if made == 0 and not history.objective:
                 self.scale = np.maximum(self.scale, objectives[:, 0])
-            total = total + objectives.sum(axis=1)
+            total, made = total + objectives.sum(axis=1), made + n_steps
             history.note_step(objectives[:, 0], parameters)
         self.n_steps += n_batches
         if not ((total <= GROWTH * self.scale * n_batches).all() and np.isfinite(parameters[:, :GRADIENT]).all()):

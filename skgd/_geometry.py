@@ -16,6 +16,7 @@ with C the covariance, and `ridge` its like in the l2 penalty: alpha over the cu
 curvature 1; for another, the step is divided by it. None of it moves the minimum.
 """
 
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -240,9 +241,10 @@ def mini_batch_geometry(rows, moments, batch_size, ridge, fit_intercept, separab
     n_samples, n_features = len(rows), rows.n_features
     metric = standard_metric(moments.center - rows.center, moments.variance, ridge, fit_intercept, rows.is_sparse)
     penalised = ridge * metric[1, :-1]  # what the l2 norm adds to the curvature of each column
-    norms = squared_norms(rows, metric)
-    longest, shares = norms.max(), sampling_shares(norms)
-    z = sample_rows(rows, metric, shares, offset=0.25)
+    norms = squared_norms(rows.in_memory, metric)
+    longest = norms.max() if rows.in_memory is rows else longest_of(rows, metric)
+    shares = sampling_shares(norms)
+    z = sample_rows(rows.in_memory, metric, shares, offset=0.25)
     if separable or rows.is_wide:
         eigenvalue = largest_eigenvalue(z) + penalised.max()
         smoothness = expected_smoothness(longest + penalised.max(), SAFETY * max(eigenvalue, 1.0), n_samples, batch_size)
@@ -262,29 +264,50 @@ def mini_batch_geometry(rows, moments, batch_size, ridge, fit_intercept, separab
     axes, bounds = axes_out_of_band(eigenvalues, eigenvectors, low, high, most=max(batch_size, LEAST_AXES))
     mean, reach = eigenvalues[-1], longest
     if len(axes):
-        variance, longest_along = measure_axes(rows, metric, penalised, axes)
-        gains = bounds / variance - 1.0
+        (along,) = rows.add_up((Extent.along, metric, axes))
+        gains = bounds / (along.total / rows.total_weight + axes**2 @ penalised) - 1.0
         if batch_size < n_samples:  # no gain that made a row longer than all are now, since that would shorten the step
-            gains = np.minimum(gains, longest / np.maximum(longest_along, np.finfo(np.float64).tiny))
-        z = sample_rows(rows, metric, shares, offset=0.75)[:, :-1]  # other rows, to judge the axes found in the first
+            gains = np.minimum(gains, longest / np.maximum(along.longest, np.finfo(np.float64).tiny))
+        z = sample_rows(rows.in_memory, metric, shares, offset=0.75)[:, :-1]  # other rows, to judge the axes found in the first
         stretch = np.eye(n_features) + (axes.T * (np.sqrt(1.0 + gains) - 1.0)) @ axes
         mean = np.linalg.eigvalsh(stretch @ (z.T @ z + np.diag(penalised)) @ stretch)[-1]
         metric = with_axes(metric, axes, gains)
         del shares, norms  # free this array before another of its size is made
-        reach = squared_norms(rows, metric).max()
+        reach = longest_of(rows, metric)
     smoothness = expected_smoothness(reach + penalised.max(), SAFETY * max(mean, 1.0), n_samples, batch_size)
     return Geometry(metric, safe_length(smoothness), longest, eigenvalues[-1], covariance, whitening)
 
 
-def measure_axes(rows, metric, penalised, axes):
-    """Over all rows, the variance along each axis, and the largest square of a single row."""
-    root = np.sqrt(metric[1, :-1])
-    total, longest = np.zeros(len(axes)), np.zeros(len(axes))
-    for _, which in rows.blocks():
-        squares = ((rows.take(which) - metric[0, :-1]) @ (axes * root).T) ** 2 * rows.weight[which][:, None]
-        total += squares.sum(axis=0)
-        longest = np.maximum(longest, squares.max(axis=0))
-    return total / rows.total_weight + axes**2 @ penalised, longest
+@dataclass(frozen=True)
+class Extent:
+    """Sums of squares over some rows, and the largest of them; those of all rows are the sum of these."""
+
+    total: np.ndarray | float
+    longest: np.ndarray | float
+
+    @classmethod
+    def along(cls, rows, metric, axes):
+        """Along each axis."""
+        root, extent = np.sqrt(metric[1, :-1]), cls(0.0, 0.0)
+        for _, which in rows.blocks():
+            squares = ((rows.take(which) - metric[0, :-1]) @ (axes * root).T) ** 2 * rows.weight[which][:, None]
+            extent += cls(squares.sum(axis=0), squares.max(axis=0))
+        return extent
+
+    @classmethod
+    def of(cls, rows, metric):
+        """Of the rows themselves in this metric."""
+        norms = squared_norms(rows, metric)
+        return cls(norms.sum(), norms.max())
+
+    def __add__(self, other):
+        return Extent(self.total + other.total, np.maximum(self.longest, other.longest))
+
+
+def longest_of(rows, metric):
+    """The largest of all squared_norms."""
+    (extent,) = rows.add_up((Extent.of, metric))
+    return extent.longest
 
 
 def safe_step(rows, batch_size, metric):

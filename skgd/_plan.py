@@ -6,7 +6,6 @@ import numpy as np
 from sklearn.metrics import r2_score
 
 from skgd._geometry import Geometry, check_range, full_batch_geometry, mini_batch_geometry, plain_metric
-from skgd._moments import Moments
 from skgd._objective import is_straight, secant_curvature
 from skgd._problem import Problem
 from skgd._reference import AVERAGE
@@ -21,10 +20,10 @@ def problem_of_fit(model, rows):
     is_full_batch = model.batch_size is None or model.batch_size >= len(rows)
     # Full moments cost n_features passes over the rows and save one in each epoch; "auto" also learns the curvature.
     is_full = is_full_batch and not rows.is_wide and (is_auto or n_features <= model.max_iter)
-    rests_on_moments = is_full and model.loss == "squared_error" and n_features + len(rows.y) < len(rows)
-    targets = None if is_auto else Moments.of(rows.without_columns(), False)
-    moments = Moments.of(rows, is_full) if is_auto or rests_on_moments else targets
-    check_range(moments, rows)
+    rests_on_moments = is_full and model.loss == "squared_error" and n_features + rows.n_targets < len(rows)
+    targets = None if is_auto else rows.without_columns().moments(False)
+    moments = rows.moments(is_full) if is_auto or rests_on_moments else targets
+    check_range(moments, rows.in_memory)
     if is_auto and rows.is_sparse and model.fit_intercept:
         rows = rows.with_far_columns_centred(moments.center, moments.variance)
     problem = Problem.of(model, rows, targets or moments)
@@ -34,7 +33,7 @@ def problem_of_fit(model, rows):
         if not is_auto:
             return Geometry(plain_metric(n_features, model.fit_intercept), 1.0)
         if is_full:
-            return full_batch_geometry(moments, rows, ridge, model.fit_intercept, separable)
+            return full_batch_geometry(moments, rows.in_memory, ridge, model.fit_intercept, separable)
         return mini_batch_geometry(rows, moments, b, ridge, model.fit_intercept, separable)
 
     problem = with_geometries(problem, geometry)
@@ -43,7 +42,7 @@ def problem_of_fit(model, rows):
 
 def problem_of_chunk(model, rows, state):
     """The problem of a chunk of a stream, measured by all rows seen so far, and the stream with these rows."""
-    problem, stream = Problem.of(model, rows, Moments.of(rows.without_columns(), False)), state.stream
+    problem, stream = Problem.of(model, rows, rows.without_columns().moments(False)), state.stream
     if model.learning_rate != "auto":
         geometry = Geometry(plain_metric(rows.n_features, model.fit_intercept), 1.0)
         return with_geometries(problem, lambda ridge: geometry), stream

@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
-from scipy.sparse import issparse
 
 from skgd._geometry import Geometry
 from skgd._objective import (
@@ -63,7 +62,7 @@ class Problem:
     def of(cls, model, rows, moments):
         """What the model is to minimise over these rows, with these moments (those of the targets are enough)."""
         loss = LOSSES[model.loss](model.epsilon, model.quantile)
-        constant = np.zeros(len(rows.y))
+        constant = np.zeros(rows.n_targets)
         with np.errstate(over="ignore", invalid="ignore"):
             if loss == SQUARED_ERROR:
                 constant = moments.target_mean if model.fit_intercept else constant
@@ -121,44 +120,47 @@ class Problem:
 
     def take_steps(self, order, steps, parameters, objectives):
         """One step for each mini-batch of `order`, for each target: steps and objectives have a row for each of them."""
-        if self.is_unpacked:
-            if self.batch_size * self.rows.n_features > UNPACKED:
-                self.take_steps_by_blocks(order, steps, parameters, objectives)
-            else:
-                self.unpacked(order).take_steps(np.arange(len(order), dtype=np.int32), steps, parameters, objectives)
+        rows = self.rows
+        if rows.in_memory is not rows or (rows.is_unpacked and self.batch_size * rows.n_features > UNPACKED):
+            self.take_steps_by_blocks(order, steps, parameters, objectives)
+            return
+        if rows.is_unpacked:
+            unpacked = self.unpacked(order)
+            unpacked.take_steps(unpacked.rows.numbers, steps, parameters, objectives)
             return
         descend, data, loss, penalty = self.engine_arguments
-        y, weight = self.rows.y, self.rows.weight
+        y, weight = rows.y, rows.weight
         for k, geometry in enumerate(self.geometries):
             # To follow the penalty of sparse rows' parameters from step to step would cost all columns: one value a run.
-            apart = penalty_at(self.penalty, parameters[k, COEF, :-1]) if self.rows.is_sparse else 0.0
+            apart = penalty_at(self.penalty, parameters[k, COEF, :-1]) if rows.is_sparse else 0.0
             arrays = y[k], weight, order, self.batch_size, steps[k], geometry.metric, loss, penalty
             descend(*data, *arrays, parameters[k], objectives[k])
             objectives[k] += apart
 
-    @cached_property
-    def is_unpacked(self):
-        """Whether the rows are sparse and to be unpacked before steps are taken."""
-        return issparse(self.rows.X) and not self.rows.is_sparse
-
     def unpacked(self, which):
         """The same on some of its sparse rows, unpacked."""
-        rows = self.rows
-        return replace(self, rows=replace(rows, X=rows.take(which), y=rows.y.take(which, axis=1), weight=rows.weight[which]))
+        rows, numbers = self.rows, np.arange(len(which), dtype=np.int32)
+        arrays = {"X": rows.take(which), "y": rows.y.take(which, axis=1), "weight": rows.weight[which]}
+        return replace(self, rows=replace(rows, **arrays, numbers=numbers))
+
+    def blocks(self, batch):
+        """The same on parts of a batch: of rows in chunks, which are one batch, on each chunk."""
+        if self.rows.in_memory is not self.rows:
+            return (replace(self, rows=rows) for rows in self.rows.parts())
+        length = max(1, UNPACKED // self.rows.n_features)
+        return (self.unpacked(batch[start : start + length]) for start in range(0, len(batch), length))
 
     def take_steps_by_blocks(self, order, steps, parameters, objectives):
-        """The same where a batch of sparse rows is too large to be unpacked at once: its gradient is summed over blocks."""
-        length = max(1, UNPACKED // self.rows.n_features)
+        """The same where a batch is too large to be in memory, or unpacked, at once: its gradient is summed over blocks."""
         for number in range(len(steps[0])):
             batch = order[number * self.batch_size : (number + 1) * self.batch_size]
             gradient, loss = np.zeros_like(parameters[:, GRADIENT]), np.zeros(len(parameters))
-            for start in range(0, len(batch), length):
-                which = batch[start : start + length]
-                block = replace(self.unpacked(which), batch_size=len(which), penalty=Penalty(0.0, 0.0))
-                found, standstill = np.empty((len(parameters), 1)), [np.zeros(1, STEP)] * len(steps)
-                block.take_steps(np.arange(len(which), dtype=np.int32), standstill, parameters, found)
-                gradient += len(which) / len(batch) * parameters[:, GRADIENT]
-                loss += len(which) / len(batch) * found[:, 0]
+            for block in self.blocks(batch):
+                share, found, standstill = len(block.rows) / len(batch), np.empty((len(parameters), 1)), [np.zeros(1, STEP)]
+                block = replace(block, batch_size=len(block.rows), penalty=Penalty(0.0, 0.0))
+                block.take_steps(block.rows.numbers, standstill * len(steps), parameters, found)
+                gradient += share * parameters[:, GRADIENT]
+                loss += share * found[:, 0]
             for k, geometry in enumerate(self.geometries):
                 objectives[k, number] = loss[k] + penalty_at(self.penalty, parameters[k, COEF, :-1])
                 parameters[k, GRADIENT] = gradient[k]
@@ -172,7 +174,7 @@ class Problem:
     def longest_run(self, schedule):
         """Batches in one call: few enough to be interrupted, of sparse rows enough to pay for the visit to all columns."""
         if not self.rows.is_sparse:
-            most = UNPACKED if self.is_unpacked else LARGEST_RUN
+            most = UNPACKED if self.rows.is_unpacked else LARGEST_RUN
             return max(1, min(LONGEST_RUN, int(most / self.numbers_in_a_batch)))
         visited, n_columns = self.numbers_in_a_batch, self.rows.n_features
         if schedule.moves_all_columns(self.penalty):

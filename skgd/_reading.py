@@ -106,6 +106,13 @@ class Target:
         narrowest = NARROWEST * self.unit / caps
         return self.loss._replace(curvature=min(self.loss.curvature, caps / (2.0 * max(width, narrowest))))
 
+    def depth(self, width):
+        """How far the loss rounded over this width lies below the loss where that is straight."""
+        loss = self.rounded(width)
+        if not is_straight(loss):
+            return 0.0
+        return 0.5 * max(loss.cap_above, loss.cap_below) ** 2 * (1.0 / loss.curvature - 1.0 / self.loss.curvature)
+
     def shift(self, width):
         """How far the best intercept of the loss lies above that of the rounded one, where rows are evenly spread.
 
@@ -140,7 +147,10 @@ class Target:
         return derivatives_over, self.k, self.center, parameters, basis, self.has_intercept, losses
 
     def model(self, parameters, sums):
-        """What a request adds up to, as means: the objectives, gradient (without the penalty), curvature, secant curvature.
+        """What a request adds up to, as means.
+
+        These are the objectives, the share of rows for which the loss read before is curved, the gradient (without the
+        penalty), the curvature and the secant curvature.
 
         The intercept is the last. A loss that grows like a square lies below one parabola of its own curvature everywhere.
         """
@@ -148,8 +158,9 @@ class Target:
         identity = np.eye(len(gradient))
         if secant is None:
             secant = self.curvature * identity
-        objectives = values + penalty_at(self.penalty, parameters[:-1])
-        return *objectives, gradient, hessian + NEGLIGIBLE * max(np.trace(hessian), self.curvature) * identity, secant
+        values[:3] += penalty_at(self.penalty, parameters[:-1])
+        hessian = hessian + NEGLIGIBLE * max(np.trace(hessian), self.curvature) * identity
+        return *values, gradient, hessian, secant
 
     def read(self, parameters, *about):
         """One reading: what `model` tells of the request (parameters, *about)."""
@@ -197,10 +208,14 @@ def slopes_over(rows, k, parameters, loss):
 
 
 def derivatives_over(rows, k, center, parameters, basis, has_intercept, losses):
-    """The Sums of several losses, each with a shift of the intercept; the derivatives are those of the first."""
-    (loss, _), size = losses[0], basis.shape[1] + 1
+    """The Sums of three losses, each with a shift of the intercept, and the weight of the rows for which the last is curved.
+
+    The derivatives are those of the first loss.
+    """
+    (loss, _), _, (before, _) = losses
+    size = basis.shape[1] + 1
     square = np.zeros((size, size))
-    total = Sums(np.zeros(len(losses)), np.zeros(size), square, square if is_straight(loss) else None)
+    total = Sums(np.zeros(len(losses) + 1), np.zeros(size), square, square if is_straight(loss) else None)
     for _, which in rows.blocks():
         X, weight = rows.take(which) - center, rows.weight[which]
         residual = X @ parameters[:-1] + parameters[-1] - rows.y[k, which]
@@ -211,7 +226,7 @@ def derivatives_over(rows, k, center, parameters, basis, has_intercept, losses):
         for other, shift in {*losses[1:]} - {losses[0]}:
             values[other, shift] = weight @ loss_and_slope(other, residual + shift)[0]
         total += Sums(
-            np.array([values[each] for each in losses]),
+            np.array([*(values[each] for each in losses), weight @ (bend(before, residual) > 0.0)]),
             (weight * slope) @ z,
             weighted_products(z, weight * bend(loss, residual)),
             weighted_products(z, weight * straight_part(loss, residual)) if is_straight(loss) else None,
@@ -379,10 +394,13 @@ class Approach:
     def learn(self, sums):
         """Choose the next point by what has been added up; the objective at this one."""
         target, loss, shift = self.target, self.target.rounded(self.width), self.target.shift(self.width)
-        value, exact, value_before, *model = target.model(self.point, sums)
+        value, exact, value_before, share_bent, *model = target.model(self.point, sums)
         if exact <= self.best_value + self.slack:
             self.best, self.best_value = self.shifted(self.point, shift), exact
         gained, rounding = self.value - value_before, exact - value_before
+        if not self.slack:
+            # Rows in the arc, of which the minimum holds at least one for each parameter, are all that rounding is unjust to.
+            rounding = min(rounding, max(share_bent, len(self.point) / len(target.rows)) * target.depth(self.width_before))
         enough = max(self.accuracy * (target.constant_loss - self.best_value), LEAST * target.unit)
         if not gained >= -(enough + self.slack) and not np.array_equal(self.point, self.safe):
             self.point, self.damping = self.safe, 1.0
@@ -427,7 +445,7 @@ class Approach:
         candidates = np.concatenate([point + length * (np.array(ends) - point) if length > 1.0 else ends for length in lengths])
         (values,) = sample.objectives(np.vstack([point, candidates]), loss)
         if sample is not target:
-            amiss = gradient - sample.read(point, self.basis, loss)[3]
+            amiss = gradient - sample.read(point, self.basis, loss)[4]
             values[1:] += np.concatenate([length * (np.array(steps) @ amiss) for length in lengths])
             is_bold = np.array(expected) > BOLD * expected[-1]  # along directions that the sample may not have
             values[1:][np.tile(is_bold, len(lengths))] = np.inf

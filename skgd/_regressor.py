@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 from numbers import Integral, Real
 from typing import Any, ClassVar, Self
@@ -15,6 +16,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from skgd._advice import of_divergence, warn_if_poor
 from skgd._callbacks import CallbackSupportMixin, Watch, with_callbacks
+from skgd._chunks import Chunks, RowsInChunks
 from skgd._descent import Divergence, Passes, descend
 from skgd._finish import finish
 from skgd._objective import LOSSES, SQUARED_ERROR
@@ -27,7 +29,7 @@ from skgd._state import State, moved_to
 from skgd._step_size import SCHEDULES, Schedule, plateau_of
 from skgd._stopping import Best
 from skgd._stream import Stream
-from skgd._validation import check_parameters, check_start, check_weight, unchanged_on_error, warn
+from skgd._validation import check_alike, check_parameters, check_start, check_weight, check_weighted, unchanged_on_error, warn
 
 Table = Any  # an array, a sparse matrix or a data frame
 PATHS = "coef_path_", "intercept_path_", "loss_path_"
@@ -339,28 +341,48 @@ class MiniBatchLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimat
             go_on = self.warm_start and hasattr(self, "_state") and coef_init is None and intercept_init is None
             rows, state = self._begin(X, y, sample_weight, go_on)
             rows, score = hold_out(self, rows, state.seed) if self.early_stopping else (rows, None)
-            problem, moments = problem_of_fit(self, rows.with_mean_weight_1())
-            if not go_on:
-                state = State.start(self._start(problem, coef_init, intercept_init), state.seed)
-            state = state.about(self._subject(problem))
-            best = Best(*(state.best or (state.parameters[:, AVERAGE],)))
-            passes, plateau, history, parameters = self._descend(problem, state, watch, self.max_iter, score, best)
-            end, excess = self._finish(problem, passes, parameters, history.converged, best)
-            state = replace(
-                state.after(parameters, problem.center, len(history.objective), passes.n_batches),
-                stream=self._stream_after_fit(problem, moments, end, history),
-                factor=passes.factor,
-                plateau=(None, None) if history.converged else (plateau.best, plateau.waited),
-                reading=None if history.converged else passes.memory,
-                best=(best.parameters, best.score) if score else None,
-            )
-            self._publish(state, moved_to(end, -problem.center), passes, history, problem)
-            self.n_iter_, self.loss_curve_ = len(history.objective), np.mean(history.objective, axis=1)
-            self.__dict__.pop("validation_scores_", None)
+            self._fit(rows.with_mean_weight_1(), state, go_on, watch, score, (coef_init, intercept_init))
+        return self
+
+    @with_callbacks
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit_chunks(self, chunks: Iterable) -> Self:
+        """Fit the model to rows that come in chunks, of which a few are in memory at a time.
+
+        With batch_size=None and learning_rate="auto", all chunks are read a few times, for the squared error once. The result
+        is that of `fit` on all rows: for the squared error up to rounding, for other losses within `tol`. The order of the rows
+        does not matter.
+
+        With an int, each epoch visits the chunks in a new random order if `chunks` has a length and is indexed by numbers, and
+        otherwise as they come. The rows of as many chunks as fit into 64 megabytes are shuffled together. If the chunks differ,
+        because the rows are sorted by something, this is not enough, and a warning says so.
+
+        Parameters
+        ----------
+        chunks : iterable of (X, y) or (X, y, sample_weight)
+            As `fit` takes them. Every iteration must begin anew and give the same rows: a list or a class whose ``__iter__``
+            opens the data, but no generator. Chunks without rows are left out.
+
+        Returns
+        -------
+        MiniBatchLinearRegressor
+            The estimator itself.
+
+        Raises
+        ------
+        TypeError
+            If `chunks` can be read only once.
+        ValueError
+            If a chunk is invalid, which is named by its number from 0, or if the descent diverges. The estimator is then left
+            as it was before the call.
+        """
+        watch = Watch(self, X=chunks, y=None, metadata=None)
+        with unchanged_on_error(self):
             if self.early_stopping:
-                self.validation_scores_ = np.mean(history.score, axis=1)
-            warn_if_poor(self, problem, history, excess, self._promise(problem), self.step_size_)
-            watch.end_fit()
+                raise ValueError("early_stopping=True holds out rows, which fit_chunks does not. Set early_stopping=False.")
+            go_on = self.warm_start and hasattr(self, "_state")
+            rows, state = self._begin_chunks(chunks, go_on)
+            self._fit(rows, state, go_on, watch)
         return self
 
     @_fit_context(prefer_skip_nested_validation=True)
@@ -434,24 +456,74 @@ class MiniBatchLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimat
     def _begin(self, X, y, sample_weight, go_on):
         """Check everything given: the rows, and the state to go on from or an empty one."""
         check_parameters(self)
-        dtype, reset = [np.float64, np.float32], not go_on
+        rows = self._check(X, y, sample_weight, reset=not go_on)
+        check_weighted(rows)
+        return rows, self._state_before(rows, go_on)
+
+    def _begin_chunks(self, chunks, go_on):
+        """The same for rows in chunks, which are read once."""
+        check_parameters(self)
+        kinds = []  # the first chunk says what columns and targets there are
+
+        def check(X, y, sample_weight):
+            rows = self._check(X, y, sample_weight, reset=not (go_on or kinds))
+            kinds.append(rows.kind)
+            check_alike(kinds.pop() if len(kinds) > 1 else kinds[0], kinds[0])
+            return rows
+
+        rows = RowsInChunks.surveyed(Chunks(chunks, check), self.batch_size)
+        return rows, self._state_before(rows, go_on)
+
+    def _check(self, X, y, sample_weight, reset):
+        """Rows of valid data; with `reset` these say what columns and targets there are."""
+        dtype = [np.float64, np.float32]
         checks = {"accept_sparse": "csr", "dtype": dtype, "order": "C", "multi_output": True, "y_numeric": True}
         X, y = validate_data(self, X, y, **checks, reset=reset)
         X = compressed(X) if issparse(X) else np.require(X, requirements="CA")
-        single = y.ndim == 1
+        if reset:
+            self._single_target = y.ndim == 1
         y = np.require(np.atleast_2d(y.T), np.float64, "CA")
-        rows = Rows.of(X, y, check_weight(sample_weight, X.shape[0]))
+        return Rows.of(X, y, check_weight(sample_weight, X.shape[0]))
+
+    def _state_before(self, rows, go_on):
+        """The state to go on from, or an empty one."""
         if go_on:
             state = State.restored(self._state)
             n_targets = len(state.parameters)
-            if len(y) != n_targets:
-                raise ValueError(f"y has {len(y)} targets, but the model has {n_targets}. Fit a new model for another number.")
-            return rows, state if self.fit_intercept else state.without_intercept()
+            if rows.n_targets != n_targets:
+                raise ValueError(
+                    f"y has {rows.n_targets} targets, but the model has {n_targets}. Fit a new model for another number."
+                )
+            return state if self.fit_intercept else state.without_intercept()
         for name in ("validation_scores_", "n_iter_", "loss_curve_", *PATHS):
             self.__dict__.pop(name, None)
-        self._single_target = single
         seed = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
-        return rows, State.start(np.zeros((len(y), X.shape[1] + 1)), seed)
+        return State.start(np.zeros((rows.n_targets, rows.n_features + 1)), seed)
+
+    def _fit(self, rows, state, go_on, watch, score=None, start=(None, None)):
+        """Descend on rows of mean weight 1 from the state, or anew from the start given."""
+        problem, moments = problem_of_fit(self, rows)
+        if not go_on:
+            state = State.start(self._start(problem, *start), state.seed)
+        state = state.about(self._subject(problem))
+        best = Best(*(state.best or (state.parameters[:, AVERAGE],)))
+        passes, plateau, history, parameters = self._descend(problem, state, watch, self.max_iter, score, best)
+        end, excess = self._finish(problem, passes, parameters, history.converged, best)
+        state = replace(
+            state.after(parameters, problem.center, len(history.objective), passes.n_batches),
+            stream=self._stream_after_fit(problem, moments, end, history),
+            factor=passes.factor,
+            plateau=(None, None) if history.converged else (plateau.best, plateau.waited),
+            reading=None if history.converged else passes.memory,
+            best=(best.parameters, best.score) if score else None,
+        )
+        self._publish(state, moved_to(end, -problem.center), passes, history, problem)
+        self.n_iter_, self.loss_curve_ = len(history.objective), np.mean(history.objective, axis=1)
+        self.__dict__.pop("validation_scores_", None)
+        if self.early_stopping:
+            self.validation_scores_ = np.mean(history.score, axis=1)
+        warn_if_poor(self, problem, history, excess, self._promise(problem), self.step_size_)
+        watch.end_fit()
 
     def _subject(self, problem):
         """What a fit is about: a fit of the same resumes the plateau rule of the last one."""
@@ -553,7 +625,7 @@ class MiniBatchLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimat
 
     def _fitted(self, parameters, problem):
         """What predict needs: in X's precision, if that can hold it."""
-        dtype = (problem.whole or problem).rows.X.dtype
+        dtype = (problem.whole or problem).rows.dtype
         if np.abs(parameters).max() > np.finfo(dtype).max:
             dtype = np.float64
         return {

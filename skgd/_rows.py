@@ -11,6 +11,8 @@ from functools import cached_property
 import numpy as np
 from scipy.sparse import csr_array, issparse
 
+from skgd._moments import Moments
+
 BLOCK = 2**15  # numbers in a block of rows: a quarter of a megabyte, which fits into the cache
 MOST_COLUMNS = 1000  # up to here an eigendecomposition pays for itself, and sparse rows are unpacked
 SAMPLE = 10_000  # rows that say what a typical residual is
@@ -66,6 +68,29 @@ class Rows:
         return [function(self, *arguments) for function, *arguments in requests]
 
     @property
+    def in_memory(self):
+        """Rows that stand for all where these do not fit into memory."""
+        return self
+
+    def moments(self, is_full):
+        """Their Moments; `is_full` asks for products of different columns, too."""
+        return Moments.of(self, is_full)
+
+    @property
+    def n_targets(self):
+        return len(self.y)
+
+    @property
+    def dtype(self):
+        """The precision of X."""
+        return self.X.dtype
+
+    @property
+    def kind(self):
+        """What chunks must have in common."""
+        return {"the type of X": self.dtype, "sparseness of X": issparse(self.X), "the number of targets in y": len(self.y)}
+
+    @property
     def targets(self):
         """The targets of these rows alone, of shape (n_targets, len(self))."""
         return self.y[:, self.numbers]
@@ -86,8 +111,13 @@ class Rows:
 
     @cached_property
     def is_sparse(self):
-        """Whether the rows are not to be unpacked."""
+        """Whether the rows are sparse and stay so."""
         return issparse(self.X) and self.is_wide and self.X.nnz <= FULL * self.X.shape[0] * self.n_features
+
+    @cached_property
+    def is_unpacked(self):
+        """Whether the rows are sparse and to be unpacked before steps are taken."""
+        return issparse(self.X) and not self.is_sparse
 
     @cached_property
     def numbers_in_a_row(self):
@@ -97,7 +127,7 @@ class Rows:
     def take(self, which):
         """Rows of X by a slice or an array of their numbers, unpacked where that serves."""
         taken = self.X[which]
-        return taken.toarray() if issparse(taken) and not self.is_sparse else taken
+        return taken.toarray() if self.is_unpacked else taken
 
     def blocks(self, numbers_in_a_row=None, at_least=1):
         """Pairs of slices of `numbers` and the rows that these are, as `take` wants them: BLOCK numbers or `at_least` rows."""

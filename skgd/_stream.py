@@ -90,9 +90,9 @@ class Stream(NamedTuple):
     def with_rows(self, rows):
         """After further rows."""
         if self.moments:
-            return self._replace(moments=self.moments + Moments.of(rows, self.moments.is_full))
+            return self._replace(moments=self.moments + rows.moments(self.moments.is_full))
         is_full = not rows.is_sparse and rows.n_features + len(rows.y) <= MOST_CORRELATED
-        return self._replace(moments=Moments.of(rows, is_full))
+        return self._replace(moments=rows.moments(is_full))
 
     def with_steepness(self, rows, parameters, loss):
         """After the residuals of further rows, which say how steep a straight loss is."""

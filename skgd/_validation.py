@@ -88,9 +88,20 @@ def check_weight(sample_weight, n_samples):
         raise ValueError(f"sample_weight must be >= 0, got {weight[row]:g} in row {row}. Use 0 to leave a row out.")
     if np.any(weight > 1e100):
         raise ValueError(f"sample_weight must be below 1e100, got {weight.max():g}. Divide the weights by a power of ten.")
-    if not weight.any():
-        raise ValueError("sample_weight is zero for every row: there is nothing to fit. Give some row a weight > 0.")
     return np.require(weight, requirements="A")
+
+
+def check_weighted(rows):
+    """Refuse to fit no rows."""
+    if not rows:
+        raise ValueError("sample_weight is zero for every row, or there are no rows. Give some row a weight > 0.")
+
+
+def check_alike(kind, of_first):
+    """Refuse a chunk that is of another kind than the first; its columns are compared elsewhere."""
+    for name, value in kind.items():
+        if value != of_first[name]:
+            raise ValueError(f"{name} is {value}, but {of_first[name]} in the first chunk. Make all chunks alike.")
 
 
 def check_start(name, value, shape, single_target):

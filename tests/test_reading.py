@@ -411,7 +411,9 @@ def test_a_reading_sums_the_derivatives_of_the_objective(fit_intercept):
     expected[-1] *= fit_intercept
     np.testing.assert_allclose(gradient, expected, rtol=1e-4, atol=1e-5)  # a bend may lie within h
     basis = np.diag([2.0, 1.0, 0.5])
-    *objectives, slope, hessian, _ = target.read(at, basis, target.loss)
+    *objectives, share, slope, hessian, _ = target.read(at, basis, target.loss)
+    outside = np.abs((X + 3.0 - problem.center) @ at[:-1] + at[-1] - y) > model.epsilon
+    assert share == pytest.approx(np.average(outside, weights=weight))
     assert objectives == pytest.approx(3 * [value], rel=1e-12)
     ridge = 0.7 * np.append(at[:-1], 0.0)
     np.testing.assert_allclose(slope, np.append(basis @ (gradient - ridge)[:-1], gradient[-1]), rtol=1e-9, atol=1e-12)

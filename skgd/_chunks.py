@@ -1,0 +1,253 @@
+"""Rows that come in chunks and are never in memory together: what `Rows` is for rows that are."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import reduce
+from operator import add
+
+import numpy as np
+from scipy.sparse import issparse, vstack
+
+from skgd._moments import Moments
+from skgd._rows import MOST_COLUMNS, SAMPLE, Rows
+from skgd._validation import check_weighted, warn
+
+BUFFER = 2**23  # numbers of X that are shuffled together: 64 megabytes, or one chunk if that is more
+UNLIKE, UNLUCKY = 0.02, 10.0  # share of a column's variance between chunks that is no chance, and times the share to expect
+
+
+class Chunks:
+    """An iterable of (X, y) or (X, y, sample_weight), as Rows that `check` has made of them; chunks without rows are left out.
+
+    Parameters
+    ----------
+    source : iterable
+        Begins anew each time it is iterated over.
+    check : callable(X, y, sample_weight) -> Rows
+    """
+
+    def __init__(self, source, check):
+        if iter(source) is source:
+            raise TypeError(
+                f"chunks must begin anew each time they are iterated over, but {type(source).__name__} can be read only once. "
+                f"Give a list, or an object whose __iter__ opens the data."
+            )
+        self.source, self.check = source, check
+
+    def __iter__(self):
+        return (rows for rows in map(self.rows_of, range(2**62), self.source) if len(rows))
+
+    def rows_of(self, number, chunk):
+        try:
+            if not 2 <= len(chunk) <= 3:
+                raise ValueError(f"must be (X, y) or (X, y, sample_weight), got {len(chunk)} parts.")
+            return self.check(*chunk, *[None] * (3 - len(chunk)))
+        except (TypeError, ValueError) as error:
+            raise type(error)(f"Chunk {number}: {error}") from error
+
+    def in_order(self, rng):
+        """The same in an order drawn at random, if chunks can be had by their numbers; else as they come."""
+        if not (hasattr(self.source, "__getitem__") and hasattr(self.source, "__len__")):
+            return iter(self)
+        numbers = rng.permutation(len(self.source)).tolist()
+        return (rows for rows in (self.rows_of(number, self.source[number]) for number in numbers) if len(rows))
+
+
+@dataclass(frozen=True)
+class Sample:
+    """At most SAMPLE rows, drawn at random in proportion to their weights.
+
+    Each row draws a key from an exponential distribution of rate s_i, and those of the smallest keys are the sample (Efraimidis
+    & Spirakis 2006). So samples of chunks make a sample of all rows, in any order.
+    """
+
+    keys: np.ndarray
+    X: np.ndarray
+    y: np.ndarray
+    weight: np.ndarray
+
+    @classmethod
+    def of(cls, rows, number):
+        """Of the rows of chunk `number`."""
+        with np.errstate(over="ignore"):
+            keys = np.random.default_rng([0, number]).standard_exponential(len(rows)) / rows.weights
+        chosen = smallest(keys)
+        which = rows.numbers[chosen]
+        return cls(keys[chosen], rows.X[which], rows.y[:, which], rows.weight[which])
+
+    def __add__(self, other):
+        keys = np.append(self.keys, other.keys)
+        chosen = smallest(keys)
+        X = stacked([self.X, other.X])[chosen]
+        return Sample(keys[chosen], X, np.hstack([self.y, other.y])[:, chosen], np.append(self.weight, other.weight)[chosen])
+
+    def as_rows(self, n_rows, scale):
+        """As rows: with their weights times a scale if these are all rows, with weights of 1 if they are not."""
+        everything = len(self.keys) == n_rows
+        weight = scale * self.weight if everything else np.broadcast_to(1.0, len(self.keys))
+        return Rows.of(self.X, np.ascontiguousarray(self.y), weight)
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What a first reading of chunks says."""
+
+    moments: Moments
+    sample: Sample
+    within: np.ndarray  # second moments of the columns and targets about the means of their own chunks
+    n_chunks: int
+    dtype: np.dtype
+
+    @classmethod
+    def of(cls, rows, number, is_full):
+        moments = Moments.of(rows, is_full)
+        within = np.append(moments.variance, moments.target_variance)
+        return cls(moments, Sample.of(rows, number), within, 1, rows.dtype)
+
+    def __add__(self, other):
+        moments, n_chunks = self.moments + other.moments, self.n_chunks + other.n_chunks
+        within = self.within + other.moments.weight / moments.weight * (other.within - self.within)
+        return Survey(moments, self.sample + other.sample, within, n_chunks, self.dtype)
+
+    @property
+    def are_alike(self):
+        """Whether chunks differ no more than those of shuffled rows would."""
+        all_in_all = np.append(self.moments.variance, self.moments.target_variance)
+        between = 1.0 - np.divide(self.within, all_in_all, out=np.ones_like(all_in_all), where=all_in_all > 0.0)
+        to_expect = (self.n_chunks - 1) / max(self.moments.n_rows - 1, 1)
+        return between.max() <= max(UNLIKE, UNLUCKY * to_expect)
+
+
+class RowsInChunks:
+    """Rows in chunks, with weights of mean 1.
+
+    Parameters
+    ----------
+    chunks : Chunks
+    survey : Survey
+    centred : bool
+        Whether to center far columns of sparse rows.
+    """
+
+    def __init__(self, chunks, survey, centred=False):
+        moments, n_rows = survey.moments, survey.moments.n_rows
+        self.chunks, self.survey, self.centred = chunks, survey, centred
+        self.scale = n_rows / moments.weight
+        self.mean_moments = replace(moments, weight=float(n_rows))
+        self.sampled = self.prepared(survey.sample.as_rows(n_rows, self.scale))
+        self.n_features, self.n_targets, self.dtype = moments.n_features, len(moments.target_mean), survey.dtype
+        self.total_weight, self.center = float(n_rows), self.sampled.center
+        self.is_wide = self.n_features > MOST_COLUMNS
+        self.is_sparse, self.is_unpacked = self.is_wide and issparse(survey.sample.X), False
+        self.numbers_in_a_row = self.sampled.numbers_in_a_row
+
+    @classmethod
+    def surveyed(cls, chunks, batch_size):
+        """Read all chunks once, for a descent in batches of this size."""
+        survey = survey_of(chunks, batch_size is None)
+        if batch_size is not None and batch_size >= survey.moments.n_rows:  # the full batch
+            return cls(chunks, survey_of(chunks, True))
+        fit_into_a_buffer = survey.moments.n_rows * survey.moments.n_features <= BUFFER
+        if batch_size is not None and not (fit_into_a_buffer or survey.are_alike):
+            warn(
+                f"The rows differ from chunk to chunk, and no order of {survey.n_chunks} chunks makes up for shuffled rows: "
+                f"the descent may end far from its minimum. Use batch_size=None, for which the order of rows does not matter, "
+                f"or shuffle the rows across chunks once."
+            )
+        return cls(chunks, survey)
+
+    def __len__(self):
+        return self.survey.moments.n_rows
+
+    def moments(self, _):
+        """See Rows."""
+        return self.mean_moments
+
+    @property
+    def in_memory(self):
+        """See Rows."""
+        return self.sampled
+
+    @property
+    def numbers(self):
+        return range(len(self))
+
+    def without_columns(self):
+        """See Rows; to read them costs as much as reading all."""
+        return self
+
+    def with_far_columns_centred(self, *_):
+        """See Rows."""
+        return RowsInChunks(self.chunks, self.survey, centred=True)
+
+    def prepared(self, rows):
+        """A chunk as it takes part."""
+        return rows.with_far_columns_centred(self.mean_moments.center, self.mean_moments.variance) if self.centred else rows
+
+    def parts(self, chunks=None):
+        """Rows for each chunk, with weights as they count."""
+        n_rows = 0
+        for rows in chunks or self.chunks:
+            n_rows += len(rows)
+            yield self.prepared(rows if self.scale == 1.0 else rows.with_weight(self.scale * rows.weight))
+        if n_rows != len(self):
+            raise ValueError(
+                f"chunks held {len(self)} rows with a weight when they were first read, and {n_rows} now. Each iteration must "
+                f"give the same rows."
+            )
+
+    def add_up(self, *requests):
+        """See Rows."""
+        return reduce(lambda a, b: list(map(add, a, b)), (rows.add_up(*requests) for rows in self.parts()))
+
+    def shuffled(self, batch_size, rng):
+        """All rows in buffers of as many chunks as fit, shuffled; all but the last hold a multiple of `batch_size` rows.
+
+        Without a generator, chunks and rows stay in order.
+        """
+        held, n_held, most = [], 0, BUFFER / self.n_features
+        for rows in self.parts(rng and self.chunks.in_order(rng)):
+            held.append(rows)
+            n_held += len(rows)
+            if n_held >= max(most, batch_size):
+                buffer = joined(held, rng)
+                n_used = n_held - n_held % batch_size
+                yield buffer.only(buffer.numbers[:n_used])
+                held, n_held = [buffer.only(buffer.numbers[n_used:])], n_held - n_used
+        if n_held:
+            yield joined(held, rng)
+
+
+def survey_of(chunks, is_full):
+    """A first reading of all chunks; `is_full` asks for products of columns, too."""
+    survey = None
+    for number, rows in enumerate(chunks):
+        if is_full and rows.is_wide:
+            raise ValueError(
+                f"batch_size=None in chunks needs all products of two columns and takes at most {MOST_COLUMNS} columns, got "
+                f"{rows.n_features}. Use batch_size=32 or another int."
+            )
+        of_chunk = Survey.of(rows, number, is_full)
+        survey = of_chunk if survey is None else survey + of_chunk
+    check_weighted(survey)
+    return survey
+
+
+def smallest(keys):
+    """Where the SAMPLE smallest keys are, in their order."""
+    chosen = np.argpartition(keys, SAMPLE)[:SAMPLE] if len(keys) > SAMPLE else np.arange(len(keys))
+    return chosen[np.argsort(keys[chosen], kind="stable")]
+
+
+def stacked(parts):
+    """Tables on top of each other."""
+    return vstack(parts, format="csr") if issparse(parts[0]) else np.concatenate(parts)
+
+
+def joined(several, rng):
+    """The rows of several, in an order drawn at random by the generator, if there is one."""
+    X = stacked([rows.X[rows.numbers] for rows in several])
+    y, weight = np.hstack([rows.targets for rows in several]), np.concatenate([rows.weights for rows in several])
+    numbers = np.arange(len(weight), dtype=np.int32)
+    return Rows(X, y, weight, rng.permutation(numbers) if rng else numbers, several[0].center)
