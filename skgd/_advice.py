@@ -50,9 +50,10 @@ def of_excess(excess, promise):
     if np.all(excess <= promise):
         return None
     return (
-        f"The descent ended on a plateau, but the gradient there says that the objective can still fall by about "
-        f"{np.max(excess):.1e} of what a constant prediction leaves. The columns are too nearly dependent, or a few rows too "
-        f"far from all others, for steps to get there. Drop such columns or rows, add a penalty, or use batch_size=None."
+        f"The descent ended on a plateau, but the gradient there shows that the objective can still fall by about "
+        f"{np.max(excess):.1e} of the excess of the best constant prediction over the minimum. The columns are too nearly "
+        f"dependent, or a few rows too far from all others, for the descent to reach the minimum. Drop such columns or rows, "
+        f"add a penalty, or use batch_size=None."
     )
 
 
@@ -61,7 +62,7 @@ def of_auto(model, problem, history, eta):
         return None
     return (
         f"R^2 on the held-out rows is {np.min(np.max(history.score, axis=0)):.2g}: a constant predicts them better. The "
-        f"columns say nothing of y, or the {len(problem.rows)} rows that are left to learn from are too few: set "
+        f"columns carry no information about y, or the {len(problem.rows)} rows left for training are too few: set "
         f"early_stopping=False, or give more rows."
     )
 

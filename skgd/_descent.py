@@ -8,8 +8,8 @@ import numpy as np
 from skgd._problem import engine
 from skgd._reference import AVERAGE, COEF, GRADIENT
 
-GROWTH = 1e12  # a loss this many times that of the start, or of a constant prediction, is a divergence,
-STALLED_GROWTH = 10.0  # and so is this many times, if it has ceased to fall
+GROWTH = 1e12  # the descent has diverged if the loss is this many times that of the start or of a constant prediction,
+STALLED_GROWTH = 10.0  # or only this many times, if the loss has stopped falling
 
 
 class Divergence(ValueError):

@@ -65,16 +65,16 @@ def recorded(model, name):
 
 
 class LossCurveDisplay:
-    """The objective as it fell, by epoch or by step.
+    """A plot of the objective, by epoch or by step.
 
     Use `from_estimator` to make one.
 
     Parameters
     ----------
     objective : dict of str to ndarray
-        By the name of the estimator; names are the legend.
+        The objective of each estimator, by the estimator's name; the names appear in the legend.
     validation_score : dict of str to ndarray
-        R^2 on the rows held out, of those that have it.
+        R^2 on the held-out rows, for the estimators that have it.
     per : {"epoch", "step"}
 
     Attributes
@@ -111,12 +111,13 @@ class LossCurveDisplay:
         ----------
         estimator : MiniBatchLinearRegressor, Pipeline that ends in one, or dict of str to such
         per : {"epoch", "step"}, default="epoch"
-            `loss_curve_`, or with record_steps=True the `loss_path_`: each step's batch before the step.
+            "epoch" draws `loss_curve_`. "step" draws `loss_path_`, the objective on each step's batch before the step; it needs
+            record_steps=True.
         ax : matplotlib Axes, optional
         log_scale : bool, default=False
             Whether the objective is drawn on a logarithmic scale.
         line_kw : dict, optional
-            For matplotlib's plot, of all lines.
+            Keyword arguments for matplotlib's plot, for all lines.
 
         Returns
         -------
@@ -159,10 +160,10 @@ class LossCurveDisplay:
 
 
 class DescentPathDisplay:
-    """The way two parameters went, over the contours of the objective.
+    """A plot of the path of two parameters, over the contours of the objective.
 
-    A circle is the start, a star what predict uses: the last point, or under averaging the average. Use `from_estimator` to
-    make one.
+    A circle marks the start. A star marks the parameters that predict uses: the last point, or with averaging the average. Use
+    `from_estimator` to make a display.
 
     Parameters
     ----------
@@ -213,7 +214,7 @@ class DescentPathDisplay:
         line_kw: dict | None = None,
         contour_kw: dict | None = None,
     ) -> Self:
-        """Draw the path of a fitted estimator, or of several that minimise the same.
+        """Draw the path of a fitted estimator, or of several with the same objective.
 
         Parameters
         ----------
@@ -230,7 +231,7 @@ class DescentPathDisplay:
             Columns by number or name. Default: the first two, or the only column and the intercept.
         ax : matplotlib Axes, optional
         line_kw, contour_kw : dict, optional
-            For matplotlib's plot of all paths, and its contour.
+            Keyword arguments for matplotlib's plot (for all paths) and contour.
 
         Returns
         -------

@@ -1,7 +1,7 @@
-"""How a descent under "auto" ends: is it as near to its minimum as promised, and if not, the rest of the way.
+"""The end of a descent under "auto": check whether it is as near to the minimum as promised, and if not, continue.
 
-A reading tells what is left to gain. Where that is too much, more readings follow; of columns too many for their products,
-L-BFGS-B goes on. An l1 norm is always met on exact zeros.
+A reading estimates how much the objective can still fall. If that is too much, more readings follow; if there are too many
+columns for a Hessian, L-BFGS-B continues instead. With an l1 norm, the end always has exact zeros.
 """
 
 from contextlib import suppress
@@ -131,15 +131,15 @@ def finish(problem, parameters, promise, hastily=False):
     parameters : ndarray of shape (n_targets, n_features + 1)
         Where the descent has ended; the intercept is taken at the center.
     promise : float
-        The excess that is left alone, as a share of what the best constant prediction loses by not being the minimum; inf
-        after a descent that was not to arrive.
+        The excess over the minimum that is accepted, as a share of the excess of the best constant prediction; inf after a
+        descent that has not converged.
     hastily : bool
-        Make one proximal step for the zeros and nothing else; so it is in wide columns after a descent that was not to arrive.
+        Only make one proximal step, for exact zeros. Wide rows are treated the same if `promise` is inf.
 
     Returns
     -------
     parameters : ndarray
-        None of higher objective than before, but for rounding.
+        Their objective is no higher than before, up to rounding.
     excess : ndarray of shape (n_targets,)
         What is still to be gained, in the unit of the promise.
     """

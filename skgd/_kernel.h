@@ -24,9 +24,9 @@
 #endif
 #define CACHE_LINE 64
 #define SPARSE_ROWS_AHEAD 2
-/* Shuffled rows lie where no hardware expects them. They are asked for this many rows before their turn, into the second
- * cache, which takes more requests at a time than the first; wide rows fewer ahead, since all must fit. A row that takes a
- * step by itself is asked into the first cache as well, just before, since nothing else is there to hide its way. */
+/* Hardware cannot predict the addresses of shuffled rows. They are prefetched ROWS_AHEAD rows in advance into the L2 cache,
+ * which takes more requests at a time than L1. Wide rows are prefetched fewer rows in advance, since all must fit. With one row
+ * per step, the row is also prefetched into L1 just before its step, since there is no other work to hide its latency. */
 #define ROWS_AHEAD 16
 #define BYTES_AHEAD 65536
 #define ROWS_NEAR 2

@@ -1,4 +1,4 @@
-"""What a reading of rows says: weighted means and second moments, of which those of two chunks add up to those of both."""
+"""Weighted means and second moments of rows; the moments of two chunks add up to those of both together."""
 
 from __future__ import annotations
 

@@ -28,9 +28,9 @@ from skgd._objective import SQUARED_ERROR, is_straight, loss_and_slope, penalty_
 from skgd._reference import AVERAGE, COEF
 from skgd._rows import SAMPLE
 
-WINDOW, NEAR_WINDOW = 0.5, 0.15  # u to begin with holds this share of the rows, or this if the minimum is known to be near,
-NARROWER = 0.1  # by which it is multiplied where it has served,
-NARROWEST = 1e-10  # of the residual of a typical loss,
+WINDOW, NEAR_WINDOW = 0.5, 0.15  # share of the rows within u of a kink at first; the second if the minimum is known to be near
+NARROWER = 0.1  # factor by which u is narrowed
+NARROWEST = 1e-10  # the smallest u, as a share of the residual of a typical loss
 MOST_READINGS = 40
 STALLED = 4  # times the patience of the plateau rule: readings may look at a kink more closely without progress
 CHEAP = 200  # columns up to which a search over signs is tried again
@@ -42,7 +42,7 @@ LEAST = 1e-10  # of the same: rounding
 BEST_VALUE = 2  # the place of the best objective among the numbers of an approach
 MOSTLY = 0.8  # a larger share of rows is not worth picking out
 BOLD = 30.0  # times what the safest step gains: only all rows can tell whether another gains so much more
-SMALL = 4  # times as many rows as a sample has are few: the sample then says where to begin
+SMALL = 4  # with more than this many times the rows of a sample, the readings start from a fit of the sample
 DAMPINGS = (1e-9, 1e-3, 1e-2, 0.1, 0.3, 1.0)  # shares of the secant curvature; with all of it every step gains
 
 
@@ -58,7 +58,7 @@ class Target:
         self.unit, self.curvature = problem.unit[k], problem.curvature[k]
 
     def share_of_reach(self, left, value):
-        """`left` as a share of what the best constant prediction loses by not being the minimum, which it is below `value`."""
+        """`left`, the excess of `value` over the minimum, as a share of the excess of the best constant prediction."""
         reach = max(self.constant_loss - value + left, ENOUGH * self.unit)
         return np.divide(left, reach) if 0.0 < reach < np.inf else np.where(reach == 0.0, 0.0, np.inf)
 
@@ -526,7 +526,7 @@ class Readings:
         return np.array([way.end() for way in self.approaches])
 
     def excess(self):
-        """What is left to gain, as a share of what the best constant prediction loses by not being the minimum."""
+        """The excess over the minimum of each target, as a share of the excess of the best constant prediction."""
         return np.array([way.target.share_of_reach(way.left, way.best_value) for way in self.approaches])
 
 

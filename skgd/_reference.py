@@ -79,10 +79,10 @@ def update(step, loss, metric, penalty, parameters):
     w <- shrink(w - eta * D (g + l2 * w))    shrink(w_j) = sign(w_j) * max(|w_j| - eta * D_jj * l1, 0)
 
     with the intercept penalised by neither norm. The step is cut so that eta * g'Dg <= cap * min(loss, ceiling), where g and
-    the loss are those of the batch without the penalty: no step overshoots a loss that is as curved as it is steep, and a
-    batch whose loss is above the ceiling moves the parameters the less the larger its loss. With momentum m, v is the last
-    displacement: heavy ball starts from w + m * v; Nesterov's w looks m * v ahead of the point that moved, from where it
-    starts.
+    the loss are those of the batch without the penalty. With cap 2, no step overshoots a quadratic loss with minimum 0. A batch
+    whose loss is above the ceiling moves the parameters less the larger its loss is. With momentum m, v is the last
+    displacement. The heavy ball steps from w + m * v; with Nesterov's momentum, w is already the point m * v ahead, and the
+    step starts there.
     """
     coef, velocity, average, gradient, _ = parameters
     scale, axes, gains = metric[1], metric[2:, :-1], metric[2:, -1]

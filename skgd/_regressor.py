@@ -106,8 +106,8 @@ class MiniBatchLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimat
         Maximum number of epochs (passes over the rows) of `fit`.
     tol : float or None, default=1e-4
         `fit` stops once the objective has not fallen by more than `tol` times the loss of the best constant prediction in
-        each of `n_iter_no_change` epochs in a row. For the squared error that is in units of R^2, whatever the units of y;
-        losses that grow linearly, `tol` is relative to the loss of the median residual. None runs all `max_iter` epochs, and
+        each of `n_iter_no_change` epochs in a row. For the squared error, `tol` is in units of R^2, whatever the units of y;
+        for losses that grow linearly, it is relative to the loss of the median residual. None runs all `max_iter` epochs, and
         "auto" then keeps its step. For losses other than the squared error, the full batch of "auto" stops when what is left
         to gain is below `tol` / 10.
     n_iter_no_change : int, default=5
@@ -163,15 +163,15 @@ class MiniBatchLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimat
     -----
     scikit-learn's SGD halves the squared error and huber: SGDRegressor(eta0=h, alpha=a, learning_rate="constant") takes the
     steps of MiniBatchLinearRegressor(1, eta0=h / 2, alpha=2 * a, learning_rate="constant"). The epsilon-insensitive losses
-    carry no half there either: the same numbers.
+    are not halved there either, so both parameters keep their values.
 
     Several targets are independent problems that share the order of the rows. The descent ends when all have reached their
     plateau.
 
-    learning_rate="auto" descends as if the columns were centred, scaled to deviation 1 and, where correlation makes some
-    directions slow, stretched along these: D = S (I + sum_k gain_k q_k q_k') S with S = diag(1 / sigma_j) and q_k eigenvectors
-    of the standardised covariance. Coefficients are returned in the user's units, and the minimum does not change. The step
-    is 1 / L(b), with L(b) the expected smoothness [1]_ of b out of n rows::
+    learning_rate="auto" descends as if the columns were standardised (mean 0, standard deviation 1) and then stretched along
+    directions in which correlation makes the descent slow: D = S (I + sum_k gain_k q_k q_k') S with S = diag(1 / sigma_j) and
+    q_k eigenvectors of the correlation matrix. Coefficients are returned in the user's units, and the minimum does not change.
+    The step size is 1 / L(b), with L(b) the expected smoothness [1]_ of b out of n rows::
 
         L(b) = n(b-1) / (b(n-1)) * L + (n-b) / (b(n-1)) * L_max
 
@@ -183,16 +183,16 @@ class MiniBatchLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimat
     gradient and its curvature; a kink is rounded to give it a curvature. The step is the minimum of a damped quadratic model of
     the objective. It starts from the fit of a sample of the rows. `n_iter_` then counts readings.
 
-    A `fit` under "auto" that reaches a plateau ends with one more pass over the rows. If the gradient says that the objective
-    can still fall by more than 10 * tol (tol for the full batch) of what a constant prediction loses, further readings
-    follow. If they do not help either, a ConvergenceWarning says how much is missing. Such a fit never ends above the best
-    constant prediction.
+    A `fit` under "auto" that reaches a plateau ends with one more pass over the rows. The gradient shows how much the objective
+    can still fall. If this is more than 10 * tol (tol for the full batch), as a share of the excess of the best constant
+    prediction over the minimum, further readings follow. If they do not help either, a ConvergenceWarning says how much is
+    missing. Such a fit never ends above the best constant prediction.
 
     `partial_fit` standardises by running means and covariances (variances for more than 500 columns). While fewer than 10 rows
-    have been seen, only the intercept moves. For the squared error the running sums also tell where the minimum over all rows
-    seen so far is: once there are three rows for each column, a call ends there if its steps have not come as near as `fit`
-    promises. So the order of the rows does not matter. With average=False (or any other average that is not "auto") a call
-    ends where its steps lead. Rows and batches unlike all before change little; see the user guide.
+    have been seen, only the intercept moves. For the squared error, the running sums also determine the minimum over all rows
+    seen so far. Once there are three rows for each column, a call moves to this minimum if its steps have ended farther away
+    than `fit` promises. So the order of the rows does not matter. With average=False (or any other average that is not "auto")
+    a call keeps the result of its steps. Outlying rows and batches have little effect; see the user guide.
 
     Sparse X with at most 1000 columns, or with more than a quarter of its entries non-zero, is unpacked block by block and
     treated as dense. In wider X, scales are rounded to powers of two, correlations are not corrected, and only columns whose
@@ -526,7 +526,7 @@ class MiniBatchLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimat
         watch.end_fit()
 
     def _subject(self, problem):
-        """What a fit is about: a fit of the same resumes the plateau rule of the last one."""
+        """What identifies a fit (parameters, rows, targets): a fit with the same values resumes the last one's plateau rule."""
         values = [value for name, value in vars(self).items() if name in self._shaping]
         whole = problem.whole or problem
         return (*values, len(whole.rows), *whole.constant, *whole.constant_loss)
@@ -578,7 +578,7 @@ class MiniBatchLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimat
     def _finish(self, problem, passes, parameters, converged, best):
         """Where the fit ends, and what is left to gain there.
 
-        A later call goes on from there, too, but not from zeros that the descent did not make.
+        After convergence, a later call continues from there too, except with an l1 norm or early stopping.
         """
         end, has_l1 = passes.end(parameters), problem.penalty.l1 > 0.0
         if self.early_stopping:
@@ -602,7 +602,7 @@ class MiniBatchLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimat
         return Stream.after_fit(moments, problem.geometries[0], problem.penalty, ends, losses, is_minimum)
 
     def _promise(self, problem):
-        """The excess over the minimum that a descent to a plateau leaves at most, as a share of what a constant leaves."""
+        """The largest excess over the minimum at a plateau, as a share of the excess of the best constant prediction."""
         noise = 1.0 if problem.is_full_batch else 10.0
         return max(noise * (self.tol or 0.0), 1e-6)
 

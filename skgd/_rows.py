@@ -168,7 +168,7 @@ class Rows:
     def with_far_columns_centred(self, mean, variance):
         """Sparse rows with those columns centred whose mean is farther from zero than their deviation.
 
-        These have more entries than zeros, so that storing all of them costs less than storing what there was again.
+        Such columns have more non-zeros than zeros, so storing all entries less than doubles their memory.
         """
         far = np.flatnonzero(mean**2 > variance)
         if not len(far):

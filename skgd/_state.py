@@ -45,7 +45,7 @@ class State:
         return cls(**stored | {"stream": Stream(moments and Moments(*moments), *others)})
 
     def about(self, subject):
-        """The same, but only if the last fit was about the same with its plateau."""
+        """This state; if the subject has changed, without what the last fit left for its continuation."""
         if self.subject == subject:
             return self
         return replace(self, subject=subject, factor=1.0, plateau=(None, None), best=None, reading=None)

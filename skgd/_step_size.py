@@ -44,10 +44,10 @@ class Schedule:
     ceiling: np.ndarray | None = None  # (n_targets,): the largest f to count in that
     last_share: float = 1.0  # by which the step of a short last batch is multiplied: every row has the same influence
     every: int = 1  # only each `every`-th step enters the average, for itself and those before it
-    decay: float = 1.0  # by which the step is multiplied
-    patience: float = np.inf  # after so many epochs without progress,
-    smallest: float = 0.0  # unless it is below this
-    waits_anew: bool = False  # whether the plateau rule then begins to count anew
+    decay: float = 1.0  # the factor by which a plateau multiplies the step
+    patience: float = np.inf  # the epochs without progress that count as a plateau
+    smallest: float = 0.0  # the step is not decreased once it is at or below this
+    waits_anew: bool = False  # whether the plateau rule starts counting again after a decrease
     is_plain: bool = True  # whether nothing bounds the steps
 
     @classmethod

@@ -53,8 +53,8 @@ class Stream(NamedTuple):
     def after_fit(cls, moments, geometry, penalty, ends, losses, is_minimum):
         """What goes on from a fit that has ended at parameters `ends` with these objectives; the intercept is taken at zero.
 
-        Where the rows' products with the targets were not summed, those are kept of which these parameters are the minimum. If
-        they are none, the products are NaN.
+        If the products of columns and targets were not summed, they are reconstructed from `ends`, which must be the minimum
+        for these products. If `ends` is not a minimum, the products are NaN.
         """
         coef, covariance = ends[:, :-1], geometry.covariance
         if covariance is None or len(moments.mean) > MOST_CORRELATED:
@@ -82,7 +82,7 @@ class Stream(NamedTuple):
         return standard_metric(self.moments.center, self.moments.variance, 0.0, True)
 
     def knows_the_minimum_of(self, loss):
-        """Whether the moments say where the loss of all these rows is least: it must be a square, of rows enough."""
+        """Whether the moments determine the minimum over all rows seen: for the squared error, given enough rows."""
         moments = self.moments
         is_known = moments.is_full and np.isfinite(moments.second).all()
         return loss == SQUARED_ERROR and is_known and self.n_rows >= ENOUGH_ROWS * len(moments.mean)

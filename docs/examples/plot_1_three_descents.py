@@ -2,10 +2,10 @@
 Three descents in one valley
 ============================
 
-Batch, mini-batch and stochastic descent are one algorithm: a step against the gradient of as many
-rows as ``batch_size`` says. All rows: a smooth way, one step an epoch. Two rows: three steps an
-epoch, a little noise. One row: six steps, more noise. All three start at the white circle, take
-the same number of epochs and end at their star.
+Batch, mini-batch and stochastic descent are one algorithm: each step goes against the gradient on
+``batch_size`` rows. With all rows, the path is smooth, with one step per epoch. With two rows,
+there are three steps per epoch and a little noise; with one row, six steps and more noise. All
+three start at the white circle, run for the same number of epochs and end at their star.
 """
 
 import matplotlib.pyplot as plt
@@ -34,8 +34,8 @@ DescentPathDisplay.from_estimator(models, X, y)
 plt.title("20 epochs each")
 
 # %%
-# What each epoch saw of the objective, and each step. The small batches are ahead by epochs because
-# they made more steps; step for step they are about as good, only more nervous.
+# The objective per epoch and per step. Small batches are ahead per epoch because they make more
+# steps; per step they are about as good, only noisier.
 
 figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.6), layout="constrained")
 LossCurveDisplay.from_estimator(models, ax=left, log_scale=True)

@@ -2,10 +2,10 @@
 Step size and stability
 =======================
 
-A constant step is a bargain: too short and it does not arrive, too long and it leaves the valley.
-On the full batch the border is exact: a step of 1 over the largest eigenvalue of X'X / n. Beyond
-it the loss grows, and before long the fit raises an error that names a safe step: half of the
-border and a little less.
+A constant step size is a trade-off: if it is too small, the descent takes too many steps; if it is
+too large, the descent diverges. On the full batch the border between the two is exact: 1 over the
+largest eigenvalue of X'X / n. Beyond it the loss grows, and the fit soon raises an error that
+names a safe step size, a little less than half of the border.
 """
 
 import textwrap
@@ -50,8 +50,8 @@ except ValueError as error:
     print(textwrap.fill(str(error), 90))
 
 # %%
-# Loss after 30 epochs against the step. Small batches bear less: what counts for them is the
-# longest row, not the average one.
+# Loss after 30 epochs against the step size. Small batches need smaller steps: their border depends
+# on the longest row, not on the average one.
 
 
 def loss_after(batch_size, eta0):

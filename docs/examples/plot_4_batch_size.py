@@ -2,10 +2,10 @@
 Batch size against time to accuracy
 ===================================
 
-How long until the fit is as good as least squares, to a thousandth of the variance it explains?
-Small batches make many cheap steps from each reading of the data; large ones fewer and steadier.
-On most tables anything from 8 to 1000 does; ``None`` needs sums over all pairs of columns once,
-and then next to nothing.
+How long does it take until the fit is as good as least squares, to within a thousandth of the
+explained variance? Small batches make many cheap steps in each pass over the data; large batches
+make fewer and less noisy ones. On most tables any size from 8 to 1000 works well. ``None`` sums
+over all pairs of columns once; after that, its epochs cost almost nothing.
 """
 
 import time

@@ -2,9 +2,10 @@
 A stream that drifts
 ====================
 
-``partial_fit`` makes one pass over each chunk. Under ``learning_rate="auto"`` its answer is the
-least squares of all rows seen so far, which is best while the truth stays where it is. When the
-truth changes, take the parameters themselves: ``average=False`` forgets old rows.
+``partial_fit`` makes one pass over each chunk. Under ``learning_rate="auto"`` its result is close
+to the least-squares solution for all rows seen so far. This is best while the true coefficients do
+not change. If they change, use ``average=False``: it returns the current parameters instead of an
+average, and so forgets old rows.
 """
 
 import matplotlib.pyplot as plt

@@ -2,10 +2,11 @@
 Early stopping
 ==============
 
-With many columns for its rows, a table's noise can be learnt by heart: the training objective
+If a table has many columns for its number of rows, a model can overfit: the training objective
 keeps falling long after the predictions have begun to get worse. ``early_stopping=True`` holds out
-a part of the rows, watches R² on them, and ends with the parameters that scored best. Stopping
-early has a meaning where steps are small, so these are plain ones, on columns of deviation 1.
+a part of the rows, watches R² on them, and ends with the parameters that scored best. Early
+stopping only makes sense with small steps, so this example uses a plain schedule with a small step
+size, on columns of standard deviation 1.
 """
 
 import matplotlib.pyplot as plt
@@ -31,8 +32,9 @@ for name, model in models.items():
     print(f"{name:15} {model.n_iter_:3d} epochs   R^2: its rows {own:.2f}, new rows {new:.2f}")
 
 # %%
-# The held-out score (thin) peaks and falls, and ``coef_`` is from the peak. It waited for 90 epochs
-# to draw the fall; the default is 5. A penalty is the other cure, with the default steps.
+# The held-out score (thin) peaks and then falls; ``coef_`` is taken at the peak. To show the fall,
+# ``n_iter_no_change`` is 90 here; the default is 5. A penalty is the other remedy; ``alpha=1`` uses
+# it with the default learning rate.
 
 display = LossCurveDisplay.from_estimator({"early_stopping": models["early_stopping"]})
 display.score_ax_.axvline(1 + np.argmax(models["early_stopping"].validation_scores_), color="0.7")

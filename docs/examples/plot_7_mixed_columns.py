@@ -2,9 +2,9 @@
 Mixed columns of a real table
 =============================
 
-54,000 diamonds with weights, measures and three qualities in words. Words become columns of zeros
-and ones; numbers go in as they are. ``batch_size`` and ``alpha`` are searched like any other
-parameter.
+54,000 diamonds with weights, dimensions and three categorical columns. The categorical columns are
+one-hot encoded; the numeric ones are used as they are. ``batch_size`` and ``alpha`` are searched
+like any other parameters.
 """
 
 import matplotlib.pyplot as plt
@@ -51,7 +51,7 @@ print("best:", {key.split("__")[-1]: value for key, value in search.best_params_
 print(f"R^2 on diamonds not seen: {search.score(X_test, y_test):.3f}")
 
 # %%
-# What the words do to the price, against the mean of their kind:
+# The effect of each category on the price, relative to the mean of its column:
 
 regressor = search.best_estimator_[-1].regressor_
 effects = dict(zip(regressor.feature_names_in_, regressor.coef_, strict=True))
