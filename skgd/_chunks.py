@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import reduce
+from itertools import count
 from operator import add
 
 import numpy as np
@@ -36,13 +37,16 @@ class Chunks:
         self.source, self.check = source, check
 
     def __iter__(self):
-        return (rows for rows in map(self.rows_of, range(2**62), self.source) if len(rows))
+        return filter(None, map(self.rows_of, count(), self.source))
 
     def rows_of(self, number, chunk):
+        """The rows of a chunk, or None if it has none."""
         try:
             if not 2 <= len(chunk) <= 3:
                 raise ValueError(f"must be (X, y) or (X, y, sample_weight), got {len(chunk)} parts.")
-            return self.check(*chunk, *[None] * (3 - len(chunk)))
+            X, y, sample_weight = (*chunk, None)[:3]
+            is_empty = hasattr(X, "shape") and X.shape[0] == 0
+            return None if is_empty else self.check(X, y, sample_weight)
         except (TypeError, ValueError) as error:
             raise type(error)(f"Chunk {number}: {error}") from error
 
@@ -51,7 +55,7 @@ class Chunks:
         if not (hasattr(self.source, "__getitem__") and hasattr(self.source, "__len__")):
             return iter(self)
         numbers = rng.permutation(len(self.source)).tolist()
-        return (rows for rows in (self.rows_of(number, self.source[number]) for number in numbers) if len(rows))
+        return filter(None, (self.rows_of(number, self.source[number]) for number in numbers))
 
 
 @dataclass(frozen=True)
@@ -247,7 +251,7 @@ def stacked(parts):
 
 def joined(several, rng):
     """The rows of several, in an order drawn at random by the generator, if there is one."""
-    X = stacked([rows.X[rows.numbers] for rows in several])
-    y, weight = np.hstack([rows.targets for rows in several]), np.concatenate([rows.weights for rows in several])
+    X, y = stacked([rows.X[rows.numbers] for rows in several]), np.hstack([rows.targets for rows in several])
+    weight = np.concatenate([rows.weights for rows in several])
     numbers = np.arange(len(weight), dtype=np.int32)
-    return Rows(X, y, weight, rng.permutation(numbers) if rng else numbers, several[0].center)
+    return Rows(X, np.ascontiguousarray(y), weight, rng.permutation(numbers) if rng else numbers, several[0].center)

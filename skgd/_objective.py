@@ -137,7 +137,7 @@ def curvature_at(loss, rows, constant):
 
 def is_straight(loss):
     """Whether the loss grows linearly in the end, so that its slope is bounded."""
-    return max(loss.cap_above, loss.cap_below) < INF
+    return loss.cap_above < INF
 
 
 def secant_curvature(loss, slope, size):

@@ -8,9 +8,11 @@ from sklearn.exceptions import ConvergenceWarning
 
 from skgd import MiniBatchLinearRegressor
 from skgd._geometry import (
+    Extent,
     expected_smoothness,
     full_batch_geometry,
     mini_batch_geometry,
+    plain_metric,
     sample_rows,
     sampling_shares,
     squared_norms,
@@ -196,3 +198,21 @@ def test_the_full_batch_is_measured_so_that_a_step_is_nearly_newtons(unkind):
     assert eigenvalues[-1] <= 1.51  # what is corrected is brought to 1, what is within a factor of 1.5 is left
     assert eigenvalues[eigenvalues > 1e-6].min() >= 0.66
     assert 0.6 <= step <= 1.0
+
+
+def test_sums_and_maxima_of_rows_are_weighted_and_merge():
+    X, weight = np.random.default_rng(0).standard_normal((9000, 4)), np.random.default_rng(1).uniform(0.5, 2.0, 9000)
+    metric = plain_metric(4, True)
+    metric[:, :-1] = [[1.0, 0.0, 0.0, -2.0], [4.0, 1.0, 0.25, 1.0]]
+    axes = np.array([[1.0, 0.0, 0.0, 0.0], [0.0, 0.6, 0.8, 0.0]])
+    z = (X - metric[0, :-1]) * np.sqrt(metric[1, :-1])
+    along = weight[:, None] * (z @ axes.T) ** 2
+    rows = rows_of(X, weight=weight)
+    whole = Extent.along(rows, metric, axes)
+    np.testing.assert_allclose(whole.total, along.sum(axis=0))
+    np.testing.assert_allclose(whole.longest, along.max(axis=0))
+    norms = weight * (np.sum(z**2, axis=1) + 1.0)
+    halves = [Extent.of(rows.only(np.arange(a, b)), metric) for a, b in ((0, 5000), (5000, 9000))]
+    both = halves[0] + halves[1]
+    assert both.total == pytest.approx(norms.sum())
+    assert both.longest == pytest.approx(norms.max())

@@ -9,6 +9,7 @@ from scipy.sparse import csr_array
 
 from skgd import _reference as reference
 from skgd._objective import LOSSES
+from skgd._step_size import averaging_weights
 
 kernel = pytest.importorskip("skgd._kernel", reason="no compiled kernel: the reference is what runs")
 
@@ -162,3 +163,9 @@ def test_scales_of_sparse_columns_that_are_no_powers_of_two_are_refused():
         arrays["metric"][1, 2] = scale
         with pytest.raises(ValueError, match="powers of two"):
             kernel.descend_sparse(**arrays)
+
+
+def test_an_average_from_step_a_on_is_a_mean_that_steps_before_do_not_enter():
+    t = np.arange(1.0, 9.0)
+    np.testing.assert_allclose(averaging_weights(t, 5), [0, 0, 0, 0, 1, 1 / 2, 1 / 3, 1 / 4])  # what is replaced is not taken
+    np.testing.assert_allclose(averaging_weights(t[:3], 5), [0, 0, 1])  # the last of a run may be the last of all

@@ -11,11 +11,21 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import Lasso, Ridge
 
 from skgd import MiniBatchLinearRegressor, _finish, _reading
-from skgd._finish import approach_wide, finish, proximal_step, shortfall
+from skgd._finish import Wide, approach_wide, finish, proximal_step, shortfall
 from skgd._geometry import full_batch_step
 from skgd._objective import LOSSES, loss_and_slope, make_penalty, penalty_at
 from skgd._plan import problem_of_fit
-from skgd._reading import Approach, Target, approach, bend, search_signs, straight_part
+from skgd._reading import (
+    Approach,
+    Target,
+    approach,
+    bend,
+    coordinate_descent,
+    search_signs,
+    smooth_steps,
+    sparse_steps,
+    straight_part,
+)
 from tests.conftest import UNKIND, diabetes, gap, near_twins, optimum, rows_of, year_and_its_square
 
 SIZES = pytest.mark.parametrize("batch_size", [1, 32, 256, None])
@@ -641,3 +651,84 @@ def test_an_l1_norm_is_met_on_columns_that_are_nearly_dependent(make, loss, batc
         direction = length * rng.standard_normal(X.shape[1]) / X.std(axis=0)
         precise.coef_, precise.intercept_ = coef + direction, intercept - direction @ X.mean(axis=0)
         assert objective_of(precise, X, y) >= best - 1e-7 * constant
+
+
+def model_of(gradient, hessian, basis, penalty, start):
+    """What a step in `basis` changes in g.d + d'Hd / 2 plus the penalty."""
+
+    def change(step):
+        before, after = start[:-1], start[:-1] + basis @ step[:-1]
+        return gradient @ step + 0.5 * step @ hessian @ step + penalty_at(penalty, after) - penalty_at(penalty, before)
+
+    return change
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"alpha": 0.3}, {"penalty": "l1", "alpha": 0.2}, {"penalty": "elasticnet", "alpha": 0.3}]
+)
+def test_each_step_minimises_its_damped_model_and_gains_what_the_undamped_one_says(options):
+    X, y = plain(200, 4)
+    problem, _ = problem_of_fit(MiniBatchLinearRegressor(32, loss="huber", epsilon=0.5, **options), rows_of(X + 2.0, y))
+    target, rng, dampings = Target(problem, 0), np.random.default_rng(0), (1e-3, 0.3, 1.0)
+    has_l1 = problem.penalty.l1 > 0.0
+    basis = np.diag([0.5, 1.0, 0.01, 3.0]) if has_l1 else target.geometry.whitening
+    start = np.array([0.3, 0.0, -1.0, 0.1, 0.4])
+    *_, gradient, hessian, secant = target.read(start, basis, target.loss)
+    steps = (sparse_steps if has_l1 else smooth_steps)(target, start, basis, dampings, gradient, hessian.copy(), secant)
+    undamped = model_of(gradient, hessian, basis, target.penalty, start)
+    for damping, (end, step, gained, missing) in zip(dampings, steps, strict=True):
+        np.testing.assert_allclose(end, start + np.append(basis @ step[:-1], step[-1]), rtol=1e-9, atol=1e-12)
+        assert gained == pytest.approx(-undamped(step), rel=1e-9)
+        assert missing == 0.0
+        damped = model_of(gradient, hessian + damping * secant, basis, target.penalty, start)
+        for length in (1e-3, 0.1, 1.0):
+            for direction in rng.standard_normal((20, 5)):
+                assert damped(step + length * direction) >= damped(step) - 1e-12
+
+
+def test_coordinate_descent_meets_the_model_of_a_search_over_signs():
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((100, 6)) @ (np.eye(6) + 0.3)
+    gram, linear = X.T @ X / 100, X.T @ (X @ [1.0, 0.0, -2.0, 0.0, 0.5, 0.0] + rng.standard_normal(100)) / 100
+    scale = np.array([0.01, 0.5, 1.0, 2.0, 0.2, 100.0])
+    expected, is_exact = search_signs(gram, linear, 0.3 * scale, np.zeros(6))
+    found, missing = coordinate_descent(gram, linear, 0.3, scale)
+    assert is_exact
+    assert 0.0 <= missing <= 1e-6
+    np.testing.assert_allclose(found, expected, atol=1e-4)
+    gram[0], gram[:, 0], linear[0], scale[0] = 0.0, 0.0, 0.0, 0.0  # a constant column
+    assert coordinate_descent(gram, linear, 0.3, scale)[0][0] == 0.0
+
+
+def test_a_rounded_loss_lies_below_the_loss_by_its_depth_where_that_is_straight():
+    X, y = plain(100, 3)
+    for name, options in STRAIGHT.items():
+        problem, _ = problem_of_fit(MiniBatchLinearRegressor(None, loss=name, **options), rows_of(X, y))
+        target, far = Target(problem, 0), np.array([-50.0, 50.0])
+        for width in (0.9, 2.0):
+            difference = loss_and_slope(target.loss, far)[0] - loss_and_slope(target.rounded(width), far)[0]
+            assert difference.max() == pytest.approx(target.depth(width), rel=1e-9)
+    problem, _ = problem_of_fit(MiniBatchLinearRegressor(None), rows_of(X, y))
+    assert Target(problem.whole, 0).depth(1.0) == 0.0
+
+
+def test_a_fit_whose_minimum_lies_on_a_kink_of_most_rows_is_not_ended_early():
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((30_000, 4))
+    y = np.where(rng.random(30_000) < 0.9, X @ [1.0, 2.0, 0.0, -1.0], rng.standard_cauchy(30_000))
+    for loss, options in (("quantile", {}), ("quantile", {"quantile": 0.3}), ("epsilon_insensitive", {"epsilon": 0.0})):
+        model = MiniBatchLinearRegressor(None, loss=loss, **options).fit(X, y)
+        np.testing.assert_allclose(model.coef_, [1.0, 2.0, 0.0, -1.0], atol=1e-3)
+        assert model.n_iter_ < 40
+
+
+def test_steps_over_wide_columns_gain_nothing_at_the_minimum():
+    target, exact = wide_lasso(penalty="l2", alpha=0.5)
+    start = np.append(np.zeros(len(exact) - 1), target.constant)
+    end, _ = approach_wide(target, start, 1e-9)
+    way = Wide(target, end)
+    assert 0.0 <= way.descend(target.loss, 1e-9) <= 1e-6
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        (before, after), *_ = target.objectives(np.vstack([end, way.point]), target.loss)
+    assert after <= before + 1e-9

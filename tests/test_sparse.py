@@ -8,6 +8,7 @@ from scipy import sparse
 
 from skgd import MiniBatchLinearRegressor
 from skgd._objective import LOSSES
+from skgd._rows import Rows
 
 
 @pytest.fixture(params=["unpacked", "as they are"], autouse=True)
@@ -143,3 +144,13 @@ def test_noting_few_steps_of_the_average_is_the_average_of_what_was_noted(batch_
     np.testing.assert_allclose(model.coef_, average, rtol=1e-10, atol=1e-12)
     unwatched = MiniBatchLinearRegressor(batch_size, random_state=0, max_iter=3, tol=None).fit(X, y)
     np.testing.assert_allclose(unwatched.coef_, model.coef_, rtol=1e-12, atol=1e-14)
+
+
+def test_residuals_of_centred_rows_are_those_of_the_rows_as_given():
+    rng = np.random.default_rng(0)
+    X = np.zeros((50, 1200))
+    X[:, 0], X[:, 1] = 2000.0 + rng.standard_normal(50), rng.random(50) < 0.1
+    y, parameters = rng.standard_normal((2, 50)), rng.standard_normal((2, 1201))
+    rows = Rows.of(sparse.csr_array(X), y, np.ones(50)).with_far_columns_centred(X.mean(axis=0), X.var(axis=0))
+    assert rows.center[0] == pytest.approx(2000.0, abs=1.0)
+    np.testing.assert_allclose(rows.residuals(parameters), parameters[:, :-1] @ X.T + parameters[:, -1:] - y, rtol=1e-9)

@@ -1,0 +1,348 @@
+"""Rows in chunks give the fit of all rows together; bad chunks are named; nothing but a few chunks is ever in memory."""
+
+import tracemalloc
+import warnings
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.sparse import csr_array
+
+from skgd import MiniBatchLinearRegressor, _chunks
+from skgd._chunks import Chunks, RowsInChunks, Sample, Survey, survey_of
+from skgd._objective import LOSSES, loss_and_slope, make_penalty, penalty_at
+from skgd._plan import problem_of_fit
+from skgd._rows import SAMPLE
+from tests.conftest import rows_of
+
+LOSS_OPTIONS = {
+    "huber": {"epsilon": 0.5},
+    "quantile": {"quantile": 0.3},
+    "epsilon_insensitive": {"epsilon": 0.3},
+    "squared_epsilon_insensitive": {"epsilon": 0.3},
+}
+PENALTIES = {"none": {}, "l2": {"alpha": 0.1}, "l1": {"penalty": "l1", "alpha": 0.1}}
+PLAIN = {"learning_rate": "constant", "eta0": 1e-3, "shuffle": False, "max_iter": 3, "tol": None, "random_state": 0}
+
+
+def table(n=1100, d=5, n_targets=None):
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((n, d)) * np.logspace(0, 2, d) + 10.0 * np.arange(d)
+    coef = rng.standard_normal((d, n_targets) if n_targets else d) / X.std(axis=0).reshape(-1, *[1] * bool(n_targets))
+    y = X @ coef
+    return X, y + rng.standard_normal(y.shape), rng.uniform(0.5, 2.0, n)
+
+
+def cut(*arrays, size=300):
+    return [tuple(array[i : i + size] for array in arrays) for i in range(0, arrays[0].shape[0], size)]
+
+
+def objective(model, X, y, weight):
+    loss = LOSSES[model.loss](model.epsilon, model.quantile)
+    value = np.average(loss_and_slope(loss, model.predict(X) - y)[0], weights=weight)
+    return value + penalty_at(make_penalty(model.penalty, model.alpha, model.l1_ratio), model.coef_)
+
+
+@pytest.mark.parametrize("size", [1, 7, 300, 5000])
+@pytest.mark.parametrize("penalty", PENALTIES)
+def test_the_squared_error_is_fitted_as_by_all_rows_together(penalty, size):
+    X, y, weight = table()
+    whole = MiniBatchLinearRegressor(None, **PENALTIES[penalty]).fit(X, y, weight)
+    chunked = MiniBatchLinearRegressor(None, **PENALTIES[penalty]).fit_chunks(cut(X, y, weight, size=size))
+    np.testing.assert_allclose(chunked.coef_, whole.coef_, rtol=1e-9, atol=1e-12)
+    assert chunked.intercept_ == pytest.approx(whole.intercept_, rel=1e-9)
+    assert chunked.n_iter_ == whole.n_iter_
+    np.testing.assert_allclose(chunked.loss_curve_, whole.loss_curve_, rtol=1e-9)
+
+
+@pytest.mark.parametrize("penalty", PENALTIES)
+@pytest.mark.parametrize("loss", LOSS_OPTIONS)
+def test_other_losses_are_fitted_within_tol(loss, penalty):
+    X, y, weight = table(30_000)
+    model = MiniBatchLinearRegressor(None, loss=loss, **LOSS_OPTIONS[loss], **PENALTIES[penalty])
+    constant = problem_of_fit(model, rows_of(X, y, weight).with_mean_weight_1())[0].constant_loss[0]
+    whole = objective(model.fit(X, y, weight), X, y, weight)
+    chunked = objective(model.fit_chunks(cut(X, y, weight, size=7000)), X, y, weight)
+    assert chunked - whole <= 1e-5 * constant  # tol / 10
+
+
+@pytest.mark.parametrize("kind", ["dense", "narrow sparse", "wide sparse", "float32"])
+@pytest.mark.parametrize("batch_size", [1, 32, 500])
+def test_unshuffled_plain_steps_are_those_of_fit(kind, batch_size):
+    X, y, weight = table()
+    if kind == "wide sparse":
+        X = np.hstack([X, np.zeros((1100, 1100))])
+    X = csr_array(X) if "sparse" in kind else X.astype(np.float32) if kind == "float32" else X
+    chunks = cut(X, y, weight)
+    options = PLAIN | {"eta0": 1e-6, "alpha": 0.1, "momentum": 0.5}
+    whole = MiniBatchLinearRegressor(batch_size, **options).fit(X, y, weight)
+    chunked = MiniBatchLinearRegressor(batch_size, **options).fit_chunks(chunks)
+    assert chunked.n_steps_ == whole.n_steps_
+    np.testing.assert_allclose(chunked.coef_, whole.coef_, rtol=1e-4 if kind == "float32" else 1e-9)
+    np.testing.assert_allclose(chunked.loss_curve_, whole.loss_curve_, rtol=1e-4 if kind == "float32" else 1e-9)
+
+
+@pytest.mark.parametrize("batch_size", [None, 5000])
+@pytest.mark.parametrize("sparse", [False, True])
+def test_plain_steps_on_all_chunks_at_once_are_those_of_fit(sparse, batch_size):
+    X, y, weight = table()
+    X = csr_array(X) if sparse else X
+    options = PLAIN | {"loss": "huber", "epsilon": 0.5, "alpha": 0.1, "record_steps": True}
+    whole = MiniBatchLinearRegressor(batch_size, **options).fit(X, y, weight)
+    chunked = MiniBatchLinearRegressor(batch_size, **options).fit_chunks(cut(X, y, weight))
+    np.testing.assert_allclose(chunked.coef_path_, whole.coef_path_, rtol=1e-9)
+    np.testing.assert_allclose(chunked.loss_path_, whole.loss_path_, rtol=1e-9)
+
+
+@pytest.mark.parametrize("batch_size", [1, 32, 256])
+@pytest.mark.parametrize("n_targets", [None, 3])
+def test_mini_batches_come_as_near_to_least_squares_as_fit_promises(batch_size, n_targets):
+    X, y, weight = table(20_000, n_targets=n_targets)
+    model = MiniBatchLinearRegressor(batch_size, random_state=0).fit_chunks(cut(X, y, weight, size=3000))
+    exact = MiniBatchLinearRegressor(None).fit(X, y, weight)
+    excess = np.average((y - model.predict(X)) ** 2 - (y - exact.predict(X)) ** 2, weights=weight, axis=0)
+    assert (excess <= 1e-3 * y.var(axis=0)).all()
+
+
+def test_the_geometry_of_mini_batches_is_that_of_all_rows():
+    X, y, weight = table(9000)
+    rows, model = rows_of(X, y, weight).with_mean_weight_1(), MiniBatchLinearRegressor(32)
+    chunks = Chunks(cut(X, y, weight, size=1000), lambda X, y, weight: rows_of(X, y, weight))
+    whole, _ = problem_of_fit(model, rows)
+    chunked, _ = problem_of_fit(model, RowsInChunks.surveyed(chunks, 32))
+    assert chunked.geometries[0].longest == pytest.approx(whole.geometries[0].longest)
+    np.testing.assert_allclose(chunked.geometries[0].metric[:2], whole.geometries[0].metric[:2], rtol=1e-9)
+    assert chunked.geometries[0].step == pytest.approx(whole.geometries[0].step, rel=0.05)  # eigenvalues of a sample
+    np.testing.assert_allclose(chunked.constant_loss, whole.constant_loss)
+
+
+def test_wide_sparse_chunks_are_centred_as_by_fit():
+    rng = np.random.default_rng(0)
+    year, levels = rng.integers(2000, 2020, 6000), rng.integers(0, 1500, 6000)
+    X = csr_array((np.ones(6000), (np.arange(6000), levels)), shape=(6000, 1501)).tolil()
+    X[:, [1500]] = year[:, None]
+    X, y = csr_array(X), 0.3 * (year - 2010) + rng.standard_normal(1500)[levels] + 0.1 * rng.standard_normal(6000)
+    model = MiniBatchLinearRegressor(random_state=0, alpha=1e-4).fit(X, y)
+    chunked = MiniBatchLinearRegressor(random_state=0, alpha=1e-4).fit_chunks(cut(X, y, size=1000))
+    assert chunked.score(X, y) == pytest.approx(model.score(X, y), abs=2e-3)
+    assert chunked.coef_[-1] == pytest.approx(0.3, abs=0.01)
+
+
+def test_each_epoch_visits_every_row_once_in_full_batches(monkeypatch):
+    monkeypatch.setattr(_chunks, "BUFFER", 450)
+    X, y = np.arange(1100.0)[:, None], np.zeros(1100)
+    rows = RowsInChunks.surveyed(Chunks(cut(X, y, size=100), lambda X, y, _: rows_of(X, y)), 32)
+    orders = []
+    for seed in (0, 1, None):
+        buffers = list(rows.shuffled(32, None if seed is None else np.random.default_rng(seed)))
+        assert len(buffers) > 2
+        assert all(len(buffer) % 32 == 0 for buffer in buffers[:-1])
+        assert all(len(buffer) <= 600 for buffer in buffers)
+        orders.append(np.concatenate([buffer.X[buffer.numbers, 0] for buffer in buffers]))
+        np.testing.assert_array_equal(np.sort(orders[-1]), X[:, 0])
+    np.testing.assert_array_equal(orders[2], X[:, 0])
+    assert not np.array_equal(orders[0], orders[1])
+    first = orders[0][:320]
+    assert len({int(row) // 100 for row in first}) > 3  # rows of several chunks are shuffled together,
+    assert abs(np.corrcoef(np.arange(320), first)[0, 1]) < 0.9  # and chunks are not in order
+
+
+def test_chunks_that_come_one_after_the_other_are_shuffled_within_a_buffer():
+    X, y, _ = table()
+
+    class Source:
+        def __iter__(self):
+            return iter(cut(X, y))
+
+    options = {"random_state": 0, "max_iter": 3, "tol": None}
+    model = MiniBatchLinearRegressor(32, **options).fit_chunks(Source())
+    np.testing.assert_array_equal(model.coef_, MiniBatchLinearRegressor(32, **options).fit_chunks(Source()).coef_)
+    assert not np.array_equal(model.coef_, MiniBatchLinearRegressor(32, **options, shuffle=False).fit_chunks(Source()).coef_)
+
+
+def test_chunks_that_differ_are_warned_of_where_no_buffer_holds_them(monkeypatch):
+    X, y, _ = table(20_000)
+    order = np.argsort(y)
+    shuffled, by_target = cut(X, y, size=500), cut(X[order], y[order], size=500)
+    by_column = cut(X[np.argsort(X[:, 3])], y[np.argsort(X[:, 3])], size=500)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        MiniBatchLinearRegressor(32, random_state=0).fit_chunks(by_target)  # all of it fits into a buffer
+    monkeypatch.setattr(_chunks, "BUFFER", 5000)
+    for chunks in by_target, by_column:
+        with pytest.warns(UserWarning, match="differ from chunk to chunk.*batch_size=None"):
+            MiniBatchLinearRegressor(32, random_state=0, max_iter=1, tol=None).fit_chunks(chunks)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        MiniBatchLinearRegressor(32, random_state=0).fit_chunks(shuffled)
+        MiniBatchLinearRegressor(None).fit_chunks(by_target)
+
+
+def test_a_survey_knows_the_variance_within_chunks():
+    X, y, weight = table(1000)
+    chunks = cut(X, y, weight, size=130)
+    survey = survey_of(Chunks(chunks, lambda X, y, weight: rows_of(X, y, weight)), True)
+    within = (
+        sum(w.sum() * np.cov(np.column_stack([x, t]).T, aweights=w, bias=True).diagonal() for x, t, w in chunks) / weight.sum()
+    )
+    np.testing.assert_allclose(survey.within, within)
+    assert survey.n_chunks == 8
+    assert survey.moments.n_rows == 1000
+
+
+def test_samples_of_chunks_are_a_sample_of_all_rows_in_proportion_to_their_weights():
+    n = 60_000
+    weight = np.where(np.arange(n) % 4 == 0, 3.0, 1.0)
+    X, y = np.arange(float(n))[:, None], np.zeros(n)
+    parts = [Sample.of(rows_of(*chunk), number) for number, chunk in enumerate(cut(X, y, weight, size=9000))]
+    there, back = parts[0], parts[-1]
+    for part in parts[1:]:
+        there = there + part
+    for part in parts[-2::-1]:
+        back = back + part
+    np.testing.assert_array_equal(there.X, back.X)  # whatever the order
+    rows = there.as_rows(n, 2.0)
+    assert len(rows) == SAMPLE
+    assert len(np.unique(there.X)) == SAMPLE
+    assert (rows.weights == 1.0).all()
+    assert np.mean(there.X % 4 == 0) == pytest.approx(0.5 * 0.94, abs=0.03)  # heavy rows run out a little
+    assert there.X.mean() == pytest.approx(n / 2, rel=0.03)
+    few = Sample.of(rows_of(X[:50], y[:50], weight[:50]), 0).as_rows(50, 2.0)
+    np.testing.assert_array_equal(np.sort(few.weights), np.sort(2.0 * weight[:50]))
+    np.testing.assert_array_equal(few.weights, 2.0 * weight[few.X[:, 0].astype(int)])
+
+
+def test_a_survey_is_the_same_in_any_order_of_additions():
+    X, y, weight = table(900)
+    a, b, c = (Survey.of(rows_of(*chunk), number, True) for number, chunk in enumerate(cut(X, y, weight)))
+    one, other = (a + b) + c, a + (b + c)
+    np.testing.assert_allclose(one.moments.second, other.moments.second)
+    np.testing.assert_allclose(one.within, other.within)
+    assert one.are_alike
+    assert one.n_chunks == other.n_chunks == 3
+
+
+def test_frames_pass_on_their_names():
+    X, y, _ = table()
+    frame = pd.DataFrame(X, columns=list("abcde"))
+    model = MiniBatchLinearRegressor(None).fit_chunks(cut(frame, pd.Series(y)))
+    assert list(model.feature_names_in_) == list("abcde")
+    assert model.n_features_in_ == 5
+    with pytest.raises(ValueError, match=r"Chunk 2: .*feature names"):
+        model.fit_chunks([*cut(frame, y)[:2], (frame[:20].rename(columns={"a": "z"}), y[:20])])
+
+
+X, y, weight = table(900)
+BAD = {
+    "NaN": ((np.full((3, 5), np.nan), np.zeros(3)), "Chunk 2: Input X contains NaN"),
+    "NaN in y": ((X[:3], np.full(3, np.nan)), "Chunk 2: Input y contains NaN"),
+    "other columns": ((X[:, :4], y), "Chunk 2: X has 4 features"),
+    "other precision": ((X.astype(np.float32), y), "Chunk 2: the type of X is float32, but float64 in the first chunk"),
+    "sparse": ((csr_array(X), y), "Chunk 2: sparseness of X is True"),
+    "other targets": ((X, np.column_stack([y, y])), "Chunk 2: the number of targets in y is 2, but 1"),
+    "rows": ((X, y[:5]), "Chunk 2: .*inconsistent numbers"),
+    "one part": ((X,), "Chunk 2: must be .X, y."),
+    "four parts": ((X, y, weight, y), "Chunk 2: must be .X, y."),
+    "negative weights": ((X, y, -weight), "Chunk 2: sample_weight must be >= 0"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+@pytest.mark.parametrize("batch_size", [None, 32])
+def test_a_bad_chunk_is_named_and_loses_nothing(name, batch_size):
+    chunk, message = BAD[name]
+    model = MiniBatchLinearRegressor(batch_size, warm_start=True, random_state=0).fit_chunks(cut(X, y, weight))
+    before = {name: np.copy(value) for name, value in vars(model).items() if name.endswith("_")}
+    with pytest.raises(ValueError, match=message):
+        model.fit_chunks([*cut(X, y, weight)[:2], chunk])
+    for name, value in before.items():
+        np.testing.assert_array_equal(getattr(model, name), value)
+
+
+def test_what_can_be_read_only_once_is_refused():
+    with pytest.raises(TypeError, match="generator can be read only once"):
+        MiniBatchLinearRegressor(None).fit_chunks((X, y) for _ in range(2))
+    with pytest.raises(TypeError):
+        MiniBatchLinearRegressor(None).fit_chunks(3)
+
+
+def test_chunks_that_change_are_refused():
+    class Source:
+        n = 900
+
+        def __iter__(self):
+            self.n -= 10
+            return iter(cut(X[: self.n], y[: self.n]))
+
+    with pytest.raises(ValueError, match="held 880 rows with a weight when they were first read, and 870 now"):
+        MiniBatchLinearRegressor(None, loss="huber", epsilon=0.5).fit_chunks(Source())
+
+
+def test_chunks_without_rows_are_left_out():
+    zero = np.zeros(300)
+    chunks = [(X[:0], y[:0]), (X[:300], y[:300], zero), *cut(X, y, weight), (X[:0], y[:0])]
+    for batch_size in (None, 32):
+        options = {"random_state": 0, "shuffle": False}
+        model = MiniBatchLinearRegressor(batch_size, **options).fit_chunks(chunks)
+        expected = MiniBatchLinearRegressor(batch_size, **options).fit_chunks(cut(X, y, weight))
+        np.testing.assert_allclose(model.coef_, expected.coef_, rtol=1e-9)
+    for nothing in ([], [(X[:300], y[:300], zero)]):
+        with pytest.raises(ValueError, match="there are no rows"):
+            MiniBatchLinearRegressor(None).fit_chunks(nothing)
+
+
+def test_what_chunks_do_not_do_is_refused():
+    with pytest.raises(ValueError, match="early_stopping=True holds out rows"):
+        MiniBatchLinearRegressor(early_stopping=True).fit_chunks(cut(X, y))
+    wide = np.zeros((10, 1001))
+    with pytest.raises(ValueError, match=r"at most 1000 columns, got 1001\. Use batch_size=32"):
+        MiniBatchLinearRegressor(None).fit_chunks([(wide, np.zeros(10))])
+    MiniBatchLinearRegressor(2, random_state=0).fit_chunks([(wide + np.eye(10, 1001), np.arange(10.0))] * 2)
+
+
+def test_a_later_call_goes_on(capsys):
+    chunks = cut(X, y, weight)
+    options = {"random_state": 0, "warm_start": True, "tol": None}
+    twice = MiniBatchLinearRegressor(32, max_iter=3, **options).fit_chunks(chunks).fit_chunks(chunks)
+    once = MiniBatchLinearRegressor(32, max_iter=6, **options).fit_chunks(chunks)
+    np.testing.assert_allclose(twice.coef_, once.coef_, rtol=1e-9)
+    model = MiniBatchLinearRegressor(None, verbose=1).fit_chunks(chunks)
+    assert "Epoch 1: objective" in capsys.readouterr().out
+    more, target, _ = table(2000)
+    model.partial_fit(more, target)
+    exact = MiniBatchLinearRegressor(None).fit(
+        np.vstack([X, more]), np.append(y, target), np.append(weight * (900 / weight.sum()), np.ones(2000))
+    )
+    np.testing.assert_allclose(model.coef_, exact.coef_, rtol=1e-6)
+
+
+def test_a_callback_watches():
+    callback = pytest.importorskip("sklearn.callback")
+    watch = callback.ScoringMonitor(scoring="r2") if hasattr(callback, "ScoringMonitor") else callback.ProgressBar()
+    model = MiniBatchLinearRegressor(32, random_state=0).set_callbacks(watch).fit_chunks(cut(X, y, weight))
+    np.testing.assert_array_equal(model.coef_, MiniBatchLinearRegressor(32, random_state=0).fit_chunks(cut(X, y, weight)).coef_)
+
+
+@pytest.mark.parametrize(
+    "options", [{"batch_size": None}, {"batch_size": None, "loss": "huber", "epsilon": 0.5}, {"batch_size": 32}]
+)
+def test_a_few_chunks_are_in_memory_at_a_time(options, monkeypatch):
+    monkeypatch.setattr(_chunks, "BUFFER", 400_000)
+
+    class Source:
+        def __len__(self):
+            return 40
+
+        def __getitem__(self, number):
+            if number >= 40:
+                raise IndexError
+            rng = np.random.default_rng(number)
+            X = rng.standard_normal((20_000, 10))
+            return X, X.sum(axis=1) + rng.standard_normal(20_000)
+
+    MiniBatchLinearRegressor(**options, random_state=0, max_iter=2, tol=None).fit_chunks(Source())  # what is imported late
+    tracemalloc.start()
+    MiniBatchLinearRegressor(**options, random_state=0, max_iter=2, tol=None).fit_chunks(Source())
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak <= 14 * 8 * 200_000  # of 40: a chunk, its copy, a buffer of two, its copy, and a sample of 10,000 rows
