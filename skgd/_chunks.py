@@ -11,10 +11,9 @@ import numpy as np
 from scipy.sparse import issparse, vstack
 
 from skgd._moments import Moments
-from skgd._rows import MOST_COLUMNS, SAMPLE, Rows
+from skgd._rows import BUFFER, MOST_COLUMNS, SAMPLE, Rows
 from skgd._validation import check_weighted, warn
 
-BUFFER = 2**23  # numbers of X that are shuffled together: 64 megabytes, or one chunk if that is more
 UNLIKE, UNLUCKY = 0.02, 10.0  # share of a column's variance between chunks that is no chance, and times the share to expect
 
 

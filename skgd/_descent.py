@@ -7,9 +7,11 @@ import numpy as np
 
 from skgd._problem import engine
 from skgd._reference import AVERAGE, COEF, GRADIENT
+from skgd._rows import BUFFER
 
 GROWTH = 1e12  # the descent has diverged if the loss is this many times that of the start or of a constant prediction,
 STALLED_GROWTH = 10.0  # or only this many times, if the loss has stopped falling
+DISK_BLOCK = 2**13  # numbers of X that are read from disk at a time: 64 kilobytes
 
 
 class Divergence(ValueError):
@@ -131,8 +133,7 @@ class Passes:
             parts = (replace(problem, rows=part) for part in rows.shuffled(problem.batch_size, rng))
             return ((p, p.rows.numbers[i : i + n_rows]) for p in parts for i in range(0, len(p.rows), n_rows))
         if self.is_shuffled:
-            self.order[:] = rows.numbers
-            engine.shuffle(self.order, (self.seed << 32) + epoch)
+            shuffle(self.order, rows, (self.seed << 32) + epoch)
         return ((problem, self.order[i : i + n_rows]) for i in range(0, len(rows), n_rows))
 
     def make(self, epoch, parameters, history):
@@ -160,3 +161,24 @@ class Passes:
         if self.schedule.is_plain and np.any(history.objective[-1] > STALLED_GROWTH * self.scale):
             raise Divergence(len(history.objective), self.schedule.eta(self.n_steps))
         return True
+
+
+def shuffle(order, rows, seed):
+    """Write the numbers of all rows into `order`, shuffled.
+
+    A file is not read row by row: blocks of its rows are shuffled, and then the rows of as many blocks as fit into a buffer.
+    """
+    n_rows, n_buffer, n_block = len(rows), max(1, BUFFER // rows.n_features), max(1, DISK_BLOCK // rows.n_features)
+    if not rows.is_on_disk or n_rows <= n_buffer:
+        order[:] = rows.numbers
+        engine.shuffle(order, seed)
+        return
+    starts = np.arange(0, n_rows, n_block, dtype=np.int32)
+    engine.shuffle(starts, seed)
+    n_placed = 0
+    for start in starts.tolist():
+        block = rows.numbers[start : start + n_block]
+        order[n_placed : n_placed + len(block)] = block
+        n_placed += len(block)
+    for start in range(0, n_rows, n_buffer):
+        engine.shuffle(order[start : start + n_buffer], seed + start)

@@ -16,6 +16,7 @@ from skgd._moments import Moments
 BLOCK = 2**15  # numbers in a block of rows: a quarter of a megabyte, which fits into the cache
 MOST_COLUMNS = 1000  # up to here an eigendecomposition pays for itself, and sparse rows are unpacked
 SAMPLE = 10_000  # rows that say what a typical residual is
+BUFFER = 2**23  # numbers of X that are shuffled together where not all are in memory: 64 megabytes
 FULL = 0.25  # sparse rows are also unpacked where a larger share of their numbers is not zero
 
 
@@ -66,6 +67,14 @@ class Rows:
     def add_up(self, *requests):
         """What each (function, *arguments) makes of the rows; of rows in several parts, the sum over these."""
         return [function(self, *arguments) for function, *arguments in requests]
+
+    @cached_property
+    def is_on_disk(self):
+        """Whether X is a memory map of a file."""
+        array = self.X
+        while not (array is None or isinstance(array, np.memmap)):
+            array = getattr(array, "base", None)
+        return array is not None
 
     @property
     def in_memory(self):

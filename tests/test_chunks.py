@@ -8,8 +8,9 @@ import pandas as pd
 import pytest
 from scipy.sparse import csr_array
 
-from skgd import MiniBatchLinearRegressor, _chunks
+from skgd import MiniBatchLinearRegressor, _chunks, _descent
 from skgd._chunks import Chunks, RowsInChunks, Sample, Survey, survey_of
+from skgd._descent import shuffle
 from skgd._objective import LOSSES, loss_and_slope, make_penalty, penalty_at
 from skgd._plan import problem_of_fit
 from skgd._rows import SAMPLE
@@ -346,3 +347,60 @@ def test_a_few_chunks_are_in_memory_at_a_time(options, monkeypatch):
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak <= 14 * 8 * 200_000  # of 40: a chunk, its copy, a buffer of two, its copy, and a sample of 10,000 rows
+
+
+def on_disk(path, X):
+    np.save(path / "X.npy", X)
+    return np.load(path / "X.npy", mmap_mode="r")
+
+
+def test_rows_on_disk_are_shuffled_in_blocks_and_then_within_buffers(tmp_path, monkeypatch):
+    monkeypatch.setattr(_descent, "BUFFER", 3000)
+    monkeypatch.setattr(_descent, "DISK_BLOCK", 160)
+    X = table(10_000)[0]
+    rows, order = rows_of(on_disk(tmp_path, X)), np.empty(10_000, dtype=np.int32)
+    assert rows.is_on_disk
+    assert not rows_of(X).is_on_disk
+    seen = []
+    for seed in (1, 1, 2):
+        shuffle(order, rows, seed)
+        seen.append(order.copy())
+        np.testing.assert_array_equal(np.sort(order), np.arange(10_000))
+    np.testing.assert_array_equal(seen[0], seen[1])
+    assert not np.array_equal(seen[0], seen[2])
+    for start in range(0, 9600, 600):  # a buffer of 600 rows reads 20 blocks of 32 that lie anywhere
+        buffer = seen[0][start : start + 600]
+        assert len(np.unique(buffer // 32)) <= 20
+        assert np.mean(np.diff(buffer) == 1) < 0.02
+        assert np.ptp(buffer) > 5000
+
+
+def test_rows_on_disk_that_fit_into_a_buffer_give_the_same_bits(tmp_path):
+    X, y, _ = table()
+    expected = MiniBatchLinearRegressor(32, random_state=0).fit(X, y)
+    np.testing.assert_array_equal(
+        MiniBatchLinearRegressor(32, random_state=0).fit(on_disk(tmp_path, X), y).coef_, expected.coef_
+    )
+
+
+def test_a_sorted_file_is_fitted_as_promised(tmp_path, monkeypatch):
+    monkeypatch.setattr(_descent, "BUFFER", 10_000)
+    monkeypatch.setattr(_descent, "DISK_BLOCK", 160)
+    X, y, _ = table(20_000)
+    order = np.argsort(y)
+    X, y = X[order], y[order]
+    exact = MiniBatchLinearRegressor(None).fit(X, y)
+    for batch_size in (1, 32, 256):
+        model = MiniBatchLinearRegressor(batch_size, random_state=0).fit(on_disk(tmp_path, X), y)
+        assert exact.score(X, y) - model.score(X, y) <= 1e-3
+
+
+def test_a_file_in_c_order_is_not_copied(tmp_path):
+    X = on_disk(tmp_path, np.random.default_rng(0).standard_normal((200_000, 10)))
+    y = np.asarray(X[:, 0])
+    MiniBatchLinearRegressor(32, max_iter=1, tol=None).fit(X[:100], y[:100])
+    tracemalloc.start()
+    MiniBatchLinearRegressor(32, max_iter=1, tol=None, random_state=0).fit(X, y)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak <= 0.5 * X.nbytes
