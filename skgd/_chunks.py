@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import reduce
-from itertools import count
 from operator import add
 
 import numpy as np
@@ -36,25 +35,14 @@ class Chunks:
         self.source, self.check = source, check
 
     def __iter__(self):
-        return filter(None, map(self.rows_of, count(), self.source))
-
-    def rows_of(self, number, chunk):
-        """The rows of a chunk, or None if it has none."""
-        try:
-            if not 2 <= len(chunk) <= 3:
-                raise ValueError(f"must be (X, y) or (X, y, sample_weight), got {len(chunk)} parts.")
-            X, y, sample_weight = (*chunk, None)[:3]
-            is_empty = hasattr(X, "shape") and X.shape[0] == 0
-            return None if is_empty else self.check(X, y, sample_weight)
-        except (TypeError, ValueError) as error:
-            raise type(error)(f"Chunk {number}: {error}") from error
+        return filter(None, (checked(self.check, "Chunk", number, chunk) for number, chunk in enumerate(self.source)))
 
     def in_order(self, rng):
         """The same in an order drawn at random, if chunks can be had by their numbers; else as they come."""
         if not (hasattr(self.source, "__getitem__") and hasattr(self.source, "__len__")):
             return iter(self)
         numbers = rng.permutation(len(self.source)).tolist()
-        return filter(None, (self.rows_of(number, self.source[number]) for number in numbers))
+        return filter(None, (checked(self.check, "Chunk", number, self.source[number]) for number in numbers))
 
 
 @dataclass(frozen=True)
@@ -85,10 +73,10 @@ class Sample:
         X = stacked([self.X, other.X])[chosen]
         return Sample(keys[chosen], X, np.hstack([self.y, other.y])[:, chosen], np.append(self.weight, other.weight)[chosen])
 
-    def as_rows(self, n_rows, scale):
-        """As rows: with their weights times a scale if these are all rows, with weights of 1 if they are not."""
-        everything = len(self.keys) == n_rows
-        weight = scale * self.weight if everything else np.broadcast_to(1.0, len(self.keys))
+    def as_rows(self, moments):
+        """As rows of the mean weight, or with their own weights if these are all rows that the moments have read."""
+        everything = len(self.keys) == moments.n_rows
+        weight = self.weight if everything else np.full(len(self.keys), moments.weight / moments.n_rows)
         return Rows.of(self.X, np.ascontiguousarray(self.y), weight)
 
 
@@ -122,6 +110,19 @@ class Survey:
         return between.max() <= max(UNLIKE, UNLUCKY * to_expect)
 
 
+@dataclass(frozen=True)
+class Preparation:
+    """What makes of a chunk's rows those that take part: weights of mean 1, and far columns of sparse rows centred."""
+
+    scale: float
+    far: tuple | None  # means and variances of the columns, if they are to be centred
+
+    def __call__(self, rows):
+        if self.scale != 1.0:
+            rows = rows.with_weight(self.scale * rows.weight)
+        return rows.with_far_columns_centred(*self.far) if self.far else rows
+
+
 class RowsInChunks:
     """Rows in chunks, with weights of mean 1.
 
@@ -135,10 +136,11 @@ class RowsInChunks:
 
     def __init__(self, chunks, survey, centred=False):
         moments, n_rows = survey.moments, survey.moments.n_rows
-        self.chunks, self.survey, self.centred = chunks, survey, centred
-        self.scale = n_rows / moments.weight
+        self.chunks, self.survey = chunks, survey
         self.mean_moments = replace(moments, weight=float(n_rows))
-        self.sampled = self.prepared(survey.sample.as_rows(n_rows, self.scale))
+        far = (moments.center, moments.variance) if centred else None
+        self.prepared = Preparation(n_rows / moments.weight, far)
+        self.sampled = self.prepared(survey.sample.as_rows(moments))
         self.n_features, self.n_targets, self.dtype = moments.n_features, len(moments.target_mean), survey.dtype
         self.total_weight, self.center = float(n_rows), self.sampled.center
         self.is_wide = self.n_features > MOST_COLUMNS
@@ -182,18 +184,18 @@ class RowsInChunks:
 
     def with_far_columns_centred(self, *_):
         """See Rows."""
-        return RowsInChunks(self.chunks, self.survey, centred=True)
-
-    def prepared(self, rows):
-        """A chunk as it takes part."""
-        return rows.with_far_columns_centred(self.mean_moments.center, self.mean_moments.variance) if self.centred else rows
+        return type(self)(self.chunks, self.survey, centred=True)
 
     def parts(self, chunks=None):
         """Rows for each chunk, with weights as they count."""
         n_rows = 0
         for rows in chunks or self.chunks:
             n_rows += len(rows)
-            yield self.prepared(rows if self.scale == 1.0 else rows.with_weight(self.scale * rows.weight))
+            yield self.prepared(rows)
+        self.check_number(n_rows)
+
+    def check_number(self, n_rows):
+        """Refuse chunks that have changed."""
         if n_rows != len(self):
             raise ValueError(
                 f"chunks held {len(self)} rows with a weight when they were first read, and {n_rows} now. Each iteration must "
@@ -202,7 +204,7 @@ class RowsInChunks:
 
     def add_up(self, *requests):
         """See Rows."""
-        return reduce(lambda a, b: list(map(add, a, b)), (rows.add_up(*requests) for rows in self.parts()))
+        return reduce(added, (rows.add_up(*requests) for rows in self.parts()))
 
     def shuffled(self, batch_size, rng):
         """All rows in buffers of as many chunks as fit, shuffled; all but the last hold a multiple of `batch_size` rows.
@@ -222,19 +224,41 @@ class RowsInChunks:
             yield joined(held, rng)
 
 
+def checked(check, noun, number, chunk):
+    """The rows that `check` makes of (X, y) or (X, y, sample_weight), or None if there are none; errors name the chunk."""
+    try:
+        if not 2 <= len(chunk) <= 3:
+            raise ValueError(f"must be (X, y) or (X, y, sample_weight), got {len(chunk)} parts.")
+        X, y, sample_weight = (*chunk, None)[:3]
+        is_empty = hasattr(X, "shape") and X.shape[0] == 0
+        return None if is_empty else check(X, y, sample_weight) or None
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"{noun} {number}: {error}") from error
+
+
+def check_number_of_columns(n_features, batch_size):
+    """Refuse more columns than the full batch of chunks can take."""
+    if batch_size is None and n_features > MOST_COLUMNS:
+        raise ValueError(
+            f"batch_size=None in chunks needs all products of two columns and takes at most {MOST_COLUMNS} columns, got "
+            f"{n_features}. Use batch_size=32 or another int."
+        )
+
+
 def survey_of(chunks, is_full):
     """A first reading of all chunks; `is_full` asks for products of columns, too."""
     survey = None
     for number, rows in enumerate(chunks):
-        if is_full and rows.is_wide:
-            raise ValueError(
-                f"batch_size=None in chunks needs all products of two columns and takes at most {MOST_COLUMNS} columns, got "
-                f"{rows.n_features}. Use batch_size=32 or another int."
-            )
+        check_number_of_columns(rows.n_features, None if is_full else 1)
         of_chunk = Survey.of(rows, number, is_full)
         survey = of_chunk if survey is None else survey + of_chunk
     check_weighted(survey)
     return survey
+
+
+def added(these, those):
+    """Sums of several things, each added up."""
+    return list(map(add, these, those))
 
 
 def smallest(keys):

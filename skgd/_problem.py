@@ -143,28 +143,21 @@ class Problem:
         arrays = {"X": rows.take(which), "y": rows.y.take(which, axis=1), "weight": rows.weight[which]}
         return replace(self, rows=replace(rows, **arrays, numbers=numbers))
 
-    def blocks(self, batch):
-        """The same on parts of a batch: of rows in chunks, which are one batch, on each chunk."""
-        if self.rows.in_memory is not self.rows:
-            return (replace(self, rows=rows) for rows in self.rows.parts())
-        length = max(1, UNPACKED // self.rows.n_features)
-        return (self.unpacked(batch[start : start + length]) for start in range(0, len(batch), length))
-
     def take_steps_by_blocks(self, order, steps, parameters, objectives):
         """The same where a batch is too large to be in memory, or unpacked, at once: its gradient is summed over blocks."""
+        length = max(1, UNPACKED // self.rows.n_features)
         for number in range(len(steps[0])):
             batch = order[number * self.batch_size : (number + 1) * self.batch_size]
-            gradient, loss = np.zeros_like(parameters[:, GRADIENT]), np.zeros(len(parameters))
-            for block in self.blocks(batch):
-                share, found, standstill = len(block.rows) / len(batch), np.empty((len(parameters), 1)), [np.zeros(1, STEP)]
-                block = replace(block, batch_size=len(block.rows), penalty=Penalty(0.0, 0.0))
-                block.take_steps(block.rows.numbers, standstill * len(steps), parameters, found)
-                gradient += share * parameters[:, GRADIENT]
-                loss += share * found[:, 0]
+            if self.rows.in_memory is self.rows:
+                blocks = (self.unpacked(batch[start : start + length]).rows for start in range(0, len(batch), length))
+                total = sum(gradient_over(block, self, parameters) for block in blocks)
+            else:
+                (total,) = self.rows.add_up((gradient_over, replace(self, rows=None), parameters))
+            total /= len(batch)
             for k, geometry in enumerate(self.geometries):
-                objectives[k, number] = loss[k] + penalty_at(self.penalty, parameters[k, COEF, :-1])
-                parameters[k, GRADIENT] = gradient[k]
-                update(steps[k][number], loss[k], geometry.metric, self.penalty, parameters[k])
+                objectives[k, number] = total[k, -1] + penalty_at(self.penalty, parameters[k, COEF, :-1])
+                parameters[k, GRADIENT] = total[k, :-1]
+                update(steps[k][number], total[k, -1], geometry.metric, self.penalty, parameters[k])
 
     @property
     def numbers_in_a_batch(self):
@@ -184,3 +177,11 @@ class Problem:
     def averaging_interval(self):
         """Steps between two looks at all columns, for an average that does without the others."""
         return int(np.ceil(UPKEEP * self.rows.n_features / self.numbers_in_a_batch)) if self.rows.is_sparse else 1
+
+
+def gradient_over(rows, problem, parameters):
+    """Sums over the rows, for each target, of the gradient without the penalty, and of the loss."""
+    block = replace(problem, rows=rows, batch_size=len(rows), penalty=Penalty(0.0, 0.0))
+    parameters, losses = parameters.copy(), np.empty((len(parameters), 1))
+    block.take_steps(rows.numbers, [np.zeros(1, STEP)] * len(parameters), parameters, losses)
+    return len(rows) * np.hstack([parameters[:, GRADIENT], losses])

@@ -476,6 +476,11 @@ class MiniBatchLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimat
 
     def _check(self, X, y, sample_weight, reset):
         """Rows of valid data; with `reset` these say what columns and targets there are."""
+        if type(X).__module__.startswith("dask."):
+            warn(
+                "This gathers a Dask collection into memory. skgd.dask.DaskMiniBatchLinearRegressor fits it where it is. To "
+                "gather it without this warning, give X.compute()."
+            )
         dtype = [np.float64, np.float32]
         checks = {"accept_sparse": "csr", "dtype": dtype, "order": "C", "multi_output": True, "y_numeric": True}
         X, y = validate_data(self, X, y, **checks, reset=reset)
@@ -548,11 +553,7 @@ class MiniBatchLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimat
     def _descend(self, problem, state, watch, n_epochs=None, score=None, best=None):
         """Descend from the state: what made the epochs, the plateau rule, the history, and the parameters at the end."""
         in_fit, center, parameters = n_epochs is not None, problem.center, state.at(problem.center)
-        if in_fit and reads_all_rows(self, problem):
-            passes = Readings(problem, parameters, 0.1 * (self.tol or 0.0), state.reading)
-        else:
-            schedule = Schedule.of(self, problem, state, in_fit)
-            passes = Passes(problem, schedule, state.n_steps, state.seed if self.shuffle else None)
+        passes = self._passes(problem, state, in_fit)
 
         def given(parameters):
             """What predict uses, in the user's units."""
@@ -574,6 +575,13 @@ class MiniBatchLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimat
             raise of_divergence(self, problem, *divergence.args) from None
         parameters[:, AVERAGE] = parameters[:, passes.result]
         return passes, plateau, history, parameters
+
+    def _passes(self, problem, state, in_fit):
+        """What makes the epochs."""
+        if in_fit and reads_all_rows(self, problem):
+            return Readings(problem, state.at(problem.center), 0.1 * (self.tol or 0.0), state.reading)
+        schedule = Schedule.of(self, problem, state, in_fit)
+        return Passes(problem, schedule, state.n_steps, state.seed if self.shuffle else None)
 
     def _finish(self, problem, passes, parameters, converged, best):
         """Where the fit ends, and what is left to gain there.

@@ -11,6 +11,7 @@ from scipy.sparse import csr_array
 from skgd import MiniBatchLinearRegressor, _chunks, _descent
 from skgd._chunks import Chunks, RowsInChunks, Sample, Survey, survey_of
 from skgd._descent import shuffle
+from skgd._moments import Moments
 from skgd._objective import LOSSES, loss_and_slope, make_penalty, penalty_at
 from skgd._plan import problem_of_fit
 from skgd._rows import SAMPLE
@@ -202,15 +203,16 @@ def test_samples_of_chunks_are_a_sample_of_all_rows_in_proportion_to_their_weigh
     for part in parts[-2::-1]:
         back = back + part
     np.testing.assert_array_equal(there.X, back.X)  # whatever the order
-    rows = there.as_rows(n, 2.0)
+    rows = there.as_rows(Moments.of(rows_of(X, y, weight), False))
     assert len(rows) == SAMPLE
     assert len(np.unique(there.X)) == SAMPLE
-    assert (rows.weights == 1.0).all()
+    assert (rows.weights == 1.5).all()
     assert np.mean(there.X % 4 == 0) == pytest.approx(0.5 * 0.94, abs=0.03)  # heavy rows run out a little
     assert there.X.mean() == pytest.approx(n / 2, rel=0.03)
-    few = Sample.of(rows_of(X[:50], y[:50], weight[:50]), 0).as_rows(50, 2.0)
-    np.testing.assert_array_equal(np.sort(few.weights), np.sort(2.0 * weight[:50]))
-    np.testing.assert_array_equal(few.weights, 2.0 * weight[few.X[:, 0].astype(int)])
+    few = rows_of(X[:50], y[:50], weight[:50])
+    few = Sample.of(few, 0).as_rows(Moments.of(few, False))
+    np.testing.assert_array_equal(np.sort(few.weights), np.sort(weight[:50]))
+    np.testing.assert_array_equal(few.weights, weight[few.X[:, 0].astype(int)])
 
 
 def test_a_survey_is_the_same_in_any_order_of_additions():

@@ -1,0 +1,311 @@
+"""Dask collections give the fit of the same rows in memory, however they are cut, and survive what clusters do."""
+
+import os
+import pickle
+import threading
+import warnings
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.sparse import csr_array
+from sklearn.base import clone
+from sklearn.metrics import r2_score
+from sklearn.pipeline import make_pipeline
+
+from skgd import MiniBatchLinearRegressor
+
+dask = pytest.importorskip("dask")
+distributed = pytest.importorskip("distributed")
+import dask.array as da  # noqa: E402
+import dask.dataframe as dd  # noqa: E402
+
+from skgd.dask import DaskMiniBatchLinearRegressor  # noqa: E402
+
+NAMES = list("abcde")
+
+
+def table(n=2000, n_targets=None):
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((n, 5)) * np.logspace(0, 2, 5) + 10.0 * np.arange(5)
+    y = X @ rng.standard_normal((5, n_targets) if n_targets else 5)
+    return X, y + rng.standard_normal(y.shape), rng.uniform(0.5, 2.0, n)
+
+
+X, y, WEIGHT = table()
+ROWS = da.from_array(X, chunks=(300, 5)), da.from_array(y, chunks=300), da.from_array(WEIGHT, chunks=300)
+
+
+@pytest.fixture(scope="session")
+def client():
+    with (
+        distributed.LocalCluster(2, threads_per_worker=1, processes=True, dashboard_address=None) as cluster,
+        distributed.Client(cluster) as client,
+    ):
+        yield client
+
+
+@pytest.fixture(autouse=True)
+def synchronous(request):
+    """Most of what is to be seen does not need a cluster."""
+    if "client" in request.fixturenames:
+        yield
+        return
+    with dask.config.set(scheduler="synchronous"):
+        yield
+
+
+def assert_same(model, other, rtol=1e-10):
+    np.testing.assert_allclose(model.coef_, other.coef_, rtol=rtol)
+    np.testing.assert_allclose(model.intercept_, other.intercept_, rtol=rtol)
+
+
+def frame_of(n_partitions=7):
+    frame = dd.from_pandas(pd.DataFrame(X, columns=NAMES).assign(y=y, weight=WEIGHT), npartitions=n_partitions)
+    return frame[NAMES], frame["y"], frame["weight"]
+
+
+CUTS = {
+    "as they are": ROWS,
+    "columns, too": (ROWS[0].rechunk((300, 2)), *ROWS[1:]),
+    "unlike": (ROWS[0].rechunk({0: (1, 700, 299, 1000)}), ROWS[1], ROWS[2].rechunk(900)),
+    "empty ones": tuple(da.concatenate([each[:0], each[:0], each, each[:0]]) for each in ROWS),
+    "frames": frame_of(),
+    "a frame and arrays": (frame_of()[0], *(part.to_dask_array() for part in frame_of()[1:])),
+    "y in memory": (ROWS[0], y, WEIGHT),
+    "filtered, of unknown length": tuple(part[frame_of()[0]["a"] > -100.0] for part in frame_of()),
+    "filtered arrays": tuple(part[ROWS[0][:, 0] > -100.0] for part in ROWS),
+}
+
+
+@pytest.mark.parametrize("name", CUTS)
+def test_the_squared_error_is_fitted_as_in_memory_however_rows_are_cut(name):
+    model = DaskMiniBatchLinearRegressor(alpha=0.1).fit(*CUTS[name])
+    assert_same(model, MiniBatchLinearRegressor(None, alpha=0.1).fit(X, y, WEIGHT))
+    assert isinstance(model.coef_, np.ndarray)
+
+
+@pytest.mark.parametrize("options", [{"loss": "huber", "epsilon": 0.5}, {"loss": "quantile", "penalty": "l1", "alpha": 0.01}])
+def test_other_losses_are_fitted_within_tol(options):
+    model = DaskMiniBatchLinearRegressor(**options).fit(*ROWS)
+    local = MiniBatchLinearRegressor(None, **options).fit(X, y, WEIGHT)
+    assert model.loss_curve_[-1] == pytest.approx(local.loss_curve_[-1], rel=1e-4)
+
+
+@pytest.mark.parametrize("batch_size", [1, 32, 10_000])
+@pytest.mark.parametrize("order", ["shuffled", "sorted"])
+def test_mini_batches_come_as_near_as_promised_and_give_the_same_bits_again(batch_size, order):
+    rank = np.argsort(y) if order == "sorted" else np.arange(len(y))
+    collections = da.from_array(X[rank], chunks=(300, 5)), da.from_array(y[rank], chunks=300)
+    models = [DaskMiniBatchLinearRegressor(batch_size, random_state=0).fit(*collections) for _ in range(2)]
+    np.testing.assert_array_equal(models[0].coef_, models[1].coef_)
+    exact = MiniBatchLinearRegressor(None).fit(X, y)
+    assert exact.score(X, y) - models[0].score(X, y) <= 1e-3
+
+
+def test_one_pass_side_by_side_is_the_mean_of_its_parts():
+    plain = {"learning_rate": "constant", "eta0": 1e-5, "max_iter": 1, "tol": None, "random_state": 0}
+    one = DaskMiniBatchLinearRegressor(1, **plain).fit(ROWS[0].rechunk((2000, 5)), ROWS[1].rechunk(2000))
+    several = DaskMiniBatchLinearRegressor(1, **plain).fit(*ROWS[:2])
+    # Seven passes of a seventh of the steps each: to first order, the mean has gone a seventh of the way.
+    assert np.linalg.norm(several.coef_) < np.linalg.norm(one.coef_)
+    assert several.n_steps_ == -(-2000 // 7)
+    assert one.n_steps_ == 2000
+
+
+def test_sparse_partitions_of_many_columns_need_an_int():
+    rng = np.random.default_rng(0)
+    wide = np.where(rng.random((600, 1200)) < 0.01, 1.0, 0.0)
+    target = wide @ rng.standard_normal(1200) + 0.1 * rng.standard_normal(600)
+    blocks = [da.from_array(csr_array(wide[i : i + 200]), chunks=-1, asarray=False) for i in range(0, 600, 200)]
+    rows, targets = da.concatenate(blocks), da.from_array(target, chunks=200)
+    with pytest.raises(ValueError, match=r"at most 1000 columns, got 1200. Use batch_size=32"):
+        DaskMiniBatchLinearRegressor().fit(rows, targets)
+    model = DaskMiniBatchLinearRegressor(8, alpha=1e-3, random_state=0).fit(rows, targets)
+    local = MiniBatchLinearRegressor(8, alpha=1e-3, random_state=0).fit(csr_array(wide), target)
+    assert model.score(rows, targets) == pytest.approx(local.score(csr_array(wide), target), abs=0.01)
+
+
+def test_several_targets_are_collections_too():
+    _, targets, _ = table(n_targets=3)
+    frame = dd.from_pandas(pd.DataFrame(np.hstack([X, targets]), columns=[*NAMES, "p", "q", "r"]), npartitions=4)
+    expected = MiniBatchLinearRegressor(None).fit(X, targets)
+    for rows, of_rows in (ROWS[0], da.from_array(targets, chunks=(300, 1))), (frame[NAMES], frame[["p", "q", "r"]]):
+        model = DaskMiniBatchLinearRegressor().fit(rows, of_rows)
+        assert_same(model, expected)
+        predicted = model.predict(rows)
+        assert predicted.ndim == 2
+        np.testing.assert_allclose(predicted.compute(), expected.predict(X), rtol=1e-8)
+        assert model.score(rows, of_rows) == pytest.approx(r2_score(targets, expected.predict(X)))
+
+
+def test_predictions_are_lazy_and_of_the_kind_of_x():
+    model = DaskMiniBatchLinearRegressor().fit(*ROWS[:2])
+    computed = []
+
+    def note(block):
+        computed.append(len(block))
+        return block
+
+    predicted = model.predict(ROWS[0].map_blocks(note, dtype=float, meta=np.empty((0, 0))))
+    assert isinstance(predicted, da.Array)
+    assert not computed
+    np.testing.assert_array_equal(predicted.compute(), model.to_local().predict(X))
+    rows, target, _ = frame_of()
+    model = DaskMiniBatchLinearRegressor().fit(rows, target)
+    predicted = model.predict(rows)
+    assert isinstance(predicted, dd.Series)
+    assert list(predicted.compute().index) == list(range(2000))
+    assert list(model.feature_names_in_) == NAMES
+    with pytest.raises(ValueError, match="feature names"):
+        model.predict(rows.rename(columns={"a": "z"})).compute()
+    np.testing.assert_array_equal(
+        model.predict(rows.partitions[0].compute()), model.predict(rows).compute()[: len(rows.partitions[0])]
+    )
+
+
+def test_the_score_is_that_of_scikit_learn():
+    for rows in (ROWS, frame_of()):
+        model = DaskMiniBatchLinearRegressor(alpha=0.3).fit(*rows)
+        expected = r2_score(
+            y, model.to_local().predict(pd.DataFrame(X, columns=NAMES) if rows is not ROWS else X), sample_weight=WEIGHT
+        )
+        assert model.score(*rows) == pytest.approx(expected, rel=1e-9)
+    constant = da.ones(2000, chunks=300)
+    assert DaskMiniBatchLinearRegressor().fit(ROWS[0], constant).score(ROWS[0], constant) == pytest.approx(1.0)
+
+
+def test_a_local_model_predicts_the_same_and_goes_on():
+    model = DaskMiniBatchLinearRegressor(alpha=0.1, client=None).fit(*ROWS)
+    local = pickle.loads(pickle.dumps(model.to_local()))
+    assert type(local) is MiniBatchLinearRegressor
+    assert local.get_params() == MiniBatchLinearRegressor(None, alpha=0.1).get_params()
+    expected = MiniBatchLinearRegressor(None, alpha=0.1).fit(X, y, WEIGHT)
+    more, target, _ = table(2500)
+    assert_same(local.partial_fit(more, target), expected.partial_fit(more, target), rtol=1e-6)
+
+
+def test_parameters_are_those_of_the_local_estimator():
+    model = DaskMiniBatchLinearRegressor(32, loss="huber", client=None)
+    assert set(model.get_params()) == {*MiniBatchLinearRegressor().get_params(), "client"}
+    assert clone(model).get_params() == model.get_params()
+    assert DaskMiniBatchLinearRegressor().batch_size is None
+    with pytest.raises(TypeError):
+        DaskMiniBatchLinearRegressor(no_such_parameter=1)
+
+
+def broken(number):
+    """Rows of which partition `number` has a NaN."""
+
+    def with_nan(block, block_info=None):
+        if block_info and block_info[0]["chunk-location"][0] == number:
+            block = block.copy()
+            block[0, 0] = np.nan
+        return block
+
+    return ROWS[0].rechunk((100, 5)).map_blocks(with_nan, dtype=float, meta=np.empty((0, 0)))
+
+
+def test_a_bad_partition_is_named_and_loses_nothing():
+    model = DaskMiniBatchLinearRegressor(warm_start=True).fit(*ROWS)
+    before = model.coef_.copy()
+    for call in (model.fit, model.score):
+        with pytest.raises(ValueError, match="Partition 17: Input X contains NaN"):
+            call(broken(17), ROWS[1])
+    np.testing.assert_array_equal(model.coef_, before)
+
+
+def test_what_does_not_fit_is_refused():
+    model = DaskMiniBatchLinearRegressor()
+    with pytest.raises(TypeError, match=r"must be a Dask array.*MiniBatchLinearRegressor"):
+        model.fit(X, y)
+    with pytest.raises(ValueError, match="X has 2000 rows, but y or sample_weight has 1900"):
+        model.fit(ROWS[0], ROWS[1][:1900])
+    with pytest.raises(ValueError, match="compute_chunk_sizes"):
+        model.fit(ROWS[0][ROWS[0][:, 0] > 0], ROWS[1].rechunk(1000))
+    with pytest.raises(ValueError, match="early_stopping=True"):
+        DaskMiniBatchLinearRegressor(early_stopping=True).fit(*ROWS)
+    with pytest.raises(ValueError, match="record_steps=True"):
+        DaskMiniBatchLinearRegressor(32, record_steps=True).fit(*ROWS)
+    with pytest.raises(ValueError, match="there are no rows"):
+        model.fit(ROWS[0][:0], ROWS[1][:0])
+    assert not hasattr(model, "coef_")
+
+
+def test_the_local_estimator_says_what_it_does_to_a_dask_array():
+    with pytest.warns(UserWarning, match=r"into memory.*skgd\.dask\.DaskMiniBatchLinearRegressor"):
+        model = MiniBatchLinearRegressor(None).fit(*ROWS[:2])
+    assert_same(model, DaskMiniBatchLinearRegressor().fit(*ROWS[:2]))
+
+
+def test_a_pipeline_of_what_passes_collections_on_works():
+    from sklearn.preprocessing import FunctionTransformer
+
+    pipeline = make_pipeline(FunctionTransformer(lambda rows: 2.0 * rows), DaskMiniBatchLinearRegressor()).fit(*ROWS[:2])
+    np.testing.assert_allclose(pipeline[-1].coef_, MiniBatchLinearRegressor(None).fit(2.0 * X, y).coef_, rtol=1e-9)
+    assert isinstance(pipeline.predict(ROWS[0]), da.Array)
+
+
+def test_columns_of_one_file_may_be_read_in_other_partitions_than_all_of_them(tmp_path):
+    pytest.importorskip("pyarrow")
+    dd.from_pandas(pd.DataFrame(X, columns=NAMES).assign(y=y), npartitions=20).to_parquet(tmp_path)
+    frame = dd.read_parquet(tmp_path)
+    assert_same(DaskMiniBatchLinearRegressor().fit(frame[NAMES], frame["y"]), MiniBatchLinearRegressor(None).fit(X, y))
+
+
+@pytest.mark.parametrize("batch_size", [None, 32])
+def test_a_cluster_gives_the_bits_of_one_thread(client, batch_size):
+    options = {"random_state": 0, "alpha": 0.1, "loss": "huber", "epsilon": 1.0}
+    model = DaskMiniBatchLinearRegressor(batch_size, client=client, **options).fit(*ROWS)
+    with dask.config.set(scheduler="synchronous"):
+        here = DaskMiniBatchLinearRegressor(batch_size, **options).fit(*ROWS)
+    np.testing.assert_array_equal(model.coef_, here.coef_)
+    assert pickle.loads(pickle.dumps(model)).client is None
+    np.testing.assert_allclose(model.predict(ROWS[0]).compute(), model.to_local().predict(X))
+
+
+def test_a_worker_that_is_killed_in_the_middle_changes_nothing(client, tmp_path):
+    mark = str(tmp_path / "killed")
+
+    def deadly(block, mark):
+        if not os.path.exists(mark):
+            with open(mark, "w"):
+                pass
+            os._exit(1)  # the worker's process
+        return block
+
+    rows = ROWS[0].map_blocks(deadly, mark, dtype=float, meta=np.empty((0, 0)))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        model = DaskMiniBatchLinearRegressor(client=client).fit(rows, *ROWS[1:])
+    assert os.path.exists(mark)
+    with dask.config.set(scheduler="synchronous"):
+        np.testing.assert_array_equal(model.coef_, DaskMiniBatchLinearRegressor().fit(*ROWS).coef_)
+
+
+def test_a_restart_in_the_middle_is_an_error_that_loses_nothing(client):
+    model = DaskMiniBatchLinearRegressor(client=client, warm_start=True).fit(*ROWS)
+    before = model.coef_.copy()
+
+    def waiting(block):
+        distributed.Event("begun").set()
+        distributed.Event("never").wait(timeout=30)
+        return block
+
+    rows, errors = ROWS[0].map_blocks(waiting, dtype=float, meta=np.empty((0, 0))), []
+
+    def fit():
+        try:
+            model.fit(rows, ROWS[1])
+        except BaseException as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=fit)
+    thread.start()
+    distributed.Event("begun", client=client).wait(timeout=30)
+    client.restart(timeout=30)
+    thread.join(timeout=30)
+    assert len(errors) == 1
+    assert isinstance(errors[0], RuntimeError)
+    assert "cancelled" in str(errors[0])
+    np.testing.assert_array_equal(model.coef_, before)
