@@ -315,4 +315,4 @@ def safe_step(rows, batch_size, metric):
     norms = squared_norms(rows, metric)
     longest = norms.max()
     mean = largest_eigenvalue(sample_rows(rows, metric, sampling_shares(norms), offset=0.5))
-    return safe_length(expected_smoothness(longest, SAFETY * mean, len(rows), min(batch_size, len(rows))))
+    return safe_length(expected_smoothness(longest, SAFETY * mean, len(rows), batch_size))

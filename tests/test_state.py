@@ -848,3 +848,36 @@ def test_readings_of_other_columns_are_not_gone_on_with(loss):
     model.set_params(max_iter=1000).fit(other, y)
     fresh = MiniBatchLinearRegressor(None, **loss).fit(other, y)
     np.testing.assert_allclose(model.predict(other), fresh.predict(other), atol=0.01 * y.std())
+
+
+def test_a_stream_whose_longest_row_has_faded_still_takes_a_row_of_deviation_1_in_all_columns_for_usual():
+    X = np.random.default_rng(0).standard_normal((200, 3))
+    stream, at = Stream().with_rows(rows_of(X)), np.zeros((1, 4))
+    X[5] *= 1e6
+    weight = stream.bounded(rows_of(X), at, SQUARED_ERROR).weight
+    length = np.sum((X[5] - stream.moments.center) ** 2 / stream.moments.variance)
+    assert weight[5] * length == pytest.approx((3.0 + 1.0) * UNUSUAL, rel=0.01)
+
+
+@pytest.mark.parametrize("batch_size", [1, 32])
+def test_a_streams_step_is_safe_for_the_penalty_of_the_column_that_varies_least(batch_size):
+    X = np.random.default_rng(0).standard_normal((400, 2)) * [0.1, 10.0]
+    rows = rows_of(X)
+    for stream in (Stream().with_rows(rows), diagonal(Stream().with_rows(rows))):
+        bare, penalised = (stream.geometry(rows, rows, batch_size, ridge, True) for ridge in (0.0, 3.0))
+        assert 1.0 / bare.step < 20.0
+        of_penalty = 3.0 * penalised.metric[1, 0]  # nearly 1, of the other column 0.03
+        longest = squared_norms(rows, penalised.metric[:2]).max()
+        assert 1.0 / penalised.step >= ((batch_size - 1) + longest) / batch_size + of_penalty
+
+
+def test_a_full_batch_without_axes_steps_by_the_largest_eigenvalue():
+    common = np.random.default_rng(0).standard_normal((2000, 1))
+    rows = rows_of(0.9 * common + 0.44 * np.random.default_rng(1).standard_normal((2000, 4)))
+    geometry = full_batch_geometry(Moments.of(rows, True), rows, 0.0, True, True)
+    assert len(geometry.metric) == 2
+    assert 1.0 / geometry.step == pytest.approx(np.linalg.eigvalsh(np.corrcoef(rows.X.T))[-1])
+    apart = rows_of(np.eye(4)[np.arange(2000) % 4] - 0.25)  # all eigenvalues but one above 1
+    ridge = 1e3
+    geometry = full_batch_geometry(Moments.of(apart, True), apart, ridge, True, True)
+    assert geometry.step == pytest.approx(1.0, rel=1e-3)  # the intercept's curvature, which no penalty makes less
