@@ -274,7 +274,8 @@ def stacked(parts):
 
 def joined(several, rng):
     """The rows of several, in an order drawn at random by the generator, if there is one."""
-    X, y = stacked([rows.X[rows.numbers] for rows in several]), np.hstack([rows.targets for rows in several])
+    X = stacked([rows.X if len(rows) == rows.X.shape[0] else rows.X[rows.numbers] for rows in several])
+    y = np.hstack([rows.targets for rows in several])
     weight = np.concatenate([rows.weights for rows in several])
     numbers = np.arange(len(weight), dtype=np.int32)
     return Rows(X, np.ascontiguousarray(y), weight, rng.permutation(numbers) if rng else numbers, several[0].center)

@@ -11,6 +11,7 @@ import pytest
 from scipy.sparse import csr_array
 from sklearn.base import clone
 from sklearn.metrics import r2_score
+from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 
 from skgd import MiniBatchLinearRegressor
@@ -92,7 +93,7 @@ def test_other_losses_are_fitted_within_tol(options):
     assert model.loss_curve_[-1] == pytest.approx(local.loss_curve_[-1], rel=1e-4)
 
 
-@pytest.mark.parametrize("batch_size", [1, 32, 10_000])
+@pytest.mark.parametrize("batch_size", [1, 32, 1500, 10_000])
 @pytest.mark.parametrize("order", ["shuffled", "sorted"])
 def test_mini_batches_come_as_near_as_promised_and_give_the_same_bits_again(batch_size, order):
     rank = np.argsort(y) if order == "sorted" else np.arange(len(y))
@@ -244,6 +245,13 @@ def test_a_pipeline_of_what_passes_collections_on_works():
     pipeline = make_pipeline(FunctionTransformer(lambda rows: 2.0 * rows), DaskMiniBatchLinearRegressor()).fit(*ROWS[:2])
     np.testing.assert_allclose(pipeline[-1].coef_, MiniBatchLinearRegressor(None).fit(2.0 * X, y).coef_, rtol=1e-9)
     assert isinstance(pipeline.predict(ROWS[0]), da.Array)
+
+
+def test_a_grid_search_takes_arrays():
+    search = GridSearchCV(DaskMiniBatchLinearRegressor(), {"alpha": [0.0, 1.0]}, cv=3, error_score="raise").fit(*ROWS[:2])
+    local = GridSearchCV(MiniBatchLinearRegressor(None), {"alpha": [0.0, 1.0]}, cv=3).fit(X, y)
+    np.testing.assert_allclose(search.cv_results_["mean_test_score"], local.cv_results_["mean_test_score"], rtol=1e-9)
+    assert_same(search.best_estimator_, local.best_estimator_)
 
 
 def test_columns_of_one_file_may_be_read_in_other_partitions_than_all_of_them(tmp_path):
