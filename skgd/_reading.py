@@ -28,7 +28,7 @@ from skgd._objective import SQUARED_ERROR, is_straight, loss_and_slope, penalty_
 from skgd._reference import AVERAGE, COEF
 from skgd._rows import SAMPLE
 
-WINDOW, NEAR_WINDOW = 0.5, 0.15  # share of the rows within u of a kink at first; the second if the minimum is known to be near
+WINDOW, NEAR_WINDOW = 0.5, 0.1  # share of the rows within u of a kink at first; the second if the minimum is known to be near
 NARROWER = 0.1  # factor by which u is narrowed
 NARROWEST = 1e-10  # the smallest u, as a share of the residual of a typical loss
 MOST_READINGS = 40
@@ -398,7 +398,7 @@ class Approach:
         if exact <= self.best_value + self.slack:
             self.best, self.best_value = self.shifted(self.point, shift), exact
         gained, rounding = self.value - value_before, exact - value_before
-        if not self.slack:
+        if not self.slack and target.loss.cap_above == target.loss.cap_below:
             # Rows in the arc, of which the minimum holds at least one for each parameter, are all that rounding is unjust to.
             rounding = min(rounding, max(share_bent, len(self.point) / len(target.rows)) * target.depth(self.width_before))
         enough = max(self.accuracy * (target.constant_loss - self.best_value), LEAST * target.unit)
@@ -459,6 +459,8 @@ class Approach:
     def end(self):
         """The best point read, or the next one if it is better still."""
         point = self.shifted(self.point, self.target.shift(self.width))
+        if np.array_equal(point, self.best):
+            return self.best
         (values,) = self.target.objectives(np.vstack([self.best, point]), self.target.loss)
         return point if values[1] <= values[0] + self.slack else self.best
 
