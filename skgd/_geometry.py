@@ -223,17 +223,20 @@ def full_batch_geometry(moments, rows, ridge, fit_intercept, separable):
     metric = standard_metric(moments.center, moments.variance, ridge, fit_intercept)
     gram = gram_of(moments, metric, ridge)
     eigenvalues, eigenvectors = np.linalg.eigh(gram)
-    z, is_doubtful, largest = None, eigenvalues[0] < DOUBTFUL * eigenvalues[-1], max(eigenvalues[-1], 1.0)
-    if is_doubtful:
+    z, largest, is_near = None, max(eigenvalues[-1], 1.0), eigenvalues < DOUBTFUL * eigenvalues[-1]
+    if is_near[0]:
         z = sample_rows(rows, metric, sampling_shares(squared_norms(rows, metric)), offset=0.25)[:, :-1]
         z = np.vstack([z, np.diag(np.sqrt(ridge * metric[1, :-1]))])
     whitening = whitening_of(eigenvalues, eigenvectors, metric, z)
+    # Columns that are redundant to the last digit leave no doubt: neither the products nor the second look sees them vary.
+    seen = eigenvalues > NEGLIGIBLE * eigenvalues[-1]
+    is_doubtful = np.any(is_near & seen) or whitening.shape[1] > np.count_nonzero(~is_near)
     if not separable:
         axes, bounds = axes_out_of_band(eigenvalues, eigenvectors, 1.0, 1.0, most=len(gram))
         metric = with_axes(metric, axes, bounds / np.sum((axes @ gram) * axes, axis=1) - 1.0)
         largest = min(largest, WORTHWHILE)
     longest = 1.0 + len(gram)  # of a usual row
-    return Geometry(metric, safe_length(largest), longest, eigenvalues[-1], moments.covariance, whitening, is_doubtful)
+    return Geometry(metric, safe_length(largest), longest, eigenvalues[-1], moments.covariance, whitening, bool(is_doubtful))
 
 
 def mini_batch_geometry(rows, moments, batch_size, ridge, fit_intercept, separable):

@@ -732,3 +732,13 @@ def test_steps_over_wide_columns_gain_nothing_at_the_minimum():
         warnings.simplefilter("error")
         (before, after), *_ = target.objectives(np.vstack([end, way.point]), target.loss)
     assert after <= before + 1e-9
+
+
+@pytest.mark.parametrize("nearness", [0.0, 1e-3, 1e-5, 1e-7])
+def test_columns_that_are_nearly_dependent_are_in_doubt_and_redundant_ones_are_not(nearness):
+    rng = np.random.default_rng(0)
+    levels = np.eye(4)[rng.integers(0, 4, 3000)]  # with the intercept, one of them is redundant
+    z = rng.standard_normal((3000, 2))
+    X = np.hstack([levels, z, z[:, :1] + nearness * rng.standard_normal((3000, 1))])
+    problem, _ = problem_of_fit(MiniBatchLinearRegressor(None), rows_of(X, z[:, 1]))
+    assert problem.geometries[0].is_doubtful == (0.0 < nearness < 1e-4)
