@@ -90,7 +90,7 @@ def step_names(model):
 
 def plain_safe_step(model, problem):
     """The largest step that is safe for a plain schedule, about."""
-    rows = (problem.whole or problem).rows.in_memory
+    rows = (problem.whole or problem).rows.representatives
     batch_size = len(rows) if problem.is_full_batch else problem.batch_size
     metric = plain_metric(rows.n_features, model.fit_intercept)
     return safe_step(rows, batch_size, metric) / np.max(problem.curvature)

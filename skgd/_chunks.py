@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator, Sequence, Sized
 from dataclasses import dataclass, replace
 from functools import reduce
 from operator import add
@@ -11,7 +12,7 @@ from scipy.sparse import issparse, vstack
 
 from skgd._moments import Moments
 from skgd._rows import BUFFER, MOST_COLUMNS, SAMPLE, Rows
-from skgd._validation import check_weighted, warn
+from skgd._validation import check_alike, check_weighted, warn
 
 UNLIKE, UNLUCKY = 0.02, 10.0  # share of a column's variance between chunks that is no chance, and times the share to expect
 
@@ -27,22 +28,52 @@ class Chunks:
     """
 
     def __init__(self, source, check):
-        if iter(source) is source:
+        if not isinstance(source, (Iterable, Sized)):
+            raise TypeError(f"chunks must be an iterable of (X, y) or (X, y, sample_weight), got {type(source).__name__}.")
+        if isinstance(source, Iterator):
             raise TypeError(
                 f"chunks must begin anew each time they are iterated over, but {type(source).__name__} can be read only once. "
                 f"Give a list, or an object whose __iter__ opens the data."
             )
-        self.source, self.check = source, check
+        self.source, self.check, self.kind = source, check, None
+        has_numbers = hasattr(source, "__getitem__") and hasattr(source, "__len__") and not hasattr(source, "__iter__")
+        self.is_indexed = has_numbers or isinstance(source, Sequence)
 
     def __iter__(self):
-        return filter(None, (checked(self.check, "Chunk", number, chunk) for number, chunk in enumerate(self.source)))
+        return self.visited(range(len(self.source))) if self.is_indexed else self.rows_of(enumerate(self.source))
 
     def in_order(self, rng):
         """The same in an order drawn at random, if chunks can be had by their numbers; else as they come."""
-        if not (hasattr(self.source, "__getitem__") and hasattr(self.source, "__len__")):
-            return iter(self)
-        numbers = rng.permutation(len(self.source)).tolist()
-        return filter(None, (checked(self.check, "Chunk", number, self.source[number]) for number in numbers))
+        return self.visited(rng.permutation(len(self.source)).tolist()) if self.is_indexed else iter(self)
+
+    def visited(self, numbers):
+        """The rows of the chunks with these numbers."""
+        return self.rows_of((number, self.source[number]) for number in numbers)
+
+    def rows_of(self, numbered):
+        """Rows of pairs of a number and a chunk; all must be of the kind of the first."""
+        for number, chunk in numbered:
+            rows = checked(self.check_kind, "Chunk", number, chunk)
+            if len(rows):
+                yield rows
+
+    def check_kind(self, X, y, sample_weight):
+        rows = self.check(X, y, sample_weight)
+        if self.kind is None:
+            self.kind = rows.kind
+        check_alike(rows.kind, self.kind)
+        return rows
+
+    def survey(self, is_full):
+        """A first reading; `is_full` asks for products of columns, too."""
+        survey = None
+        for number, rows in enumerate(self):
+            if is_full:
+                check_number_of_columns(rows.n_features)
+            of_chunk = Survey.of(rows, number, is_full)
+            survey = of_chunk if survey is None else survey + of_chunk
+        check_weighted(survey)
+        return survey
 
 
 @dataclass(frozen=True)
@@ -128,15 +159,19 @@ class RowsInChunks:
 
     Parameters
     ----------
-    chunks : Chunks
+    source : Chunks
     survey : Survey
     centred : bool
         Whether to center far columns of sparse rows.
     """
 
-    def __init__(self, chunks, survey, centred=False):
+    is_in_memory = False
+
+    def __init__(self, source, survey, centred=False):
         moments, n_rows = survey.moments, survey.moments.n_rows
-        self.chunks, self.survey = chunks, survey
+        if moments.weight < n_rows / np.finfo(np.float64).max:
+            raise ValueError(f"sample_weight is too small: its sum is {moments.weight:g}. Multiply it by a power of ten.")
+        self.source, self.survey = source, survey
         self.mean_moments = replace(moments, weight=float(n_rows))
         far = (moments.center, moments.variance) if centred else None
         self.prepared = Preparation(n_rows / moments.weight, far)
@@ -148,19 +183,21 @@ class RowsInChunks:
         self.numbers_in_a_row = self.sampled.numbers_in_a_row
 
     @classmethod
-    def surveyed(cls, chunks, batch_size):
-        """Read all chunks once, for a descent in batches of this size."""
-        survey = survey_of(chunks, batch_size is None)
+    def surveyed(cls, source, batch_size):
+        """Read all rows once, for a descent in batches of this size."""
+        survey = source.survey(is_full=batch_size is None)
         if batch_size is not None and batch_size >= survey.moments.n_rows:  # the full batch
-            return cls(chunks, survey_of(chunks, True))
-        fit_into_a_buffer = survey.moments.n_rows * survey.moments.n_features <= BUFFER
-        if batch_size is not None and not (fit_into_a_buffer or survey.are_alike):
+            survey = source.survey(is_full=True)
+        return cls(source, survey)
+
+    def warn_if_unlike(self):
+        """Warn of chunks that no order makes as good as shuffled rows."""
+        if len(self) * self.n_features > BUFFER and not self.survey.are_alike:
             warn(
-                f"The rows differ from chunk to chunk, and no order of {survey.n_chunks} chunks makes up for shuffled rows: "
-                f"the descent may end far from its minimum. Use batch_size=None, for which the order of rows does not matter, "
-                f"or shuffle the rows across chunks once."
+                f"The rows differ from chunk to chunk, and no order of {self.survey.n_chunks} chunks makes up for shuffled "
+                f"rows: the descent may end far from its minimum. Use batch_size=None, for which the order of rows does not "
+                f"matter, or shuffle the rows across chunks once."
             )
-        return cls(chunks, survey)
 
     def __len__(self):
         return self.survey.moments.n_rows
@@ -170,7 +207,7 @@ class RowsInChunks:
         return self.mean_moments
 
     @property
-    def in_memory(self):
+    def representatives(self):
         """See Rows."""
         return self.sampled
 
@@ -184,12 +221,12 @@ class RowsInChunks:
 
     def with_far_columns_centred(self, *_):
         """See Rows."""
-        return type(self)(self.chunks, self.survey, centred=True)
+        return type(self)(self.source, self.survey, centred=True)
 
     def parts(self, chunks=None):
         """Rows for each chunk, with weights as they count."""
         n_rows = 0
-        for rows in chunks or self.chunks:
+        for rows in chunks or self.source:
             n_rows += len(rows)
             yield self.prepared(rows)
         self.check_number(n_rows)
@@ -212,10 +249,12 @@ class RowsInChunks:
         Without a generator, chunks and rows stay in order.
         """
         held, n_held, most = [], 0, BUFFER / self.n_features
-        for rows in self.parts(rng and self.chunks.in_order(rng)):
+        for rows in self.parts(rng and self.source.in_order(rng)):
             held.append(rows)
             n_held += len(rows)
-            if n_held >= max(most, batch_size):
+            if n_held < max(most, batch_size):
+                held[-1] = joined([rows], None)  # a copy, since the next chunk may come in the same array
+            else:
                 buffer = joined(held, rng)
                 n_used = n_held - n_held % batch_size
                 yield buffer.only(buffer.numbers[:n_used])
@@ -225,35 +264,25 @@ class RowsInChunks:
 
 
 def checked(check, noun, number, chunk):
-    """The rows that `check` makes of (X, y) or (X, y, sample_weight), or None if there are none; errors name the chunk."""
+    """The rows that `check` makes of (X, y) or (X, y, sample_weight), empty if there are none; errors name the chunk."""
     try:
         if not 2 <= len(chunk) <= 3:
             raise ValueError(f"must be (X, y) or (X, y, sample_weight), got {len(chunk)} parts.")
         X, y, sample_weight = (*chunk, None)[:3]
         is_empty = hasattr(X, "shape") and X.shape[0] == 0
-        return None if is_empty else check(X, y, sample_weight) or None
+        return () if is_empty else check(X, y, sample_weight)
     except (TypeError, ValueError) as error:
-        raise type(error)(f"{noun} {number}: {error}") from error
+        kind = TypeError if isinstance(error, TypeError) else ValueError  # others of these may take other arguments
+        raise kind(f"{noun} {number}: {error}") from error
 
 
-def check_number_of_columns(n_features, batch_size):
+def check_number_of_columns(n_features):
     """Refuse more columns than the full batch of chunks can take."""
-    if batch_size is None and n_features > MOST_COLUMNS:
+    if n_features > MOST_COLUMNS:
         raise ValueError(
-            f"batch_size=None in chunks needs all products of two columns and takes at most {MOST_COLUMNS} columns, got "
-            f"{n_features}. Use batch_size=32 or another int."
+            f"The full batch of rows in chunks needs all products of two columns and takes at most {MOST_COLUMNS} columns, got "
+            f"{n_features}. Use batch_size=32, or another number below that of the rows."
         )
-
-
-def survey_of(chunks, is_full):
-    """A first reading of all chunks; `is_full` asks for products of columns, too."""
-    survey = None
-    for number, rows in enumerate(chunks):
-        check_number_of_columns(rows.n_features, None if is_full else 1)
-        of_chunk = Survey.of(rows, number, is_full)
-        survey = of_chunk if survey is None else survey + of_chunk
-    check_weighted(survey)
-    return survey
 
 
 def added(these, those):

@@ -96,7 +96,7 @@ class Passes:
     def __init__(self, problem, schedule, n_steps, seed):
         self.n_batches = problem.n_batches
         self.problem, self.schedule, self.n_steps, self.seed = problem, schedule, n_steps, seed
-        self.is_shuffled = seed is not None and not problem.is_full_batch and problem.rows.in_memory is problem.rows
+        self.is_shuffled = seed is not None and not problem.is_full_batch and problem.rows.is_in_memory
         self.order = problem.rows.numbers.copy() if self.is_shuffled else problem.rows.numbers
         self.run = problem.longest_run(schedule)
         self.scale = np.maximum(problem.constant_loss, problem.unit)
@@ -128,7 +128,7 @@ class Passes:
         """
         problem, rows = self.problem, self.problem.rows
         n_rows = length * problem.batch_size
-        if rows.in_memory is not rows and not problem.is_full_batch:
+        if not rows.is_in_memory and not problem.is_full_batch:
             rng = None if self.seed is None else np.random.default_rng([self.seed, epoch])
             parts = (replace(problem, rows=part) for part in rows.shuffled(problem.batch_size, rng))
             return ((p, p.rows.numbers[i : i + n_rows]) for p in parts for i in range(0, len(p.rows), n_rows))
@@ -138,6 +138,12 @@ class Passes:
 
     def make(self, epoch, parameters, history):
         """Make an epoch; the mean of the objectives before its steps."""
+        objective = self.pass_over_rows(epoch, parameters, history)
+        self.check(objective, parameters, history)
+        return objective
+
+    def pass_over_rows(self, epoch, parameters, history):
+        """The same, wherever it leads."""
         n_batches, made, total = self.n_batches, 0, 0.0
         for problem, order in self.runs(epoch, 1 if history.path else self.run):
             n_steps = -(-len(order) // problem.batch_size)
@@ -150,9 +156,12 @@ class Passes:
             total, made = total + objectives.sum(axis=1), made + n_steps
             history.note_step(objectives[:, 0], parameters)
         self.n_steps += n_batches
-        if not ((total <= GROWTH * self.scale * n_batches).all() and np.isfinite(parameters[:, :GRADIENT]).all()):
-            raise Divergence(len(history.objective) + 1, self.schedule.eta(self.n_steps))
         return total / n_batches
+
+    def check(self, objective, parameters, history):
+        """Raise an error if an epoch has diverged."""
+        if not ((objective <= GROWTH * self.scale).all() and np.isfinite(parameters[:, :GRADIENT]).all()):
+            raise Divergence(len(history.objective) + 1, self.schedule.eta(self.n_steps))
 
     def finished(self, plateau, history):
         """Whether the descent is on its plateau and has no shorter step to try."""

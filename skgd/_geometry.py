@@ -244,10 +244,10 @@ def mini_batch_geometry(rows, moments, batch_size, ridge, fit_intercept, separab
     n_samples, n_features = len(rows), rows.n_features
     metric = standard_metric(moments.center - rows.center, moments.variance, ridge, fit_intercept, rows.is_sparse)
     penalised = ridge * metric[1, :-1]  # what the l2 norm adds to the curvature of each column
-    norms = squared_norms(rows.in_memory, metric)
-    longest = norms.max() if rows.in_memory is rows else longest_of(rows, metric)
+    norms = squared_norms(rows.representatives, metric)
+    longest = norms.max() if rows.is_in_memory else longest_of(rows, metric)
     shares = sampling_shares(norms)
-    z = sample_rows(rows.in_memory, metric, shares, offset=0.25)
+    z = sample_rows(rows.representatives, metric, shares, offset=0.25)
     if separable or rows.is_wide:
         eigenvalue = largest_eigenvalue(z) + penalised.max()
         smoothness = expected_smoothness(longest + penalised.max(), SAFETY * max(eigenvalue, 1.0), n_samples, batch_size)
@@ -271,7 +271,9 @@ def mini_batch_geometry(rows, moments, batch_size, ridge, fit_intercept, separab
         gains = bounds / (along.total / rows.total_weight + axes**2 @ penalised) - 1.0
         if batch_size < n_samples:  # no gain that made a row longer than all are now, since that would shorten the step
             gains = np.minimum(gains, longest / np.maximum(along.longest, np.finfo(np.float64).tiny))
-        z = sample_rows(rows.in_memory, metric, shares, offset=0.75)[:, :-1]  # other rows, to judge the axes found in the first
+        z = sample_rows(rows.representatives, metric, shares, offset=0.75)[
+            :, :-1
+        ]  # other rows, to judge the axes found in the first
         stretch = np.eye(n_features) + (axes.T * (np.sqrt(1.0 + gains) - 1.0)) @ axes
         mean = np.linalg.eigvalsh(stretch @ (z.T @ z + np.diag(penalised)) @ stretch)[-1]
         metric = with_axes(metric, axes, gains)

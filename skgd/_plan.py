@@ -23,7 +23,7 @@ def problem_of_fit(model, rows):
     rests_on_moments = is_full and model.loss == "squared_error" and n_features + rows.n_targets < len(rows)
     targets = None if is_auto else rows.without_columns().moments(False)
     moments = rows.moments(is_full) if is_auto or rests_on_moments else targets
-    check_range(moments, rows.in_memory)
+    check_range(moments, rows.representatives)
     if is_auto and rows.is_sparse and model.fit_intercept:
         rows = rows.with_far_columns_centred(moments.center, moments.variance)
     problem = Problem.of(model, rows, targets or moments)
@@ -33,7 +33,7 @@ def problem_of_fit(model, rows):
         if not is_auto:
             return Geometry(plain_metric(n_features, model.fit_intercept), 1.0)
         if is_full:
-            return full_batch_geometry(moments, rows.in_memory, ridge, model.fit_intercept, separable)
+            return full_batch_geometry(moments, rows.representatives, ridge, model.fit_intercept, separable)
         return mini_batch_geometry(rows, moments, b, ridge, model.fit_intercept, separable)
 
     problem = with_geometries(problem, geometry)

@@ -121,7 +121,7 @@ class Problem:
     def take_steps(self, order, steps, parameters, objectives):
         """One step for each mini-batch of `order`, for each target: steps and objectives have a row for each of them."""
         rows = self.rows
-        if rows.in_memory is not rows or (rows.is_unpacked and self.batch_size * rows.n_features > UNPACKED):
+        if not rows.is_in_memory or (rows.is_unpacked and self.batch_size * rows.n_features > UNPACKED):
             self.take_steps_by_blocks(order, steps, parameters, objectives)
             return
         if rows.is_unpacked:
@@ -148,7 +148,7 @@ class Problem:
         length = max(1, UNPACKED // self.rows.n_features)
         for number in range(len(steps[0])):
             batch = order[number * self.batch_size : (number + 1) * self.batch_size]
-            if self.rows.in_memory is self.rows:
+            if self.rows.is_in_memory:
                 blocks = (self.unpacked(batch[start : start + length]).rows for start in range(0, len(batch), length))
                 total = sum(gradient_over(block, self, parameters) for block in blocks)
             else:

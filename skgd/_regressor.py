@@ -29,7 +29,7 @@ from skgd._state import State, moved_to
 from skgd._step_size import SCHEDULES, Schedule, plateau_of
 from skgd._stopping import Best
 from skgd._stream import Stream
-from skgd._validation import check_alike, check_parameters, check_start, check_weight, check_weighted, unchanged_on_error, warn
+from skgd._validation import check_parameters, check_start, check_weight, check_weighted, unchanged_on_error, warn
 
 Table = Any  # an array, a sparse matrix or a data frame
 PATHS = "coef_path_", "intercept_path_", "loss_path_"
@@ -463,15 +463,16 @@ class MiniBatchLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimat
     def _begin_chunks(self, chunks, go_on):
         """The same for rows in chunks, which are read once."""
         check_parameters(self)
-        kinds = []  # the first chunk says what columns and targets there are
 
         def check(X, y, sample_weight):
-            rows = self._check(X, y, sample_weight, reset=not (go_on or kinds))
-            kinds.append(rows.kind)
-            check_alike(kinds.pop() if len(kinds) > 1 else kinds[0], kinds[0])
-            return rows
+            return self._check(
+                X, y, sample_weight, reset=not go_on and source.kind is None
+            )  # the first chunk says what there is
 
-        rows = RowsInChunks.surveyed(Chunks(chunks, check), self.batch_size)
+        source = Chunks(chunks, check)
+        rows = RowsInChunks.surveyed(source, self.batch_size)
+        if self.batch_size is not None and self.batch_size < len(rows):
+            rows.warn_if_unlike()
         return rows, self._state_before(rows, go_on)
 
     def _check(self, X, y, sample_weight, reset):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import ClassVar
 
 import numpy as np
 from scipy.sparse import csr_array, issparse
@@ -76,8 +77,10 @@ class Rows:
             array = getattr(array, "base", None)
         return array is not None
 
+    is_in_memory: ClassVar[bool] = True
+
     @property
-    def in_memory(self):
+    def representatives(self):
         """Rows that stand for all where these do not fit into memory."""
         return self
 

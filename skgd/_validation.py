@@ -92,7 +92,7 @@ def check_weight(sample_weight, n_samples):
 
 
 def check_weighted(rows):
-    """Refuse to fit no rows."""
+    """Refuse to fit no rows, or what says that there are none."""
     if not rows:
         raise ValueError("sample_weight is zero for every row, or there are no rows. Give some row a weight > 0.")
 

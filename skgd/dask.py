@@ -7,14 +7,15 @@ from concurrent.futures import CancelledError
 from dataclasses import replace
 from functools import reduce
 from operator import add
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
-from sklearn.utils.validation import check_is_fitted
+from sklearn.utils.validation import check_is_fitted, validate_data
 
 try:
     import dask
     import dask.array as da
+    import dask.dataframe as dd
     import pandas as pd
     from dask import delayed
 except ImportError as error:
@@ -68,7 +69,8 @@ class DaskMiniBatchLinearRegressor(MiniBatchLinearRegressor):
 
     Notes
     -----
-    Every epoch computes the given collections again. Call their ``persist`` first if they fit into the cluster's memory.
+    Partitions of X, y and weights are matched by their numbers, whatever the index of a data frame says. Every epoch computes
+    the collections again. If they fit into the cluster's memory, call ``persist`` of one frame and then take X and y from it.
 
     References
     ----------
@@ -135,11 +137,10 @@ class DaskMiniBatchLinearRegressor(MiniBatchLinearRegressor):
             check_parameters(self)
             if self.early_stopping:
                 raise ValueError("early_stopping=True holds out rows, which is not supported here. Set early_stopping=False.")
-            if self.record_steps and self.batch_size is not None:
-                raise ValueError("record_steps=True has no order of steps to record where passes are made side by side.")
             go_on = self.warm_start and hasattr(self, "_state")
-            partitions = Partitions.of(self, X, y, sample_weight, reset=not go_on)
-            rows = DaskRows.surveyed(partitions, self.batch_size)
+            rows = DaskRows.surveyed(Partitions.of(self, X, y, sample_weight, reset=not go_on), self.batch_size)
+            if self.record_steps and self.batch_size is not None and self.batch_size < len(rows):
+                raise ValueError("record_steps=True has no order of steps to record where passes are made side by side.")
             self._fit(rows, self._state_before(rows, go_on), go_on, watch)
         return self
 
@@ -151,27 +152,29 @@ class DaskMiniBatchLinearRegressor(MiniBatchLinearRegressor):
         check_is_fitted(self)
         if not dask.is_dask_collection(X):
             return super().predict(X)
-        dtype, n_targets = np.result_type(self.coef_, np.float64), len(np.atleast_2d(self.coef_))
-        if hasattr(X, "columns") and self._single_target:
-            return X.map_partitions(predict_frame, with_only(self, *COLUMNS, *FITTED), meta=("prediction", dtype))
-        X = in_full_rows(X.to_dask_array() if hasattr(X, "columns") else X)
-        shape = {"drop_axis": 1} if self._single_target else {"chunks": (X.chunks[0], (n_targets,))}
-        meta = np.empty((0,) * (1 if self._single_target else 2), dtype)
-        return X.map_blocks(predict_rows, with_only(self, "n_features_in_", *FITTED), dtype=dtype, meta=meta, **shape)
+        validate_data(self, example_of(X), reset=False)
+        local, shape = with_only(self, *COLUMNS, *FITTED), np.shape(self.intercept_)
+        if is_frame(X):
+            dtype = np.result_type(self.coef_, np.float64)
+            if not shape:
+                return X.map_partitions(predict_frame, local, meta=("prediction", dtype))
+            blocks = [delayed(predict_rows, pure=False)(part, local) for part in parts_of(X)]
+            return da.concatenate([da.from_delayed(block, (np.nan, *shape), dtype) for block in blocks])
+        X, dtype = in_full_rows(X), np.result_type(X.dtype, self.coef_, np.float32)
+        kept = {"chunks": (X.chunks[0], shape)} if shape else {"drop_axis": 1}
+        return X.map_blocks(predict_rows, with_only(local, "n_features_in_", *FITTED), dtype=dtype, **kept)
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """R^2 of the predictions, in one reduction."""
+        check_is_fitted(self)
         if not dask.is_dask_collection(X):
             return super().score(X, y, sample_weight)
-        check_is_fitted(self)
-        partitions = Partitions.of(self, X, y, sample_weight, reset=False)
         parameters = np.column_stack([np.atleast_2d(self.coef_), np.atleast_1d(self.intercept_)]).astype(np.float64)
-        moments = partitions.add_up(moments_of_residuals, parameters)
+        moments = Partitions.of(self, X, y, sample_weight, reset=False).add_up(moments_of_residuals, parameters)
         check_weighted(moments)
-        n, variance = moments.n_features, moments.target_variance
-        squares = moments.variance + moments.mean[:n] ** 2
-        of_constant = np.where(squares > 0.0, 0.0, 1.0)  # of a target that does not vary, as in r2_score
-        return float(np.mean(np.where(variance > 0.0, 1.0 - squares / np.where(variance > 0.0, variance, 1.0), of_constant)))
+        squares, variance = moments.variance + moments.center**2, moments.target_variance
+        of_constants = np.where(squares > 0.0, 0.0, 1.0)  # as r2_score has it for targets that do not vary
+        return float(np.mean(np.where(variance > 0.0, 1.0 - squares / np.where(variance > 0.0, variance, 1.0), of_constants)))
 
     def to_local(self) -> MiniBatchLinearRegressor:
         """A MiniBatchLinearRegressor that predicts the same and can go on with partial_fit."""
@@ -180,6 +183,11 @@ class DaskMiniBatchLinearRegressor(MiniBatchLinearRegressor):
 
     def __getstate__(self):
         return super().__getstate__() | {"client": None}
+
+    def __sklearn_clone__(self):
+        """A client cannot be copied, so it is shared."""
+        alone = type(self)(**self.get_params() | {"client": None})
+        return super(DaskMiniBatchLinearRegressor, alone).__sklearn_clone__().set_params(client=self.client)
 
     def _passes(self, problem, state, in_fit):
         if not isinstance(problem.rows, DaskRows) or problem.is_full_batch:
@@ -205,13 +213,22 @@ class Partitions:
     @classmethod
     def of(cls, model, X, y, sample_weight, reset):
         """Those of collections; with `reset`, the model takes note of their columns."""
-        if not dask.is_dask_collection(X):
-            raise TypeError(
-                f"X must be a Dask array or data frame, got {type(X).__name__}. For data in memory there is "
-                f"MiniBatchLinearRegressor."
+        example, y, others = example_of(X), array_like("y", y), []
+        for name, each in ("y", y), ("sample_weight", sample_weight):
+            if each is not None:
+                others.append(cut_as(X, name, array_like(name, each)))
+        n_targets = 1 if y.ndim == 1 else y.shape[1] if not is_frame(y) else len(y.columns)
+        model._check(example, np.zeros(1 if y.ndim == 1 else (1, n_targets)), None, reset)
+        if not reset and n_targets != len(np.atleast_1d(model.intercept_)):
+            raise ValueError(f"y has {n_targets} targets, but the model has {len(np.atleast_1d(model.intercept_))}.")
+        columns = [parts_of(each) for each in (X, *others)]
+        numbers = [len(column) for column in columns]
+        if len(set(numbers)) > 1:
+            raise ValueError(
+                f"X, y and sample_weight have {', '.join(map(str, numbers))} partitions, whose rows cannot be matched. Take "
+                f"them from one data frame, or give arrays of known chunk sizes."
             )
-        parts, example_of_X, example_of_y = aligned(X, y, sample_weight)
-        model._check(example_of_X, example_of_y, None, reset)
+        parts = [delayed(with_weight, pure=False)(*part) for part in zip(*columns, strict=True)]
         return cls(parts, with_only(model, *COLUMNS), model.client)
 
     def tree(self, function, *arguments):
@@ -229,22 +246,21 @@ class Partitions:
         """The sum of function(rows, number, *arguments) over the partitions; None if there are no rows."""
         return computed(self.tree(function, *arguments), self.client)
 
+    def survey(self, is_full):
+        """A first reading; `is_full` asks for products of columns, too."""
+        if is_full:
+            check_number_of_columns(self.checker.n_features_in_)
+        survey = self.add_up(Survey.of, is_full)
+        check_weighted(survey)
+        return survey
+
 
 class DaskRows(RowsInChunks):
     """Rows in partitions."""
 
-    @classmethod
-    def surveyed(cls, partitions, batch_size):
-        check_number_of_columns(partitions.checker.n_features_in_, batch_size)
-        survey = partitions.add_up(Survey.of, batch_size is None)
-        check_weighted(survey)
-        if batch_size is not None and batch_size >= survey.moments.n_rows:  # the full batch
-            survey = partitions.add_up(Survey.of, True)
-        return cls(partitions, survey)
-
     def add_up(self, *requests):
         """See Rows."""
-        *sums, n_rows = self.chunks.add_up(sums_over, self.prepared, requests)
+        *sums, n_rows = self.source.add_up(sums_over, self.prepared, requests)
         self.check_number(n_rows)
         return sums
 
@@ -254,96 +270,116 @@ class PassesInParallel(Passes):
 
     def __init__(self, problem, schedule, n_steps, seed):
         super().__init__(problem, schedule, n_steps, seed)
-        partitions = problem.rows.chunks
+        partitions = problem.rows.source
         self.parts, self.client = redistributed(partitions, problem.rows.prepared, seed), partitions.client
         self.n_batches = -(-self.n_batches // min(len(self.parts), PARALLEL))
 
     def make(self, epoch, parameters, history):
         """Make an epoch; the mean of the objectives before its steps."""
         problem, n_chains = replace(self.problem, rows=None), min(len(self.parts), PARALLEL)
-        start = delayed((parameters, self.n_steps, 0.0, 0), pure=False)
-        ends = []
+        start, ends = delayed(Way(parameters, self.n_steps), pure=False), []
         for chain in range(n_chains):
             end = start
             for number in range(chain, len(self.parts), n_chains):
                 end = delayed(pass_over, pure=False)(self.parts[number], problem, self.schedule, end, epoch, self.seed + number)
             ends.append(end)
-        mean, objective = computed(delayed(mean_of, pure=False)(ends), self.client)
-        parameters[:] = mean
+        mean = computed(delayed(mean_of, pure=False)(ends), self.client)
+        parameters[:] = mean.parameters
         self.n_steps += self.n_batches
-        return objective
+        self.check(mean.total, parameters, history)
+        return mean.total
 
 
-def pass_over(rows, problem, schedule, so_far, epoch, seed):
-    """A pass over a part of the rows that goes on from another: parameters, steps, sum of the objectives and rows so far."""
+class Way(NamedTuple):
+    """How far a pass has come over a part of the rows, and then another."""
+
+    parameters: np.ndarray
+    n_steps: int
+    total: np.ndarray | float = 0.0  # the objectives before its steps, times the rows
+    n_rows: int = 0
+
+
+def pass_over(rows, problem, schedule, way, epoch, seed):
+    """A pass over a part of the rows that goes on from another."""
     if rows is None:
-        return so_far
-    parameters, n_steps, total, n_rows = so_far
-    problem = replace(problem, rows=rows, batch_size=min(problem.batch_size, len(rows)))
+        return way
+    problem, parameters = replace(problem, rows=rows, batch_size=min(problem.batch_size, len(rows))), way.parameters.copy()
     if not schedule.is_plain:
         schedule = replace(schedule, last_share=1.0 - (-len(rows) % problem.batch_size) / problem.batch_size)
-    passes, parameters = Passes(problem, schedule, n_steps, seed), parameters.copy()
-    objective = passes.make(epoch, parameters, History())
-    return parameters, passes.n_steps, total + len(rows) * objective, n_rows + len(rows)
+    passes = Passes(problem, schedule, way.n_steps, seed)
+    objective = passes.pass_over_rows(epoch, parameters, History())
+    return Way(parameters, passes.n_steps, way.total + len(rows) * objective, way.n_rows + len(rows))
 
 
-def mean_of(ends):
-    """Of what passes have come to, by the number of their rows."""
-    n_rows = sum(end[3] for end in ends)
-    return sum(end[3] / n_rows * end[0] for end in ends), sum(end[2] for end in ends) / n_rows
+def mean_of(ways):
+    """The mean of where passes have ended, by the number of their rows, and of their objectives."""
+    n_rows = sum(way.n_rows for way in ways)
+    parameters = sum(way.n_rows / n_rows * way.parameters for way in ways)
+    return Way(parameters, ways[0].n_steps, sum(way.total for way in ways) / n_rows, n_rows)
 
 
-def aligned(X, y, sample_weight):
-    """Delayed (X, y, sample_weight) of each partition, and a row of X and y as examples."""
-    others = [each for each in (y, sample_weight) if each is not None]
-    n_targets = None if y.ndim == 1 else len(y.columns) if hasattr(y, "columns") else y.shape[1]
-    example_of_y = np.zeros(1 if n_targets is None else (1, n_targets))
-    if hasattr(X, "columns") and all(hasattr(each, "npartitions") and hasattr(each, "divisions") for each in others):
-        # Dask may read some columns of a file in other partitions than all of it, so the frame is put together and then cut.
-        targets = {
-            f"__target {k}": part for k, part in enumerate([y] if n_targets is None else [y[name] for name in y.columns])
-        }
-        frame = X.assign(**targets, **({} if sample_weight is None else {"__weight": sample_weight}))
-        parts = [
-            delayed(cut_frame, pure=False)(part, list(X.columns), n_targets, sample_weight is not None)
-            for part in frame.to_delayed()
-        ]
-        return parts, pd.DataFrame(np.zeros((1, len(X.columns))), columns=X.columns), example_of_y
-    X, *others = (each.to_dask_array() if hasattr(each, "to_dask_array") else each for each in (X, *others))
-    X = in_full_rows(X)
-    blocks = [X.to_delayed().ravel(), *(in_rows_of(X, each).to_delayed().ravel() for each in others)]
-    parts = [delayed(tuple, pure=False)([*part, None][:3]) for part in zip(*blocks, strict=True)]
-    return parts, np.zeros((1, X.shape[1]), X.dtype), example_of_y
+def is_frame(collection):
+    """Whether a Dask collection is a data frame or a series."""
+    return isinstance(collection, (dd.DataFrame, dd.Series))
 
 
-def in_full_rows(X):
-    """An array that is not cut along its columns."""
-    return X if X.ndim == 1 or X.numblocks[1] == 1 else X.rechunk({1: -1})
+def example_of(X):
+    """A row of zeros with the columns of X."""
+    if isinstance(X, dd.DataFrame):
+        return pd.DataFrame(np.zeros((1, len(X.columns))), columns=X.columns)
+    if isinstance(X, da.Array) and X.ndim == 2:
+        return np.zeros((1, X.shape[1]), X.dtype)
+    what = f"a Dask array of {X.ndim} dimension(s)" if isinstance(X, da.Array) else type(X).__name__
+    raise TypeError(
+        f"X must be a Dask array of two dimensions or a Dask data frame, got {what}. For data in memory there is "
+        f"MiniBatchLinearRegressor."
+    )
 
 
-def in_rows_of(X, other):
-    """Targets or weights, cut as X is."""
-    if not dask.is_dask_collection(other):
-        other = da.from_array(np.asarray(other), chunks=-1)
-    other = in_full_rows(other)
-    if other.chunks[0] == X.chunks[0]:
+def array_like(name, values):
+    """Targets or weights: as they are if they are a Dask array or frame, else as an array."""
+    if isinstance(values, da.Array) or is_frame(values):
+        return values
+    if values is None or dask.is_dask_collection(values) or np.ndim(values) == 0:
+        raise TypeError(f"{name} must be a Dask array, series or data frame, or an array in memory, got {values!r:.100}.")
+    return np.asarray(values)
+
+
+def cut_as(X, name, other):
+    """Targets or weights in as many partitions as X."""
+    if is_frame(X) and is_frame(other):
+        is_known = X.known_divisions and other.known_divisions
+        return other.repartition(divisions=X.divisions) if is_known and other.divisions != X.divisions else other
+    if isinstance(other, np.ndarray):
+        if is_frame(X) or np.isnan(X.chunks[0]).any():
+            raise ValueError(
+                f"{name} is in memory, and how many rows the partitions of X have is not known. Give {name} as a column of the "
+                f"same data frame, or X as an array of known chunk sizes: X.to_dask_array(lengths=True) or "
+                f"X.compute_chunk_sizes()."
+            )
+        other = da.from_array(other, chunks=-1)
+    if is_frame(X) or is_frame(other) or np.isnan([*X.chunks[0], *other.chunks[0]]).any():
         return other
-    if not (np.isnan(X.chunks[0]).any() or np.isnan(other.chunks[0]).any()):
-        if other.shape[0] != X.shape[0]:
-            raise ValueError(f"X has {X.shape[0]} rows, but y or sample_weight has {other.shape[0]}.")
-        return other.rechunk({0: X.chunks[0]})
-    if other.numblocks[0] != X.numblocks[0]:
-        raise ValueError(
-            f"X has {X.numblocks[0]} partitions of unknown length, and y or sample_weight has {other.numblocks[0]}. Call their "
-            f"compute_chunk_sizes first, or take all of them from one data frame."
-        )
-    return other
+    if other.shape[0] != X.shape[0]:
+        raise ValueError(f"X has {X.shape[0]} rows, but {name} has {other.shape[0]}.")
+    return other.rechunk({0: X.chunks[0]})
 
 
-def cut_frame(frame, columns, n_targets, is_weighted):
-    """X, y and weights out of a partition that holds all of them."""
-    y = frame["__target 0"] if n_targets is None else frame[[f"__target {k}" for k in range(n_targets)]]
-    return frame[columns], y, frame["__weight"] if is_weighted else None
+def in_full_rows(array):
+    """An array that is not cut along its columns."""
+    return array if array.ndim == 1 or array.numblocks[1] == 1 else array.rechunk({1: -1})
+
+
+def parts_of(collection):
+    """The partitions, delayed. Those of a frame are left as they are: optimised, some columns of a file are read in others."""
+    if is_frame(collection):
+        return collection.simplify().to_delayed(optimize_graph=False)
+    return in_full_rows(collection).to_delayed().ravel().tolist()
+
+
+def with_weight(X, y, sample_weight=None):
+    """A partition as `checked` takes it."""
+    return X, y, sample_weight
 
 
 def computed(task, client):
@@ -357,7 +393,7 @@ def computed(task, client):
 def over_partition(function, checker, part, number, *arguments):
     """function(rows, number, *arguments) of the rows of a partition; None if it has none."""
     rows = checked(lambda *arrays: checker._check(*arrays, reset=False), "Partition", number, part)
-    return function(rows, number, *arguments) if rows else None
+    return function(rows, number, *arguments) if len(rows) else None
 
 
 def added_up(sums):
@@ -385,7 +421,7 @@ def redistributed(partitions, prepared, seed):
         for number, part in enumerate(partitions.parts)
     ]
     parts = [delayed(gathered, pure=False)(pieces, k) for k in range(n_parts)]
-    return parts if partitions.client is None else partitions.client.persist(parts)
+    return dask.persist(*parts) if partitions.client is None else partitions.client.persist(parts)
 
 
 def scattered(rows, number, prepared, n_parts, seed):

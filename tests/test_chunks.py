@@ -9,7 +9,7 @@ import pytest
 from scipy.sparse import csr_array
 
 from skgd import MiniBatchLinearRegressor, _chunks, _descent
-from skgd._chunks import Chunks, RowsInChunks, Sample, Survey, survey_of
+from skgd._chunks import Chunks, RowsInChunks, Sample, Survey
 from skgd._descent import shuffle
 from skgd._moments import Moments
 from skgd._objective import LOSSES, loss_and_slope, make_penalty, penalty_at
@@ -183,7 +183,7 @@ def test_chunks_that_differ_are_warned_of_where_no_buffer_holds_them(monkeypatch
 def test_a_survey_knows_the_variance_within_chunks():
     X, y, weight = table(1000)
     chunks = cut(X, y, weight, size=130)
-    survey = survey_of(Chunks(chunks, lambda X, y, weight: rows_of(X, y, weight)), True)
+    survey = Chunks(chunks, lambda X, y, weight: rows_of(X, y, weight)).survey(True)
     within = (
         sum(w.sum() * np.cov(np.column_stack([x, t]).T, aweights=w, bias=True).diagonal() for x, t, w in chunks) / weight.sum()
     )
@@ -277,7 +277,7 @@ def test_chunks_that_change_are_refused():
             self.n -= 10
             return iter(cut(X[: self.n], y[: self.n]))
 
-    with pytest.raises(ValueError, match="held 880 rows with a weight when they were first read, and 870 now"):
+    with pytest.raises(ValueError, match="held 890 rows with a weight when they were first read, and 880 now"):
         MiniBatchLinearRegressor(None, loss="huber", epsilon=0.5).fit_chunks(Source())
 
 
@@ -406,3 +406,80 @@ def test_a_file_in_c_order_is_not_copied(tmp_path):
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak <= 0.5 * X.nbytes
+
+
+class Indexed:
+    """Chunks by their numbers, of which there is one more than it says."""
+
+    def __init__(self, chunks, fault=None):
+        self.chunks, self.fault = chunks, fault
+
+    def __len__(self):
+        return len(self.chunks) - 1
+
+    def __getitem__(self, number):
+        return self.chunks[number] if number != self.fault else [][number]
+
+
+def test_a_source_with_a_length_is_read_by_its_numbers():
+    chunks = cut(X, y, weight)
+    for batch_size in (None, 32):
+        options = {"random_state": 0, "shuffle": False}
+        model = MiniBatchLinearRegressor(batch_size, **options).fit_chunks(Indexed([*chunks, (X, y)]))
+        np.testing.assert_array_equal(model.coef_, MiniBatchLinearRegressor(batch_size, **options).fit_chunks(chunks).coef_)
+        with pytest.raises(IndexError):  # and does not end the chunks
+            MiniBatchLinearRegressor(batch_size).fit_chunks(Indexed(chunks, fault=1))
+
+
+@pytest.mark.parametrize("batch_size", [None, 1, 32])
+def test_a_source_may_give_every_chunk_in_the_same_array(batch_size, monkeypatch):
+    monkeypatch.setattr(_chunks, "BUFFER", 2500)
+
+    class Reused:
+        def __iter__(self):
+            same, target = np.empty((300, 5)), np.empty(300)
+            for X_chunk, y_chunk in cut(X, y):
+                same[:], target[:] = X_chunk, y_chunk
+                yield same, target
+
+    class Fresh:
+        def __iter__(self):
+            return iter(cut(X, y))
+
+    models = [MiniBatchLinearRegressor(batch_size, random_state=0).fit_chunks(source) for source in (Reused(), Fresh())]
+    np.testing.assert_array_equal(models[0].coef_, models[1].coef_)
+    np.testing.assert_array_equal(models[0].loss_curve_, models[1].loss_curve_)
+
+
+def test_the_squared_error_is_read_once():
+    class Counted:
+        n = 0
+
+        def __iter__(self):
+            self.n += 1
+            return iter(cut(X, y, weight))
+
+    source = Counted()
+    MiniBatchLinearRegressor(None, penalty="l1", alpha=0.1).fit_chunks(source)
+    assert source.n == 1
+
+
+def test_an_error_of_any_kind_names_its_chunk():
+    class Undecodable:
+        shape = (3, 5)
+
+        def __array__(self, *_, **__):
+            return b"\xff".decode("utf-8")
+
+    with pytest.raises(ValueError, match=r"Chunk 0: .*utf-8"):
+        MiniBatchLinearRegressor(None).fit_chunks([(Undecodable(), y[:3])])
+
+
+def test_weights_too_small_to_be_added_up_are_refused():
+    with pytest.raises(ValueError, match="sample_weight is too small"):
+        MiniBatchLinearRegressor(None).fit_chunks(cut(X, y, 1e-310 * weight))
+
+
+def test_a_batch_of_all_rows_is_the_full_batch_with_its_bound_on_columns():
+    with pytest.raises(ValueError, match="at most 1000 columns, got 1200"):
+        MiniBatchLinearRegressor(600).fit_chunks([(np.zeros((10, 1200)), np.zeros(10))] * 2)

@@ -218,11 +218,26 @@ def test_a_bad_partition_is_named_and_loses_nothing():
 
 def test_what_does_not_fit_is_refused():
     model = DaskMiniBatchLinearRegressor()
-    with pytest.raises(TypeError, match=r"must be a Dask array.*MiniBatchLinearRegressor"):
+    with pytest.raises(TypeError, match=r"must be a Dask array.*got ndarray.*MiniBatchLinearRegressor"):
         model.fit(X, y)
-    with pytest.raises(ValueError, match="X has 2000 rows, but y or sample_weight has 1900"):
+    for columns in (ROWS[1], frame_of()[1], dask.delayed(X)):
+        with pytest.raises(TypeError, match=r"X must be a Dask array of two dimensions"):
+            model.fit(columns, ROWS[1])
+    for targets in (None, 2.0, dask.delayed(y)):
+        with pytest.raises(TypeError, match="y must be a Dask array, series or data frame"):
+            model.fit(ROWS[0], targets)
+    with pytest.raises(ValueError, match=r"y is in memory.*to_dask_array"):
+        model.fit(frame_of()[0], y)
+    with pytest.raises(ValueError, match="have 7, 7, 20 partitions, whose rows cannot be matched"):
+        model.fit(*ROWS[:2], ROWS[2].rechunk(100)[ROWS[2].rechunk(100) > 0])
+    fitted = DaskMiniBatchLinearRegressor().fit(*ROWS[:2])
+    with pytest.raises(ValueError, match="y has 2 targets, but the model has 1"):
+        fitted.score(ROWS[0], da.stack([ROWS[1], ROWS[1]], axis=1))
+    with pytest.raises(ValueError, match="X has 4 features"):
+        fitted.predict(ROWS[0][:, :4])
+    with pytest.raises(ValueError, match="X has 2000 rows, but y has 1900"):
         model.fit(ROWS[0], ROWS[1][:1900])
-    with pytest.raises(ValueError, match="compute_chunk_sizes"):
+    with pytest.raises(ValueError, match="partitions, whose rows cannot be matched"):
         model.fit(ROWS[0][ROWS[0][:, 0] > 0], ROWS[1].rechunk(1000))
     with pytest.raises(ValueError, match="early_stopping=True"):
         DaskMiniBatchLinearRegressor(early_stopping=True).fit(*ROWS)
@@ -317,3 +332,52 @@ def test_a_restart_in_the_middle_is_an_error_that_loses_nothing(client):
     assert isinstance(errors[0], RuntimeError)
     assert "cancelled" in str(errors[0])
     np.testing.assert_array_equal(model.coef_, before)
+
+
+def test_rows_are_matched_by_their_place_whatever_the_index_says(tmp_path):
+    def part(k):
+        frame = pd.DataFrame(np.random.default_rng(k).standard_normal((200, 2)) + k, columns=["a", "b"])
+        return frame.assign(y=frame["a"] + 2.0 * frame["b"])  # an index of 0 to 199 in each partition
+
+    frame = dd.from_map(part, range(6))
+    frame.to_parquet(tmp_path)
+    rows, targets = frame[["a", "b"]], frame["y"]
+    again = dd.read_parquet(tmp_path, columns=["a", "b"]), dd.read_parquet(tmp_path, columns=["y"])["y"]
+    for collections in (rows, targets), dask.persist(rows, targets), (rows.persist(), targets.persist()), again:
+        for scheduler in ("synchronous", "threads"):
+            with dask.config.set(scheduler=scheduler):
+                model = DaskMiniBatchLinearRegressor().fit(*collections)
+                np.testing.assert_allclose(model.coef_, [1.0, 2.0], rtol=1e-4)
+                assert model.score(*collections) == pytest.approx(1.0, abs=1e-6)
+    known = dd.from_pandas(frame.compute().reset_index(drop=True), npartitions=6)
+    model = DaskMiniBatchLinearRegressor().fit(known[["a", "b"]], known["y"].repartition(npartitions=2))
+    np.testing.assert_allclose(model.coef_, [1.0, 2.0], rtol=1e-4)
+
+
+@pytest.mark.parametrize("rows", [300, 2000])
+def test_a_plain_step_that_is_too_long_diverges_as_in_memory(rows):
+    options = {"learning_rate": "constant", "eta0": 1e-2, "max_iter": 50, "tol": None, "random_state": 0}
+    with pytest.raises(ValueError, match=r"diverged in epoch \d+ at step size.*the largest step that is safe"):
+        DaskMiniBatchLinearRegressor(32, **options).fit(ROWS[0].rechunk((rows, 5)), ROWS[1].rechunk(rows))
+
+
+def test_a_client_that_cannot_be_copied_is_shared_by_clones():
+    client = threading.Lock()
+    model = clone(DaskMiniBatchLinearRegressor(32, alpha=0.1, client=client))
+    assert model.client is client
+    assert (model.batch_size, model.alpha) == (32, 0.1)
+
+
+def test_redistributed_rows_are_kept():
+    read = []
+
+    def note(block):
+        read.append(len(block))
+        return block
+
+    for max_iter in (2, 20):
+        rows = ROWS[0].map_blocks(note, dtype=float, meta=np.empty((0, 0)))
+        read.clear()
+        options = {"max_iter": max_iter, "tol": None, "random_state": 0, "learning_rate": "constant", "eta0": 1e-6}
+        DaskMiniBatchLinearRegressor(32, **options).fit(rows, ROWS[1])
+        assert len(read) == 2 * 7  # once to survey them, once to redistribute them
