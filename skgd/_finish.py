@@ -11,7 +11,7 @@ from scipy.optimize import minimize
 
 from skgd._geometry import full_batch_step
 from skgd._objective import SQUARED_ERROR, is_straight, loss_and_slope
-from skgd._reading import DAMPINGS, NARROWER, WINDOW, Target, approach, bend, smooth_steps
+from skgd._reading import DAMPINGS, NARROWER, WINDOW, Target, approach, smooth_steps
 
 NARROWINGS = 16  # times that a rounding is halved at most to see how far the minimum is
 WIDE_STEPS, ROUNDS = 200, 8  # of L-BFGS-B for each rounding, and roundings
@@ -97,16 +97,21 @@ def approach_wide(target, start, accuracy):
 
 
 def shortfall(target, parameters, gradient, tolerated):
-    """What is left to gain: for a loss that grows like a square, from the gradient and the rows' mean curvature.
+    """What is left to gain, from the gradient and the curvature.
 
-    A loss that grows linearly is rounded so narrowly that the rounding costs less than is `tolerated`, and read.
+    The curvature of the squared error is that of the whitened rows. Of another loss that grows like a square, it is that of a
+    sample of the rows. A loss that grows linearly is rounded so narrowly that the rounding costs less than is `tolerated`, and
+    read.
     """
+    basis = target.geometry.whitening
     if not is_straight(target.loss):
-        curvature = target.loss.curvature
-        if target.loss != SQUARED_ERROR:
-            residual, weight = target.residuals(parameters)
-            curvature = max(weight @ bend(target.loss, residual) / weight.sum(), DAMPINGS[0] * target.curvature)
-        return 0.5 * (np.sum((gradient[:-1] @ target.geometry.whitening) ** 2) + gradient[-1] ** 2) / curvature
+        gradient = np.append(gradient[:-1] @ basis, gradient[-1])
+        if target.loss == SQUARED_ERROR:
+            return 0.5 * np.sum(gradient**2) / target.loss.curvature
+        gradient[:-1] -= target.penalty.l2 * (parameters[:-1] @ basis)
+        *_, hessian, secant = target.sampled.read(parameters, basis, target.loss)
+        ((_, _, expected, _),) = smooth_steps(target, parameters, basis, DAMPINGS[:1], gradient, hessian, secant)
+        return expected
     residual, weight = target.residuals(parameters)
     width = target.width(parameters, WINDOW)
     for _ in range(NARROWINGS):
@@ -116,7 +121,6 @@ def shortfall(target, parameters, gradient, tolerated):
         if rounding <= 0.5 * tolerated:
             break
         width *= 0.5
-    basis = target.geometry.whitening
     *_, gradient, hessian, secant = target.read(parameters, basis, loss)
     ((_, _, expected, _),) = smooth_steps(target, parameters, basis, DAMPINGS[1:2], gradient, hessian, secant)
     return rounding + expected

@@ -437,14 +437,14 @@ class Approach:
         The sample is corrected by the gradient of all rows, so that it does not pull towards its own minimum.
         """
         target, point, sample = self.target, self.point, self.target.sampled
-        dampings = DAMPINGS if is_straight(loss) else DAMPINGS[:: len(DAMPINGS) - 1]
+        dampings = DAMPINGS[:: len(DAMPINGS) - 1] if loss == SQUARED_ERROR else DAMPINGS
         ends, steps, expected, gaps = zip(
             *self.steps_of_model(target, point, self.basis, dampings, gradient, *model), strict=True
         )
         lengths = LENGTHS if is_straight(loss) and not self.slack else LENGTHS[:1]
         candidates = np.concatenate([point + length * (np.array(ends) - point) if length > 1.0 else ends for length in lengths])
         (values,) = sample.objectives(np.vstack([point, candidates]), loss)
-        if sample is not target:
+        if len(sample.rows) < len(target.rows):
             amiss = gradient - sample.read(point, self.basis, loss)[4]
             values[1:] += np.concatenate([length * (np.array(steps) @ amiss) for length in lengths])
             is_bold = np.array(expected) > BOLD * expected[-1]  # along directions that the sample may not have

@@ -742,3 +742,40 @@ def test_columns_that_are_nearly_dependent_are_in_doubt_and_redundant_ones_are_n
     X = np.hstack([levels, z, z[:, :1] + nearness * rng.standard_normal((3000, 1))])
     problem, _ = problem_of_fit(MiniBatchLinearRegressor(None), rows_of(X, z[:, 1]))
     assert problem.geometries[0].is_doubtful == (0.0 < nearness < 1e-4)
+
+
+@pytest.mark.parametrize("way", ["fit", "chunks"])
+@pytest.mark.parametrize("seed", range(6))
+def test_a_row_that_outweighs_all_others_does_not_hide_them(seed, way):
+    rng = np.random.default_rng(seed)
+    X, weight = rng.standard_normal((1000, 5)), np.ones(1000)
+    y, weight[3] = X @ rng.standard_normal(5) + rng.standard_normal(1000), 1e6
+    options = {"loss": "squared_epsilon_insensitive", "epsilon": 0.5, "random_state": 0}
+    best, constant = (
+        weighted_objective(
+            MiniBatchLinearRegressor(None, **options | {"tol": 1e-10}).fit(columns, y, weight), columns, y, weight
+        )
+        for columns in (X, 0.0 * X)
+    )
+    for batch_size in (32, None):
+        model = MiniBatchLinearRegressor(batch_size, **options)
+        if way == "fit":
+            model.fit(X, y, weight)
+        else:
+            model.fit_chunks([(X[i : i + 200], y[i : i + 200], weight[i : i + 200]) for i in range(0, 1000, 200)])
+        assert weighted_objective(model, X, y, weight) - best <= 1e-3 * (constant - best)
+
+
+def weighted_objective(model, X, y, weight):
+    return np.average(loss_and_slope(LOSSES[model.loss](model.epsilon, None), model.predict(X) - y)[0], weights=weight)
+
+
+def test_few_rows_of_many_columns_are_fitted_within_tol():
+    for seed in range(10):
+        rng = np.random.default_rng(seed)
+        X, y = rng.standard_normal((6, 15)), 2.0 * rng.standard_normal(6)
+        model = MiniBatchLinearRegressor(None, loss="squared_epsilon_insensitive", epsilon=0.5, alpha=0.05).fit(X, y)
+        best = lowest_objective(model, X, y)
+        constant = objective_of(clone(model).fit(0.0 * X, y), 0.0 * X, y)
+        # The promise is never finer than a quarter of the columns over the rows, which is noise; here it is kept far below.
+        assert objective_of(model, X, y) - best <= 5e-4 * (constant - best)

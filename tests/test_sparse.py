@@ -7,6 +7,7 @@ import pytest
 from scipy import sparse
 
 from skgd import MiniBatchLinearRegressor
+from skgd._geometry import sample_rows, sampling_shares, squared_norms, standard_metric
 from skgd._objective import LOSSES
 from skgd._rows import Rows
 
@@ -154,3 +155,16 @@ def test_residuals_of_centred_rows_are_those_of_the_rows_as_given():
     rows = Rows.of(sparse.csr_array(X), y, np.ones(50)).with_far_columns_centred(X.mean(axis=0), X.var(axis=0))
     assert rows.center[0] == pytest.approx(2000.0, abs=1.0)
     np.testing.assert_allclose(rows.residuals(parameters), parameters[:, :-1] @ X.T + parameters[:, -1:] - y, rtol=1e-9)
+
+
+def test_sampled_sparse_rows_estimate_their_second_moments():
+    rng = np.random.default_rng(0)
+    X = np.where(rng.random((6000, 1100)) < 0.01, rng.standard_normal((6000, 1100)), 0.0)
+    weight = rng.uniform(0.5, 2.0, 6000)
+    rows = Rows.of(sparse.csr_array(X), np.zeros((1, 6000)), weight).with_mean_weight_1()
+    metric = standard_metric(X.mean(axis=0), X.var(axis=0), 0.0, True, is_sparse=True)
+    z = sample_rows(rows, metric, sampling_shares(squared_norms(rows, metric)), 0.5)
+    exact = np.average(X**2, weights=weight, axis=0) * metric[1, :-1]
+    estimate = np.asarray(z.power(2).sum(axis=0)).ravel()
+    assert estimate[-1] == pytest.approx(1.0, rel=0.05)  # the intercept's
+    assert estimate[:-1].sum() == pytest.approx(exact.sum(), rel=0.05)

@@ -24,7 +24,7 @@ from skgd._geometry import (
     whitening_of,
 )
 from skgd._moments import Moments
-from skgd._objective import SQUARED_ERROR, Penalty
+from skgd._objective import LOSSES, SQUARED_ERROR, Penalty
 from skgd._plan import hold_out, problem_of_fit
 from skgd._state import State
 from skgd._step_size import Schedule, plateau_of
@@ -881,3 +881,19 @@ def test_a_full_batch_without_axes_steps_by_the_largest_eigenvalue():
     ridge = 1e3
     geometry = full_batch_geometry(Moments.of(apart, True), apart, ridge, True, True)
     assert geometry.step == pytest.approx(1.0, rel=1e-3)  # the intercept's curvature, which no penalty makes less
+
+
+def test_a_stream_of_single_rows_steps_by_the_longest_of_them():
+    rows = rows_of(np.random.default_rng(0).standard_normal((500, 4)))
+    for stream in (Stream().with_rows(rows), diagonal(Stream().with_rows(rows))):
+        geometry = stream.geometry(rows, rows, 1, 0.0, True)
+        assert 1.0 / geometry.step == pytest.approx(squared_norms(rows, geometry.metric).max())
+        b = stream.geometry(rows, rows, 50, 0.0, True)
+        assert 1.0 / b.step == pytest.approx((49.0 * 1.1 * max(b.eigenvalue, 1.0) + b.longest) / 50.0)
+
+
+def test_a_streams_steepness_begins_with_that_of_its_first_chunk():
+    X, y = np.zeros((100, 1)), np.full(100, 3.0)
+    stream = Stream().with_steepness(rows_of(X, y), np.zeros((1, 2)), LOSSES["quantile"](None, 0.3))
+    assert stream.slope == pytest.approx(100 * 0.3)  # every prediction lies below its target
+    assert stream.size == pytest.approx(100 * 3.0)
