@@ -103,14 +103,14 @@ def weighted_losses(rows, loss, constant):
     return sum(loss_and_slope(loss, constant[:, None] - rows.y[:, which])[0] @ rows.weight[which] for _, which in blocks)
 
 
-def typical_size(residual, weight):
+def typical_size(residual, weight, rounding=0.0):
     """What stands for the mean size of residuals, of shape (n_targets, n), and does not care how far off a few of them are.
 
-    The median of those that are not zero, times their share.
+    The median of those that are larger than `rounding`, of shape (n_targets,), times their share.
     """
     sizes = np.zeros(len(residual))
-    for k, size in enumerate(np.abs(residual)):
-        counted = size > 0.0
+    for k, (size, none) in enumerate(zip(np.abs(residual), np.broadcast_to(rounding, len(residual)), strict=True)):
+        counted = size > none
         if counted.any():
             order = np.argsort(size[counted])
             sampling_shares = np.cumsum(weight[counted][order])
@@ -131,8 +131,13 @@ def curvature_at(loss, rows, constant):
     weight = rows.sampled.weights
     residual = constant[:, None] - rows.sampled.targets
     slope = np.abs(loss_and_slope(loss, residual)[1]) @ weight / weight.sum()
-    size = typical_size(residual, weight)
+    size = typical_size(residual, weight, rounding_of(constant))
     return secant_curvature(loss, slope, size), slope * size
+
+
+def rounding_of(value):
+    """Differences of numbers about as large as this that may be rounding."""
+    return 8.0 * np.finfo(np.float64).eps * np.abs(value)
 
 
 def is_straight(loss):

@@ -24,7 +24,7 @@ from sklearn.linear_model import Lasso
 
 from skgd._descent import Divergence
 from skgd._geometry import NEGLIGIBLE
-from skgd._objective import SQUARED_ERROR, is_straight, loss_and_slope, penalty_at
+from skgd._objective import SQUARED_ERROR, is_straight, loss_and_slope, penalty_at, rounding_of
 from skgd._reference import AVERAGE, COEF
 from skgd._rows import SAMPLE
 
@@ -91,6 +91,12 @@ class Target:
             return 0.0
         residual, weight = self.residuals(parameters)
         distance = np.abs(np.abs(residual) - self.loss.insensitive)
+        is_apart = distance > max(
+            self.narrowest, rounding_of(self.constant)
+        )  # rows on a kink, of which there may be many, say nothing of how far others are
+        if not is_apart.any():
+            return self.narrowest
+        distance, weight = distance[is_apart], weight[is_apart]
         order = np.argsort(distance)
         fewest = min(2 * len(parameters), len(distance) - 1)
         low, high = sorted((self.loss.cap_above, self.loss.cap_below))
@@ -103,8 +109,12 @@ class Target:
         if not is_straight(self.loss):
             return self.loss
         caps = self.loss.cap_above + self.loss.cap_below
-        narrowest = NARROWEST * self.unit / caps
-        return self.loss._replace(curvature=min(self.loss.curvature, caps / (2.0 * max(width, narrowest))))
+        return self.loss._replace(curvature=min(self.loss.curvature, caps / (2.0 * max(width, self.narrowest))))
+
+    @property
+    def narrowest(self):
+        """The smallest width of a rounding."""
+        return NARROWEST * self.unit / (self.loss.cap_above + self.loss.cap_below)
 
     def depth(self, width):
         """How far the loss rounded over this width lies below the loss where that is straight."""
@@ -335,7 +345,10 @@ def search_signs(gram, linear, strength, v):
         if np.where(v == 0.0, 0.0, excess).max() <= tolerance:  # the signs are right: free the coefficient that asks most
             signs[np.argmax(excess)] = -np.sign(gradient[np.argmax(excess)])
         free, end = np.flatnonzero(signs), np.zeros_like(v)
-        end[free] = np.linalg.solve(gram[np.ix_(free, free)], (linear - strength * signs)[free])
+        try:
+            end[free] = np.linalg.solve(gram[np.ix_(free, free)], (linear - strength * signs)[free])
+        except np.linalg.LinAlgError:  # redundant columns: their share of the minimum is undetermined
+            return v, False
         crossing = np.flatnonzero(v * end < 0.0)
         shares = v[crossing] / (v[crossing] - end[crossing])
         points = np.vstack([end, v + shares[:, None] * (end - v), v])

@@ -779,3 +779,36 @@ def test_few_rows_of_many_columns_are_fitted_within_tol():
         constant = objective_of(clone(model).fit(0.0 * X, y), 0.0 * X, y)
         # The promise is never finer than a quarter of the columns over the rows, which is noise; here it is kept far below.
         assert objective_of(model, X, y) - best <= 5e-4 * (constant - best)
+
+
+def test_a_search_over_signs_gives_up_on_columns_that_are_redundant_to_the_last_bit():
+    gram, linear = np.ones((2, 2)), np.array([1.0, 1.0])
+    v, is_exact = search_signs(gram, linear, np.array([0.1, 0.1]), np.array([0.3, 0.3]))
+    assert not is_exact
+    np.testing.assert_array_equal(v, [0.3, 0.3])
+    X = np.random.default_rng(0).integers(0, 2, (400, 1)).astype(float)
+    y = X[:, 0] + np.random.default_rng(1).standard_normal(400)
+    for loss in EVERY_LOSS:
+        model = MiniBatchLinearRegressor(None, loss=loss, penalty="l1", alpha=1e-3, tol=1e-9, **EVERY_LOSS[loss])
+        twice = model.fit(np.hstack([X, X, 1.0 - X]), y)
+        once = clone(model).fit(X, y)
+        assert objective_of(twice, np.hstack([X, X, 1.0 - X]), y) <= objective_of(once, X, y) * (1.0 + 1e-6)
+
+
+@pytest.mark.parametrize("penalty", [{}, {"penalty": "l1", "alpha": 1e-3}])
+@pytest.mark.parametrize("batch_size", [32, None])
+@pytest.mark.parametrize(
+    ("loss", "options"),
+    [("quantile", {"quantile": 0.5}), ("quantile", {"quantile": 0.2}), ("epsilon_insensitive", {"epsilon": 0.3})],
+)
+def test_targets_of_two_values_are_not_taken_for_fitted_where_the_constant_meets_most(loss, options, batch_size, penalty):
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((1200, 4)) * [1.0, 10.0, 1.0, 1e6]
+    y = (X[:, 0] + 0.1 * X[:, 1] + 0.3 * rng.standard_normal(1200) > 0.3).astype(float)
+    y = 3.0 + y / y.std()  # the best constant is the target of most rows, but perhaps for rounding
+    model = MiniBatchLinearRegressor(batch_size, loss=loss, random_state=0, **options, **penalty).fit(X, y)
+    precise = clone(model).set_params(batch_size=None, tol=1e-9).fit(X, y)
+    constant = objective_of(clone(model).fit(0.0 * X, y), 0.0 * X, y)
+    best = min(objective_of(precise, X, y), objective_of(model, X, y))
+    assert constant - best > 0.1 * constant
+    assert objective_of(model, X, y) - best <= (1e-3 if batch_size else 1e-4) * (constant - best)
