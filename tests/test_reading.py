@@ -799,7 +799,7 @@ def test_a_search_over_signs_gives_up_on_columns_that_are_redundant_to_the_last_
 @pytest.mark.parametrize("batch_size", [32, None])
 @pytest.mark.parametrize(
     ("loss", "options"),
-    [("quantile", {"quantile": 0.5}), ("quantile", {"quantile": 0.2}), ("epsilon_insensitive", {"epsilon": 0.3})],
+    [("quantile", {"quantile": 0.5}), ("quantile", {"quantile": 0.3}), ("epsilon_insensitive", {"epsilon": 0.3})],
 )
 def test_targets_of_two_values_are_not_taken_for_fitted_where_the_constant_meets_most(loss, options, batch_size, penalty):
     rng = np.random.default_rng(0)
