@@ -11,14 +11,15 @@ from threadpoolctl import threadpool_limits
 
 from skgd import MiniBatchLinearRegressor
 from skgd._geometry import mini_batch_geometry
-from tests.conftest import UNKIND, gap
+from tests.conftest import UNKIND, gap, rows_of
 
 warnings.simplefilter("ignore")
 
 
 def from_data(X):
-    stream = mini_batch_geometry(X, np.ones(len(X)), 32, 0.0, True, False).stream
-    return int(np.clip(2 ** np.round(np.log2(1 + stream.longest / max(1.0, stream.eigenvalue))), 1, 1024))
+    rows = rows_of(X)
+    geometry = mini_batch_geometry(rows, rows.moments(False), 32, 0.0, True, False)
+    return int(np.clip(2 ** np.round(np.log2(1 + geometry.longest / max(1.0, geometry.eigenvalue))), 1, 1024))
 
 
 def cell(X, y, batch_size):

@@ -79,6 +79,7 @@ class DaskMiniBatchLinearRegressor(MiniBatchLinearRegressor):
     Examples
     --------
     >>> import dask.array as da
+    >>> import numpy as np
     >>> from skgd.dask import DaskMiniBatchLinearRegressor
     >>> X = da.random.default_rng(0).standard_normal((10_000, 3), chunks=(1000, 3))
     >>> y = X @ np.array([1.0, 2.0, 3.0])
