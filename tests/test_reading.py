@@ -812,3 +812,25 @@ def test_targets_of_two_values_are_not_taken_for_fitted_where_the_constant_meets
     best = min(objective_of(precise, X, y), objective_of(model, X, y))
     assert constant - best > 0.1 * constant
     assert objective_of(model, X, y) - best <= (1e-3 if batch_size else 1e-4) * (constant - best)
+
+
+def test_coefficients_split_by_sign_are_put_together_again():
+    for penalty in ("l1", "l2"):
+        target, _ = wide_lasso(penalty=penalty)
+        parameters = np.zeros(1051)
+        parameters[:4] = [0.5, -2.0, 0.0, 1e-3]
+        parameters[-1] = -3.0
+        way = Wide(target, parameters)
+        numbers = way.numbers_at(parameters)
+        np.testing.assert_allclose(way.parameters_at(numbers), parameters, rtol=1e-12)
+        if penalty == "l1":
+            assert (numbers[:-1] >= 0.0).all()
+            assert np.count_nonzero(numbers[:-1]) == 3
+
+
+@pytest.mark.parametrize("enough", [1e-2, 1e-4])
+def test_steps_over_wide_columns_end_when_ten_of_them_have_gained_a_tenth_of_enough(enough):
+    target, exact = wide_lasso(penalty="l2", alpha=1e-4)  # a long way
+    way = Wide(target, np.append(np.zeros(len(exact) - 1), target.constant))
+    gained = way.descend(target.loss, enough)
+    assert 0.0 < 10.0 * gained <= enough

@@ -897,3 +897,22 @@ def test_a_streams_steepness_begins_with_that_of_its_first_chunk():
     stream = Stream().with_steepness(rows_of(X, y), np.zeros((1, 2)), LOSSES["quantile"](None, 0.3))
     assert stream.slope == pytest.approx(100 * 0.3)  # every prediction lies below its target
     assert stream.size == pytest.approx(100 * 3.0)
+
+
+@pytest.mark.parametrize("fit_intercept", [True, False])
+def test_the_moments_that_a_fit_leaves_to_a_stream_are_those_of_its_rows(fit_intercept):
+    X, y = regression_table()
+    model = MiniBatchLinearRegressor(32, random_state=0, fit_intercept=fit_intercept).fit(X, y)
+    moments, exact = State.restored(model._state).stream.moments, Moments.of(rows_of(X, y), True)
+    # The descent is within a thousandth of least squares, and the covariance is that of a sample of the rows.
+    np.testing.assert_allclose(moments.mean, exact.mean, rtol=0.02, atol=0.1)
+    assert moments.target_variance + moments.target_mean**2 == pytest.approx(
+        exact.target_variance + exact.target_mean**2, rel=0.05
+    )
+    np.testing.assert_allclose(moments.second[:-1, -1], exact.second[:-1, -1], rtol=0.1, atol=0.1)
+
+
+def regression_table():
+    rng = np.random.default_rng(0)
+    X = rng.normal([1.0, -1.0, 0.0], 1.0, (1000, 3))
+    return X, X @ [3.0, 1.0, -2.0] + 2.0 + 0.5 * rng.standard_normal(1000)
