@@ -2,7 +2,8 @@
 
 Rows of 20 raw columns are generated in chunks of 100,000. "rows" is the time to generate them as often as they are read; it is
 not part of "seconds", except for Dask. Memory is the peak of the process, or of the largest worker, above that after a small
-fit. Each case runs in a process of its own; `fit` only where X takes less than 2 GB, which count as memory.
+fit. Each case runs in a process of its own; `fit` only where X takes less than 2 GB, which count as memory. dask-ml
+(LinearRegression with L-BFGS behind its StandardScaler) only if it is installed.
 
 python -m benchmarks.scale 1 5 20        (millions of rows; from the project's folder; one thread: OMP_NUM_THREADS=1)
 """
@@ -12,13 +13,14 @@ import subprocess
 import sys
 import time
 import warnings
+from importlib.util import find_spec
 
 import numpy as np
 
 CHUNK, N_FEATURES = 100_000, 20
 COEF = np.random.default_rng(0).standard_normal(N_FEATURES)
 SCALE = 10.0 ** np.random.default_rng(1).uniform(-2, 3, N_FEATURES)
-CASES = ["fit None", "fit 32", "chunks None", "chunks 32", "chunks median", "SGDRegressor", "Dask 1", "Dask 2"]
+CASES = ["fit None", "fit 32", "chunks None", "chunks 32", "chunks median", "SGDRegressor", "Dask 1", "Dask 2", "dask-ml 2"]
 
 
 def chunk(number):
@@ -49,7 +51,7 @@ def peak():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
-def on_dask(n_chunks, n_workers):
+def on_dask(n_chunks, n_workers, peer=False):
     import dask.array as da
     from dask import delayed
     from dask.distributed import Client, LocalCluster
@@ -66,7 +68,16 @@ def on_dask(n_chunks, n_workers):
         DaskMiniBatchLinearRegressor(client=client).fit(X[:CHUNK], y[:CHUNK])  # workers import what they need
         before = max(client.run(peak).values())
         start = time.perf_counter()
-        model = DaskMiniBatchLinearRegressor(client=client).fit(X, y)
+        if peer:
+            from dask_ml.linear_model import LinearRegression
+            from dask_ml.preprocessing import StandardScaler
+
+            scaler = StandardScaler().fit(X)
+            model = LinearRegression(solver="lbfgs").fit(scaler.transform(X), y)
+            seconds, coef = time.perf_counter() - start, model.coef_ / np.asarray(scaler.scale_)
+            intercept = model.intercept_ - np.asarray(scaler.mean_) @ coef
+            return lambda X: X @ coef + intercept, seconds, np.nan
+        model = DaskMiniBatchLinearRegressor(client=client).fit(X, y).to_local().predict
         return model, time.perf_counter() - start, max(client.run(peak).values()) - before
 
 
@@ -79,9 +90,8 @@ def one(case, n_chunks):
     warnings.simplefilter("ignore")
     source, (kind, size) = Source(n_chunks), [*case.split(), ""][:2]
     MiniBatchLinearRegressor(None).fit(*chunk(0))
-    if kind == "Dask":
-        model, seconds, memory = on_dask(n_chunks, int(size))
-        model = model.to_local()
+    if kind in ("Dask", "dask-ml"):
+        predict, seconds, memory = on_dask(n_chunks, int(size), kind == "dask-ml")
         source.seconds = float("nan")
     else:
         start, before = time.perf_counter(), peak()
@@ -100,10 +110,10 @@ def one(case, n_chunks):
                 scaler.partial_fit(X)
             for X, y in source:
                 model.partial_fit(scaler.transform(X), y)
-            model.predict, predict = lambda X: predict(scaler.transform(X)), model.predict
+        predict = model.predict if kind != "SGDRegressor" else lambda X: model.predict(scaler.transform(X))
         seconds, memory = time.perf_counter() - start - source.seconds, peak() - before
     X, y = chunk(10**6)
-    excess = np.mean((y - model.predict(X)) ** 2) / np.mean((y - ((X / SCALE) - 1.0) @ COEF) ** 2) - 1.0
+    excess = np.mean((y - predict(X)) ** 2) / np.mean((y - ((X / SCALE) - 1.0) @ COEF) ** 2) - 1.0
     print(
         f"{n_chunks * CHUNK / 1e6:12.0f}  {case:16}{seconds:9.2f}{source.seconds:9.2f}{memory:9.0f}{excess:12.1e}", flush=True
     )
@@ -113,7 +123,8 @@ def main(millions):
     print(f"{'million rows':>12}  {'case':16}{'seconds':>9}{'rows':>9}{'MB':>9}{'excess':>12}", flush=True)
     for million in millions:
         for case in CASES:
-            if case.startswith("fit") and million * 1e6 * N_FEATURES * 8 > 2e9:
+            is_missing = case.startswith("dask-ml") and find_spec("dask_ml") is None
+            if is_missing or (case.startswith("fit") and million * 1e6 * N_FEATURES * 8 > 2e9):
                 continue
             subprocess.run([sys.executable, "-m", "benchmarks.scale", case, str(int(million * 1e6 / CHUNK))], check=True)
 
