@@ -177,11 +177,12 @@ def shuffle(order, rows, seed):
 
     A file is not read row by row: blocks of its rows are shuffled, and then the rows of as many blocks as fit into a buffer.
     """
-    n_rows, n_buffer, n_block = len(rows), max(1, BUFFER // rows.n_features), max(1, DISK_BLOCK // rows.n_features)
-    if not rows.is_on_disk or n_rows <= n_buffer:
+    n_rows = len(rows)
+    if not rows.is_on_disk or n_rows * rows.n_features <= BUFFER:
         order[:] = rows.numbers
         engine.shuffle(order, seed)
         return
+    n_buffer, n_block = max(1, BUFFER // rows.n_features), max(1, DISK_BLOCK // rows.n_features)
     starts = np.arange(0, n_rows, n_block, dtype=np.int32)
     engine.shuffle(starts, seed)
     n_placed = 0

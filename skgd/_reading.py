@@ -91,9 +91,8 @@ class Target:
             return 0.0
         residual, weight = self.residuals(parameters)
         distance = np.abs(np.abs(residual) - self.loss.insensitive)
-        is_apart = distance > max(
-            self.narrowest, rounding_of(self.constant)
-        )  # rows on a kink, of which there may be many, say nothing of how far others are
+        # Rows on a kink, of which there may be many, say nothing of how far the others are.
+        is_apart = distance > max(self.narrowest, rounding_of(self.constant))
         if not is_apart.any():
             return self.narrowest
         distance, weight = distance[is_apart], weight[is_apart]
@@ -518,7 +517,7 @@ class Readings:
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
             objective = np.array([way.best_value for way in self.approaches])
             going_on = [k for k, way in enumerate(self.approaches) if not way.arrived]
-            sums = self.rows.add_up(*(self.approaches[k].request() for k in going_on))
+            sums = self.rows.add_up(*(self.approaches[k].request() for k in going_on)) if going_on else []
             objective[going_on] = [self.approaches[k].learn(of_target) for k, of_target in zip(going_on, sums, strict=True)]
         if not np.isfinite(objective).all():
             raise Divergence(len(history.objective) + 1, 1.0)

@@ -140,8 +140,11 @@ class DaskMiniBatchLinearRegressor(MiniBatchLinearRegressor):
                 raise ValueError("early_stopping=True holds out rows, which is not supported here. Set early_stopping=False.")
             go_on = self.warm_start and hasattr(self, "_state")
             rows = DaskRows.surveyed(Partitions.of(self, X, y, sample_weight, reset=not go_on), self.batch_size)
-            if self.record_steps and self.batch_size is not None and self.batch_size < len(rows):
-                raise ValueError("record_steps=True has no order of steps to record where passes are made side by side.")
+            if self.batch_size is not None and self.batch_size < len(rows) and (self.record_steps or not self.shuffle):
+                raise ValueError(
+                    "record_steps=True and shuffle=False need steps in one order, but with an int batch_size, passes are made "
+                    "side by side over rows redistributed at random. Leave both at their defaults, or use batch_size=None."
+                )
             self._fit(rows, self._state_before(rows, go_on), go_on, watch)
         return self
 

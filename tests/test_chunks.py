@@ -483,3 +483,17 @@ def test_weights_too_small_to_be_added_up_are_refused():
 def test_a_batch_of_all_rows_is_the_full_batch_with_its_bound_on_columns():
     with pytest.raises(ValueError, match="at most 1000 columns, got 1200"):
         MiniBatchLinearRegressor(600).fit_chunks([(np.zeros((10, 1200)), np.zeros(10))] * 2)
+
+
+def test_what_has_arrived_is_not_read_again():
+    class Counted:
+        n = 0
+
+        def __iter__(self):
+            self.n += 1
+            return iter(cut(X, y, weight))
+
+    source = Counted()
+    model = MiniBatchLinearRegressor(None, loss="huber", epsilon=0.5, tol=None, max_iter=300).fit_chunks(source)
+    assert model.n_iter_ == 300
+    assert source.n < 60

@@ -241,8 +241,10 @@ def test_what_does_not_fit_is_refused():
         model.fit(ROWS[0][ROWS[0][:, 0] > 0], ROWS[1].rechunk(1000))
     with pytest.raises(ValueError, match="early_stopping=True"):
         DaskMiniBatchLinearRegressor(early_stopping=True).fit(*ROWS)
-    with pytest.raises(ValueError, match="record_steps=True"):
-        DaskMiniBatchLinearRegressor(32, record_steps=True).fit(*ROWS)
+    for option in ({"record_steps": True}, {"shuffle": False}):
+        with pytest.raises(ValueError, match="need steps in one order"):
+            DaskMiniBatchLinearRegressor(32, **option).fit(*ROWS)
+        DaskMiniBatchLinearRegressor(10_000, **option).fit(*ROWS)
     with pytest.raises(ValueError, match="there are no rows"):
         model.fit(ROWS[0][:0], ROWS[1][:0])
     assert not hasattr(model, "coef_")
@@ -381,3 +383,9 @@ def test_redistributed_rows_are_kept():
         options = {"max_iter": max_iter, "tol": None, "random_state": 0, "learning_rate": "constant", "eta0": 1e-6}
         DaskMiniBatchLinearRegressor(32, **options).fit(rows, ROWS[1])
         assert len(read) == 2 * 7  # once to survey them, once to redistribute them
+
+
+def test_plain_steps_on_all_partitions_at_once_are_those_of_memory():
+    options = {"learning_rate": "constant", "eta0": 1e-6, "max_iter": 5, "tol": None, "loss": "huber", "epsilon": 0.5}
+    model = DaskMiniBatchLinearRegressor(**options, momentum=0.5).fit(*ROWS)
+    assert_same(model, MiniBatchLinearRegressor(None, **options, momentum=0.5).fit(X, y, WEIGHT))
