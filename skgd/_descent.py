@@ -32,7 +32,7 @@ class History:
     def note_step(self, objective, parameters):
         """Record the objective before a step and the parameters after it, if the start was recorded."""
         if self.path:
-            self.step_objective.append(objective)
+            self.step_objective.append(objective.copy())
             self.path.append(parameters[:, COEF].copy())
 
 
@@ -91,15 +91,26 @@ class Passes:
         Steps made before.
     seed : int or None
         Of the shuffling; None visits the rows as they stand.
+    is_done : ndarray of shape (n_targets,)
+        Which targets stay as they are. They become more as the descent goes on.
+    objective : ndarray of shape (n_targets,), optional
+        What was minimised in the epoch before, of targets that are done.
     """
 
-    def __init__(self, problem, schedule, n_steps, seed):
+    def __init__(self, problem, schedule, n_steps, seed, is_done, objective=None):
         self.n_batches = problem.n_batches
         self.problem, self.schedule, self.n_steps, self.seed = problem, schedule, n_steps, seed
         self.is_shuffled = seed is not None and not problem.is_full_batch and problem.rows.is_in_memory
         self.order = problem.rows.numbers.copy() if self.is_shuffled else problem.rows.numbers
         self.run = problem.longest_run(schedule)
         self.scale = np.maximum(problem.constant_loss, problem.unit)
+        self.objective = np.zeros(len(is_done)) if objective is None else np.array(objective)
+        self.leave(is_done)
+
+    def leave(self, is_done):
+        """Descend with the other targets only."""
+        self.is_done, self.targets = is_done, np.flatnonzero(~is_done).astype(np.int32)
+        self.places = self.targets if is_done.any() else slice(None)
 
     memory = None  # they need none
 
@@ -144,19 +155,23 @@ class Passes:
 
     def pass_over_rows(self, epoch, parameters, history):
         """The same, wherever it leads."""
-        n_batches, made, total = self.n_batches, 0, 0.0
+        n_batches, targets, made, total = self.n_batches, self.targets, 0, 0.0
         for problem, order in self.runs(epoch, 1 if history.path else self.run):
             n_steps = -(-len(order) // problem.batch_size)
-            t = self.n_steps + made + 1.0 + np.arange(n_steps)
-            steps = [self.schedule.steps(t, k, self.n_steps, self.n_steps + n_batches) for k in range(len(parameters))]
-            objectives = np.empty((len(parameters), n_steps))
-            problem.take_steps(order, steps, parameters, objectives)
+            first = self.n_steps + made + 1.0
+            t = np.arange(first, first + n_steps)
+            steps = self.schedule.steps(t, self.places, self.n_steps, self.n_steps + n_batches)
+            objectives = np.empty((len(targets), n_steps))
+            problem.take_steps(order, steps, targets, parameters, objectives)
             if made == 0 and not history.objective:
-                self.scale = np.maximum(self.scale, objectives[:, 0])
+                self.scale[targets] = np.maximum(self.scale[targets], objectives[:, 0])
             total, made = total + objectives.sum(axis=1), made + n_steps
-            history.note_step(objectives[:, 0], parameters)
+            if history.path:
+                self.objective[targets] = objectives[:, 0]
+                history.note_step(self.objective, parameters)
         self.n_steps += n_batches
-        return total / n_batches
+        self.objective[self.places] = total / n_batches
+        return self.objective.copy()
 
     def check(self, objective, parameters, history):
         """Raise an error if an epoch has diverged."""
@@ -164,12 +179,17 @@ class Passes:
             raise Divergence(len(history.objective) + 1, self.schedule.eta(self.n_steps))
 
     def finished(self, plateau, history):
-        """Whether the descent is on its plateau and has no shorter step to try."""
-        if not self.schedule.finished(plateau):
+        """Whether all targets are done: each is, once it is on its plateau and has no shorter step to try."""
+        if not plateau.waited.any():
             return False
-        if self.schedule.is_plain and np.any(history.objective[-1] > STALLED_GROWTH * self.scale):
+        self.schedule.shorten(plateau, self.is_done)
+        is_done = plateau.stalled
+        if not is_done.any():
+            return False
+        self.leave(is_done)
+        if self.schedule.is_plain and np.any(self.objective > STALLED_GROWTH * self.scale, where=self.is_done):
             raise Divergence(len(history.objective), self.schedule.eta(self.n_steps))
-        return True
+        return self.is_done.all()
 
 
 def shuffle(order, rows, seed):

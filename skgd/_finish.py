@@ -11,7 +11,7 @@ from scipy.optimize import minimize
 
 from skgd._geometry import full_batch_step
 from skgd._objective import SQUARED_ERROR, is_straight, loss_and_slope
-from skgd._reading import DAMPINGS, NARROWER, WINDOW, Target, approach, smooth_steps
+from skgd._reading import DAMPINGS, NARROWER, WINDOW, Target, approach, look_at, smooth_steps
 
 NARROWINGS = 16  # times that a rounding is halved at most to see how far the minimum is
 WIDE_STEPS, ROUNDS = 200, 8  # of L-BFGS-B for each rounding, and roundings
@@ -148,23 +148,25 @@ def finish(problem, parameters, promise, hastily=False):
         What is still to be gained, in the unit of the promise.
     """
     ends, excess = parameters.copy(), np.zeros(len(parameters))
-    for k, start in enumerate(parameters):
-        target = Target(problem.whole if problem.whole and problem.geometries[k].is_doubtful else problem, k)
-        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-            if hastily or (promise == np.inf and target.rows.is_wide):
-                ends[k] = proximal_step(target, start) if target.penalty.l1 > 0.0 else start
-            else:
-                ends[k], excess[k] = finish_target(target, start, promise)
+    is_doubtful = problem.whole is not None and any(geometry.is_doubtful for geometry in problem.geometries)
+    problem = problem.whole if is_doubtful else problem
+    targets = [Target(problem, k) for k in range(len(parameters))]
+    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+        if hastily or (promise == np.inf and problem.rows.is_wide):
+            if problem.penalty.l1 > 0.0:
+                ends[:] = [proximal_step(target, start) for target, start in zip(targets, parameters, strict=True)]
+            return ends, excess
+        for k, look in enumerate(look_at(targets, parameters, problem.loss)):
+            ends[k], excess[k] = finish_target(targets[k], parameters[k], *look, promise)
     return ends, excess
 
 
-def finish_target(target, start, promise):
-    """The same for one target."""
+def finish_target(target, start, value, gradient, promise):
+    """The same for one target, whose objective and gradient at the start are given."""
     has_l1, is_narrow = target.penalty.l1 > 0.0, not target.rows.is_wide
     constant = np.append(np.zeros(len(start) - 1), target.constant)
     if target.unit == 0.0:  # all targets are zero
         return constant, 0.0
-    value, gradient = target.look(start, target.loss)
     if not value <= target.constant_loss:
         start = constant
         value, gradient = target.look(start, target.loss)

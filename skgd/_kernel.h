@@ -31,6 +31,13 @@
 #define BYTES_AHEAD 65536
 #define ROWS_NEAR 2
 
+/* Several targets are products of matrices: the residuals of HIGH rows times WIDE targets, the gradients of HIGH targets times
+ * WIDE columns. Fewer targets, or rows, than these would leave most of a product unused, and are taken one by one. */
+#define HIGH 4
+#define WIDE 8
+#define FEW_TARGETS 3
+#define ROWS_AT_ONCE 64
+
 typedef struct {
     double eta, cap, ceiling, momentum, lookahead, averaging;
 } Step;
@@ -55,15 +62,28 @@ typedef struct {
 typedef struct {
     const void *X; /* of REALs */
     const double *y, *weight;
-    ptrdiff_t weight_stride, n_features;
+    ptrdiff_t row_stride, target_stride, weight_stride, n_features; /* the first two of y */
 } Data;
+
+/* Those that are learned, by number, and what each has: five rows of parameters, a step and an objective for each batch */
+typedef struct {
+    const int32_t *numbers;
+    double *parameters, *objectives;
+    const Step *steps;
+    ptrdiff_t n, n_batches;
+} Targets;
+
+/* Room to work in: rows of a batch, coefficients of WIDE targets side by side, and slopes likewise */
+typedef struct {
+    double *rows, *coefs, *slopes;
+} Room;
 
 typedef struct {
     const void *values; /* of REALs */
     const int32_t *columns;
     const int64_t *starts; /* row i lies at starts[i] to starts[i + 1] */
     const double *y, *weight;
-    ptrdiff_t weight_stride, n_features;
+    ptrdiff_t row_stride, weight_stride, n_features;
 } SparseData;
 
 /* The loss at a residual (prediction - target), and its slope there: see _objective.py */
@@ -75,6 +95,37 @@ INLINE double loss_at(const Loss *loss, double residual, double *slope) {
     if (steepness > cap) steepness = cap;
     *slope = copysign(steepness, residual);
     return steepness * (excess - 0.5 * steepness / loss->curvature);
+}
+
+INLINE Parameters parameters_of(const Targets *targets, ptrdiff_t k, ptrdiff_t n_features) {
+    double *const row = targets->parameters + targets->numbers[k] * 5 * (n_features + 1);
+    const ptrdiff_t length = n_features + 1;
+    return (Parameters){row, row + length, row + 2 * length, row + 3 * length, row + 4 * length};
+}
+
+/* sums[u][v] = sum_k left[k * left_step + u * left_stride] * right[k * right_step + v] */
+INLINE void multiply(const double *restrict left, ptrdiff_t left_step, ptrdiff_t left_stride, const double *restrict right,
+                     ptrdiff_t right_step, ptrdiff_t n, double sums[HIGH][WIDE]) {
+    double local[HIGH][WIDE] = {{0.0}}; /* which a compiler keeps in registers */
+    for (ptrdiff_t k = 0; k < n; k++) {
+        const double *restrict a = left + k * left_step, *restrict b = right + k * right_step;
+        for (int u = 0; u < HIGH; u++) {
+            const double factor = a[u * left_stride];
+#pragma omp simd
+            for (int v = 0; v < WIDE; v++) local[u][v] += factor * b[v];
+        }
+    }
+    memcpy(sums, local, sizeof local);
+}
+
+/* total += sums, of WIDE numbers or fewer */
+INLINE void add_up(const double sums[WIDE], double *restrict total, ptrdiff_t n) {
+    if (n >= WIDE) {
+#pragma omp simd
+        for (int v = 0; v < WIDE; v++) total[v] += sums[v];
+    } else {
+        for (ptrdiff_t v = 0; v < n; v++) total[v] += sums[v];
+    }
 }
 
 /* gradient += l2 * coef; returns the penalty, which leaves the intercept (the last entry) alone */

@@ -15,6 +15,7 @@ def descend(
     metric: Floats,
     loss: Floats,
     penalty: Floats,
+    targets: Order,
     parameters: Floats,
     objectives: Floats,
 ) -> None: ...
@@ -30,6 +31,7 @@ def descend_sparse(
     metric: Floats,
     loss: Floats,
     penalty: Floats,
+    targets: Order,
     parameters: Floats,
     objectives: Floats,
 ) -> None: ...

@@ -1,6 +1,6 @@
 /* One run of mini-batches over dense rows. _kernel.h includes this file twice: with REAL float and REAL double.
  *
- * For each batch: the residuals and the gradient in one reading of its rows, four at a time, then one update. Nothing here
+ * For each batch: the residuals and the gradient in one reading of its rows, then one update for each target. Nothing here
  * knows a parameter's name: schedules, momentum and averaging arrive as numbers in `step`, units of measurement in
  * `metric`, the loss and the penalty as a few constants. The last entry of a parameter vector is the intercept. */
 
@@ -45,7 +45,7 @@ INLINE double NAME(add_four_rows)(Data data, const int32_t *order, double share,
     for (int k = 0; k < 4; k++) {
         const double s = share * data.weight[order[k] * data.weight_stride];
         double slope;
-        total += s * loss_at(loss, slopes[k] + coef[n_features] - data.y[order[k]], &slope);
+        total += s * loss_at(loss, slopes[k] + coef[n_features] - data.y[order[k] * data.row_stride], &slope);
         slopes[k] = s * slope;
     }
     const double sa = slopes[0], sb = slopes[1], sc = slopes[2], sd = slopes[3];
@@ -62,7 +62,7 @@ INLINE void NAME(fetch)(Data data, ptrdiff_t row) {
     const REAL *const x = (const REAL *)data.X + row * data.n_features;
     for (ptrdiff_t j = 0; j < data.n_features; j += CACHE_LINE / (ptrdiff_t)sizeof(REAL)) TO_L2(x + j);
     TO_L2(x + data.n_features - 1);
-    TO_L2(data.y + row);
+    TO_L2(data.y + row * data.row_stride);
 }
 
 INLINE void NAME(fetch_near)(Data data, ptrdiff_t row) {
@@ -115,40 +115,115 @@ INLINE double NAME(batch_gradient)(Data data, const int32_t *order, ptrdiff_t st
         const REAL *const x = (const REAL *)data.X + order[i] * n_features;
         const double s = share * data.weight[order[i] * data.weight_stride];
         double slope;
-        total += s * loss_at(loss, NAME(residual)(x, center, p.coef, data.y[order[i]], n_features, centred), &slope);
+        total += s * loss_at(loss, NAME(residual)(x, center, p.coef, data.y[order[i] * data.row_stride], n_features, centred),
+                             &slope);
         NAME(accumulate)(s * slope, x, center, p.gradient, n_features, centred);
     }
     return total;
 }
 
+/* The same for several targets: their losses are left as objectives */
+INLINE void NAME(batch_gradients)(Data data, const int32_t *order, ptrdiff_t start, ptrdiff_t stop, ptrdiff_t n_rows,
+                                  ptrdiff_t ahead, const double *restrict center, const Loss *loss, const Targets *targets,
+                                  ptrdiff_t batch, Room room, int centred) {
+    const ptrdiff_t d = data.n_features, width = (d + WIDE) / WIDE * WIDE;
+    const double share = 1.0 / (double)(stop - start);
+    for (ptrdiff_t t = 0; t < targets->n; t++) {
+        const Parameters p = parameters_of(targets, t, d);
+        double *const coefs = room.coefs + t / WIDE * WIDE * (d + 1) + t % WIDE;
+        for (ptrdiff_t j = 0; j <= d; j++) coefs[j * WIDE] = p.coef[j], p.gradient[j] = 0.0;
+        targets->objectives[t * targets->n_batches + batch] = 0.0;
+    }
+    for (ptrdiff_t first = start; first < stop; first += ROWS_AT_ONCE) {
+        const ptrdiff_t n = stop - first < ROWS_AT_ONCE ? stop - first : ROWS_AT_ONCE;
+        for (ptrdiff_t i = 0; i < n; i++) { /* 1 in the place of the intercept */
+            const REAL *restrict x = (const REAL *)data.X + order[first + i] * d;
+            double *restrict z = room.rows + i * width;
+            if (first + i + ahead < n_rows) {
+                const ptrdiff_t later = order[first + i + ahead];
+                NAME(fetch)(data, later);
+                for (ptrdiff_t t = 0; t < targets->n; t += WIDE)
+                    TO_L2(data.y + later * data.row_stride + targets->numbers[t] * data.target_stride);
+            }
+            for (ptrdiff_t j = 0; j < d; j++) z[j] = x[j] - (centred ? center[j] : 0.0);
+            z[d] = 1.0;
+        }
+        for (ptrdiff_t t = 0; t < targets->n; t += WIDE) {
+            const int n_wide = (int)(targets->n - t < WIDE ? targets->n - t : WIDE);
+            double sums[HIGH][WIDE], totals[WIDE] = {0.0}, y[WIDE] = {0.0};
+            for (ptrdiff_t i = 0; i < n; i += HIGH) {
+                multiply(room.rows + i * width, 1, width, room.coefs + t * (d + 1), WIDE, d + 1, sums);
+                for (ptrdiff_t u = 0; u < HIGH && i + u < n; u++) {
+                    const ptrdiff_t row = order[first + i + u];
+                    const double s = share * data.weight[row * data.weight_stride];
+                    double *restrict slopes = room.slopes + (i + u) * WIDE;
+                    for (int v = 0; v < n_wide; v++)
+                        y[v] = data.y[row * data.row_stride + targets->numbers[t + v] * data.target_stride];
+#pragma omp simd
+                    for (int v = 0; v < WIDE; v++) {
+                        double slope;
+                        totals[v] += s * loss_at(loss, sums[u][v] - y[v], &slope);
+                        slopes[v] = s * slope;
+                    }
+                }
+            }
+            for (int v = 0; v < n_wide; v++) targets->objectives[(t + v) * targets->n_batches + batch] += totals[v];
+            for (int v = 0; v < n_wide; v += HIGH) {
+                for (ptrdiff_t j = 0; j <= d; j += WIDE) {
+                    multiply(room.slopes + v, WIDE, 1, room.rows + j, width, n, sums);
+                    for (int u = 0; u < HIGH && v + u < n_wide; u++)
+                        add_up(sums[u], parameters_of(targets, t + v + u, d).gradient + j, d + 1 - j);
+                }
+            }
+        }
+    }
+}
+
+/* A step of one target; the objective before it */
+INLINE double NAME(step_on_batch)(Data data, const int32_t *order, ptrdiff_t start, ptrdiff_t stop, ptrdiff_t n_rows,
+                                  ptrdiff_t ahead, const Step *step, const Metric *metric, const Loss *loss,
+                                  const Penalty *penalty, Parameters p, int centred) {
+    const ptrdiff_t n_features = data.n_features;
+    if (stop - start > 1 || !is_plain(step, metric, penalty)) {
+        const double value = NAME(batch_gradient)(data, order, start, stop, n_rows, ahead, metric->center, loss, p, centred);
+        return value + update(step, value, metric, penalty, p, n_features);
+    }
+    const ptrdiff_t row = order[start];
+    if (start + ahead < n_rows) NAME(fetch)(data, order[start + ahead]);
+    if (start + ROWS_NEAR < n_rows) NAME(fetch_near)(data, order[start + ROWS_NEAR]);
+    const REAL *const x = (const REAL *)data.X + row * n_features;
+    const double s = data.weight[row * data.weight_stride], y = data.y[row * data.row_stride];
+    double slope;
+    const double value = s * loss_at(loss, NAME(residual)(x, metric->center, p.coef, y, n_features, centred), &slope);
+    return value + NAME(step_on_row)(step, s * slope, x, metric, penalty->l2, p, n_features, centred);
+}
+
 /* All batches of the run; `centred` is a constant where this is inlined */
-INLINE void NAME(run_batches)(Data data, const int32_t *order, ptrdiff_t n_rows, ptrdiff_t batch_size,
-                              const Step *step, Metric metric, Loss loss, Penalty penalty, Parameters p, double *objective,
-                              int centred) {
-    const ptrdiff_t n_features = data.n_features, ahead = NAME(rows_ahead)(n_features);
-    for (ptrdiff_t start = 0; start < n_rows; start += batch_size, step++, objective++) {
+INLINE void NAME(run_batches)(Data data, const int32_t *order, ptrdiff_t n_rows, ptrdiff_t batch_size, Metric metric, Loss loss,
+                              Penalty penalty, Targets targets, Room room, int centred) {
+    const ptrdiff_t d = data.n_features, ahead = NAME(rows_ahead)(d);
+    const int are_many = targets.n > FEW_TARGETS && batch_size >= HIGH;
+    for (ptrdiff_t start = 0, batch = 0; start < n_rows; start += batch_size, batch++) {
         const ptrdiff_t stop = start + batch_size < n_rows ? start + batch_size : n_rows;
-        if (stop - start == 1 && is_plain(step, &metric, &penalty)) {
-            const ptrdiff_t row = order[start];
-            if (start + ahead < n_rows) NAME(fetch)(data, order[start + ahead]);
-            if (start + ROWS_NEAR < n_rows) NAME(fetch_near)(data, order[start + ROWS_NEAR]);
-            const REAL *const x = (const REAL *)data.X + row * n_features;
-            const double s = data.weight[row * data.weight_stride];
-            double slope;
-            *objective = s * loss_at(&loss, NAME(residual)(x, metric.center, p.coef, data.y[row], n_features, centred), &slope);
-            *objective += NAME(step_on_row)(step, s * slope, x, &metric, penalty.l2, p, n_features, centred);
-        } else {
-            *objective = NAME(batch_gradient)(data, order, start, stop, n_rows, ahead, metric.center, &loss, p, centred);
-            *objective += update(step, *objective, &metric, &penalty, p, n_features);
+        if (are_many)
+            NAME(batch_gradients)(data, order, start, stop, n_rows, ahead, metric.center, &loss, &targets, batch, room, centred);
+        for (ptrdiff_t t = 0; t < targets.n; t++) {
+            const Parameters p = parameters_of(&targets, t, d);
+            const Step *step = targets.steps + t * targets.n_batches + batch;
+            double *objective = targets.objectives + t * targets.n_batches + batch;
+            Data of_target = data;
+            of_target.y += targets.numbers[t] * data.target_stride;
+            if (are_many) *objective += update(step, *objective, &metric, &penalty, p, d);
+            else *objective = NAME(step_on_batch)(of_target, order, start, stop, n_rows, ahead, step, &metric, &loss, &penalty, p, centred);
         }
     }
 }
 
 CLONES
-void NAME(run)(Data data, const int32_t *order, ptrdiff_t n_rows, ptrdiff_t batch_size, const Step *step,
-               const Metric *metric, const Loss *loss, const Penalty *penalty, Parameters p, double *objective) {
+void NAME(run)(Data data, const int32_t *order, ptrdiff_t n_rows, ptrdiff_t batch_size, const Metric *metric, const Loss *loss,
+               const Penalty *penalty, Targets targets, Room room) {
     int centred = 0;
     for (ptrdiff_t j = 0; j < data.n_features; j++) centred |= metric->center[j] != 0.0;
-    if (centred) NAME(run_batches)(data, order, n_rows, batch_size, step, *metric, *loss, *penalty, p, objective, 1);
-    else NAME(run_batches)(data, order, n_rows, batch_size, step, *metric, *loss, *penalty, p, objective, 0);
+    if (centred) NAME(run_batches)(data, order, n_rows, batch_size, *metric, *loss, *penalty, targets, room, 1);
+    else NAME(run_batches)(data, order, n_rows, batch_size, *metric, *loss, *penalty, targets, room, 0);
 }

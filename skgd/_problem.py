@@ -118,46 +118,60 @@ class Problem:
         data = self.compressed_rows if sparse else (self.rows.X,)
         return engine.descend_sparse if sparse else engine.descend, data, np.array(self.loss), np.array(self.penalty)
 
-    def take_steps(self, order, steps, parameters, objectives):
-        """One step for each mini-batch of `order`, for each target: steps and objectives have a row for each of them."""
+    def take_steps(self, order, steps, targets, parameters, objectives):
+        """One step for each mini-batch of `order` and each of some targets; steps and objectives have a row for each target."""
         rows = self.rows
         if not rows.is_in_memory or (rows.is_unpacked and self.batch_size * rows.n_features > UNPACKED):
-            self.take_steps_by_blocks(order, steps, parameters, objectives)
+            self.take_steps_by_blocks(order, steps, targets, parameters, objectives)
             return
         if rows.is_unpacked:
             unpacked = self.unpacked(order)
-            unpacked.take_steps(unpacked.rows.numbers, steps, parameters, objectives)
+            unpacked.take_steps(unpacked.rows.numbers, steps, targets, parameters, objectives)
             return
         descend, data, loss, penalty = self.engine_arguments
-        y, weight = rows.y, rows.weight
-        for k, geometry in enumerate(self.geometries):
-            # To follow the penalty of sparse rows' parameters from step to step would cost all columns: one value a run.
-            apart = penalty_at(self.penalty, parameters[k, COEF, :-1]) if rows.is_sparse else 0.0
-            arrays = y[k], weight, order, self.batch_size, steps[k], geometry.metric, loss, penalty
-            descend(*data, *arrays, parameters[k], objectives[k])
-            objectives[k] += apart
+        # To follow the penalty of sparse rows' parameters from step to step would cost all columns: one value a run.
+        apart = penalty_at(self.penalty, parameters[targets, COEF, :-1])[:, None] if rows.is_sparse else 0.0
+        for metric, places in self.by_metric(targets):
+            found = objectives[places]
+            arrays = rows.y, rows.weight, order, self.batch_size, steps[places], metric, loss, penalty
+            descend(*data, *arrays, targets[places], parameters, found)
+            objectives[places] = found
+        objectives += apart
+
+    @cached_property
+    def has_one_metric(self):
+        """Whether all targets are measured by the same metric."""
+        return all(geometry.metric is self.geometries[0].metric for geometry in self.geometries)
+
+    def by_metric(self, targets):
+        """Pairs of a metric and the places of the targets that are measured by it: the engine takes these together."""
+        if self.has_one_metric:
+            return [(self.geometries[0].metric, slice(None))]
+        metrics = [self.geometries[k].metric for k in targets]
+        found = {id(metric): metric for metric in metrics}
+        return [(metric, [place for place, each in enumerate(metrics) if each is metric]) for metric in found.values()]
 
     def unpacked(self, which):
         """The same on some of its sparse rows, unpacked."""
         rows, numbers = self.rows, np.arange(len(which), dtype=np.int32)
-        arrays = {"X": rows.take(which), "y": rows.y.take(which, axis=1), "weight": rows.weight[which]}
+        arrays = {"X": rows.take(which), "y": rows.y.T[which].T, "weight": rows.weight[which]}
         return replace(self, rows=replace(rows, **arrays, numbers=numbers))
 
-    def take_steps_by_blocks(self, order, steps, parameters, objectives):
+    def take_steps_by_blocks(self, order, steps, targets, parameters, objectives):
         """The same where a batch is too large to be in memory, or unpacked, at once: its gradient is summed over blocks."""
         length = max(1, UNPACKED // self.rows.n_features)
-        for number in range(len(steps[0])):
+        for number in range(steps.shape[1]):
             batch = order[number * self.batch_size : (number + 1) * self.batch_size]
             if self.rows.is_in_memory:
                 blocks = (self.unpacked(batch[start : start + length]).rows for start in range(0, len(batch), length))
-                total = sum(gradient_over(block, self, parameters) for block in blocks)
+                total = sum(gradient_over(block, self, targets, parameters) for block in blocks)
             else:
-                (total,) = self.rows.add_up((gradient_over, replace(self, rows=None), parameters))
+                (total,) = self.rows.add_up((gradient_over, replace(self, rows=None), targets, parameters))
             total /= len(batch)
-            for k, geometry in enumerate(self.geometries):
-                objectives[k, number] = total[k, -1] + penalty_at(self.penalty, parameters[k, COEF, :-1])
-                parameters[k, GRADIENT] = total[k, :-1]
-                update(steps[k][number], total[k, -1], geometry.metric, self.penalty, parameters[k])
+            objectives[:, number] = total[:, -1] + penalty_at(self.penalty, parameters[targets, COEF, :-1])
+            parameters[targets, GRADIENT] = total[:, :-1]
+            for step, loss, k in zip(steps[:, number], total[:, -1], targets, strict=True):
+                update(step, loss, self.geometries[k].metric, self.penalty, parameters[k])
 
     @property
     def numbers_in_a_batch(self):
@@ -179,9 +193,9 @@ class Problem:
         return int(np.ceil(UPKEEP * self.rows.n_features / self.numbers_in_a_batch)) if self.rows.is_sparse else 1
 
 
-def gradient_over(rows, problem, parameters):
-    """Sums over the rows, for each target, of the gradient without the penalty, and of the loss."""
+def gradient_over(rows, problem, targets, parameters):
+    """Sums over the rows, for each of some targets, of the gradient without the penalty, and of the loss."""
     block = replace(problem, rows=rows, batch_size=len(rows), penalty=Penalty(0.0, 0.0))
-    parameters, losses = parameters.copy(), np.empty((len(parameters), 1))
-    block.take_steps(rows.numbers, [np.zeros(1, STEP)] * len(parameters), parameters, losses)
-    return len(rows) * np.hstack([parameters[:, GRADIENT], losses])
+    parameters, losses = parameters.copy(), np.empty((len(targets), 1))
+    block.take_steps(rows.numbers, np.zeros((len(targets), 1), STEP), targets, parameters, losses)
+    return len(rows) * np.hstack([parameters[targets, GRADIENT], losses])

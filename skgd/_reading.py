@@ -140,12 +140,8 @@ class Target:
 
     def look(self, parameters, loss):
         """The objective, and its gradient without that of the l1 norm, at the cost of reading X once."""
-        coef = parameters[:-1]
-        value, *gradient = self.add_up((slopes_over, self.k, np.append(coef, self.at_zero(parameters)), loss))
-        gradient = np.array(gradient)
-        gradient[:-1] += self.penalty.l2 * coef - gradient[-1] * self.center
-        gradient[-1] *= self.has_intercept
-        return value + penalty_at(self.penalty, coef), gradient
+        ((value, gradient),) = look_at([self], parameters[None], loss)
+        return value, gradient
 
     def request(self, parameters, basis, loss, before=None, shift=0.0):
         """What a reading adds up: the objectives and this loss's derivatives in `basis`.
@@ -177,6 +173,18 @@ class Target:
         return self.model(parameters, sums)
 
 
+def look_at(targets, parameters, loss):
+    """`look` of several targets of the same rows, each at parameters of its own: X is read once for all."""
+    rows, numbers = targets[0].rows, [target.k for target in targets]
+    at_zero = np.array([target.at_zero(row) for target, row in zip(targets, parameters, strict=True)])
+    (sums,) = rows.add_up((slopes_over, numbers, np.column_stack([parameters[:, :-1], at_zero]), loss))
+    for target, row, (value, *gradient) in zip(targets, parameters, sums * (1.0 / rows.total_weight), strict=True):
+        gradient = np.array(gradient)
+        gradient[:-1] += target.penalty.l2 * row[:-1] - gradient[-1] * target.center
+        gradient[-1] *= target.has_intercept
+        yield value + penalty_at(target.penalty, row[:-1]), gradient
+
+
 @dataclass(frozen=True)
 class Sums:
     """What a reading has added up over some rows; those of all rows are the sums of these."""
@@ -205,14 +213,14 @@ def losses_over(rows, k, candidates, losses):
     return total
 
 
-def slopes_over(rows, k, parameters, loss):
-    """sum_i s_i l(r_i), and its derivatives by the coefficients and by the intercept."""
-    total = np.zeros(len(parameters) + 1)
+def slopes_over(rows, targets, parameters, loss):
+    """sum_i s_i l(r_i), and its derivatives by the coefficients and by the intercept, a row for each of some targets."""
+    total = np.zeros((len(targets), parameters.shape[1] + 1))
     for _, which in rows.blocks():
         X, weight = rows.take(which), rows.weight[which]
-        value, slope = loss_and_slope(loss, X @ parameters[:-1] + parameters[-1] - rows.y[k, which])
+        value, slope = loss_and_slope(loss, (X @ parameters[:, :-1].T + parameters[:, -1]).T - rows.y[:, which][targets])
         slope *= weight
-        total += np.concatenate([[weight @ value], slope @ X, [slope.sum()]])
+        total += np.column_stack([value @ weight, slope @ X, slope.sum(axis=1)])
     return total
 
 

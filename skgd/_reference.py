@@ -1,7 +1,8 @@
 """The pass over mini-batches in plain NumPy: the specification of the compiled kernel, and what runs where none was built.
 
-Parameters are rows of one array of shape (5, n_features + 1): coef, velocity, average, gradient and direction, of which the
-last two are room to work in. The last column is the intercept, taken at the center: a prediction is (x - center).w + c.
+The parameters of a target are rows of one array of shape (5, n_features + 1): coef, velocity, average, gradient and direction,
+of which the last two are room to work in. The last column is the intercept, taken at the center: a prediction is
+(x - center).w + c.
 
 A metric is an array of shape (2 + n_axes, n_features + 1) that says how parameters are measured while they descend: the
 center of each column, the scale of each parameter (zero for one that must not move), then any number of axes, each with a
@@ -20,8 +21,8 @@ COEF, VELOCITY, AVERAGE, GRADIENT, DIRECTION = range(5)
 STEP = np.dtype([(name, np.float64) for name in ("eta", "cap", "ceiling", "momentum", "lookahead", "averaging")])
 
 
-def descend(X, y, weight, order, batch_size, steps, metric, loss, penalty, parameters, objectives):
-    """Take one step per mini-batch of `order`, in place.
+def descend(X, y, weight, order, batch_size, steps, metric, loss, penalty, targets, parameters, objectives):
+    """Take one step per mini-batch of `order` and target, in place. Targets are independent problems.
 
     For each batch B of b rows, with weights s:
 
@@ -33,32 +34,44 @@ def descend(X, y, weight, order, batch_size, steps, metric, loss, penalty, param
     Parameters
     ----------
     X : ndarray of shape (n_samples, n_features), float64 or float32, C-contiguous
-    y, weight : float64 ndarrays of shape (n_samples,)
+    y : float64 ndarray of shape (n_targets, n_samples)
+    weight : float64 ndarray of shape (n_samples,)
     order : int32 ndarray
         The rows to visit, in that order; every `batch_size` of them are a batch, the last may be short.
     batch_size : int
-    steps : STEP ndarray of shape (n_batches,)
+    steps : STEP ndarray of shape (len(targets), n_batches)
     metric : ndarray of shape (2 + n_axes, n_features + 1)
     loss, penalty : ndarrays of shape (4,) and (2,)
         The numbers of `Loss` and `Penalty`.
-    parameters : ndarray of shape (5, n_features + 1), changed in place
-    objectives : ndarray of shape (n_batches,), written
+    targets : int32 ndarray
+        The numbers of the targets to learn; the parameters of others are left as they are.
+    parameters : ndarray of shape (n_targets, 5, n_features + 1), changed in place
+    objectives : ndarray of shape (len(targets), n_batches), written
     """
-    for k in range(len(steps)):
-        rows = order[k * batch_size : (k + 1) * batch_size]
-        objectives[k] = penalty_at(Penalty(*penalty), parameters[COEF, :-1])
-        objectives[k] += take_step(X[rows], y[rows], weight[rows], steps[k], metric, loss, penalty, parameters)
+    for k, rows in enumerate(batches(order, batch_size)):
+        for t, target in enumerate(targets):
+            arrays = y[target, rows], weight[rows], steps[t, k], metric, loss, penalty, parameters[target]
+            objectives[t, k] = penalty_at(Penalty(*penalty), parameters[target, COEF, :-1])
+            objectives[t, k] += take_step(X[rows], *arrays)
 
 
-def descend_sparse(values, columns, starts, y, weight, order, batch_size, steps, metric, loss, penalty, parameters, objectives):
+def descend_sparse(
+    values, columns, starts, y, weight, order, batch_size, steps, metric, loss, penalty, targets, parameters, objectives
+):
     """The same over the rows of a CSR matrix, without center and axes; the objectives leave the penalty out.
 
     Scales must be powers of two or zero: the compiled pass keeps account of absent columns once for all of equal scale.
     """
     X = csr_array((values, columns, starts), shape=(len(starts) - 1, metric.shape[1] - 1))
-    for k in range(len(steps)):
-        rows = order[k * batch_size : (k + 1) * batch_size]
-        objectives[k] = take_step(X[rows].toarray(), y[rows], weight[rows], steps[k], metric, loss, penalty, parameters)
+    for k, rows in enumerate(batches(order, batch_size)):
+        for t, target in enumerate(targets):
+            arrays = y[target, rows], weight[rows], steps[t, k], metric, loss, penalty, parameters[target]
+            objectives[t, k] = take_step(X[rows].toarray(), *arrays)
+
+
+def batches(order, batch_size):
+    """The rows of each batch."""
+    return (order[start : start + batch_size] for start in range(0, len(order), batch_size))
 
 
 def take_step(X, y, weight, step, metric, loss, penalty, parameters):

@@ -165,8 +165,9 @@ class MiniBatchLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimat
     steps of MiniBatchLinearRegressor(1, eta0=h / 2, alpha=2 * a, learning_rate="constant"). The epsilon-insensitive losses
     are not halved there either, so both parameters keep their values.
 
-    Several targets are independent problems that share the order of the rows. The descent ends when all have reached their
-    plateau.
+    Several targets are independent problems that share the order of the rows. Dense rows are read once for all of them. A
+    target is done when its own fit would be: it then stays as it is, and its last objective is repeated in `loss_curve_`. The
+    descent ends when all are done.
 
     learning_rate="auto" descends as if the columns were standardised (mean 0, standard deviation 1) and then stretched along
     directions in which correlation makes the descent slow: D = S (I + sum_k gain_k q_k q_k') S with S = diag(1 / sigma_j) and
@@ -488,8 +489,8 @@ class MiniBatchLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimat
         X = compressed(X) if issparse(X) else np.require(X, requirements="CA")
         if reset:
             self._single_target = y.ndim == 1
-        y = np.require(np.atleast_2d(y.T), np.float64, "CA")
-        return Rows.of(X, y, check_weight(sample_weight, X.shape[0]))
+        y = np.require(y.reshape(len(y), -1), np.float64, "CA")
+        return Rows.of(X, y.T, check_weight(sample_weight, X.shape[0]))
 
     def _state_before(self, rows, go_on):
         """The state to go on from, or an empty one."""
@@ -520,6 +521,7 @@ class MiniBatchLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimat
             stream=self._stream_after_fit(problem, moments, end, history),
             factor=passes.factor,
             plateau=(None, None) if history.converged else (plateau.best, plateau.waited),
+            objective=history.objective[-1],
             reading=None if history.converged else passes.memory,
             best=(best.parameters, best.score) if score else None,
         )
@@ -554,7 +556,8 @@ class MiniBatchLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimat
     def _descend(self, problem, state, watch, n_epochs=None, score=None, best=None):
         """Descend from the state: what made the epochs, the plateau rule, the history, and the parameters at the end."""
         in_fit, center, parameters = n_epochs is not None, problem.center, state.at(problem.center)
-        passes = self._passes(problem, state, in_fit)
+        plateau = plateau_of(self, problem, state, in_fit)
+        passes = self._passes(problem, state, in_fit, plateau.stalled)
 
         def given(parameters):
             """What predict uses, in the user's units."""
@@ -568,7 +571,7 @@ class MiniBatchLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimat
             best.observe(given(parameters), scores)
             return scores
 
-        epochs, plateau = range(state.n_passes, state.n_passes + (n_epochs or 1)), plateau_of(self, problem, state, in_fit)
+        epochs = range(state.n_passes, state.n_passes + (n_epochs or 1))
         try:
             with np.errstate(over="ignore", invalid="ignore"):
                 history = descend(epochs, parameters, passes, plateau, watch, fitted, score and judge, self.record_steps)
@@ -577,12 +580,12 @@ class MiniBatchLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimat
         parameters[:, AVERAGE] = parameters[:, passes.result]
         return passes, plateau, history, parameters
 
-    def _passes(self, problem, state, in_fit):
+    def _passes(self, problem, state, in_fit, is_done):
         """What makes the epochs."""
         if in_fit and reads_all_rows(self, problem):
             return Readings(problem, state.at(problem.center), 0.1 * (self.tol or 0.0), state.reading)
         schedule = Schedule.of(self, problem, state, in_fit)
-        return Passes(problem, schedule, state.n_steps, state.seed if self.shuffle else None)
+        return Passes(problem, schedule, state.n_steps, state.seed if self.shuffle else None, is_done, state.objective)
 
     def _finish(self, problem, passes, parameters, converged, best):
         """Where the fit ends, and what is left to gain there.

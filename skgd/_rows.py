@@ -26,7 +26,7 @@ class Rows:
     """Rows of X with their targets and weights. A row of weight 0 is none of them."""
 
     X: np.ndarray
-    y: np.ndarray  # (n_targets, n_samples)
+    y: np.ndarray  # (n_targets, n_samples); the targets of a row lie side by side in memory
     weight: np.ndarray
     numbers: np.ndarray  # int32: which rows of X these are
     center: np.ndarray  # what has been subtracted from the columns given by the user

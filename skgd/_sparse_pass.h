@@ -30,7 +30,7 @@ INLINE double NAME(sparse_residual)(SparseData data, ptrdiff_t row, const Column
     }
     if (e < stop) even += values[e] * NAME(coef_at)(columns, numbers[e], coef, l1, decays, is_uniform);
     const double decay = decays && is_uniform ? columns->classes[columns->used[0]].decay : 1.0;
-    return decay * (even + odd) + coef[data.n_features] - data.y[row];
+    return decay * (even + odd) + coef[data.n_features] - data.y[row * data.row_stride];
 }
 
 /* gradient += slope * row; returns how much that adds to g'Dg */

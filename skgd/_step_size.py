@@ -84,15 +84,16 @@ class Schedule:
         shrinks = {"decay": 0.2, "patience": patience_of(model, problem, in_fit), "smallest": SMALLEST_ETA, "waits_anew": True}
         return cls(eta, average, np.ones(n_targets), factor, **momentum, **shrinks)
 
-    def steps(self, t, target, began, ends):
-        """The STEPs of numbers t, out of a pass that makes those from began + 1 to ends."""
-        steps = np.zeros(len(t), STEP)
-        steps["cap"], steps["momentum"] = self.cap, self.momentum
-        steps["lookahead"] = self.momentum if self.nesterov else 0.0
-        steps["ceiling"] = np.inf if self.ceiling is None else self.ceiling[target]
-        steps["eta"] = self.eta(t) * self.scale[target] * self.factor[target]
+    def steps(self, t, targets, began, ends):
+        """The STEPs of numbers t for some targets, out of a pass that makes those from began + 1 to ends."""
+        eta = self.eta(t) * (self.scale * self.factor)[targets, None]
+        steps = np.zeros((len(eta), len(t)), STEP)
+        steps["eta"], steps["cap"] = eta, self.cap
+        steps["ceiling"] = np.inf if self.ceiling is None else self.ceiling[targets, None]
+        if self.momentum:
+            steps["momentum"], steps["lookahead"] = self.momentum, self.momentum * self.nesterov
         if self.last_share < 1.0 and t[-1] == ends:
-            steps["eta"][-1] *= self.last_share
+            steps["eta"][:, -1] *= self.last_share
         if self.average:
             gathered = self.every > 1
             steps["averaging"] = (
@@ -108,16 +109,15 @@ class Schedule:
         """Whether a step on sparse rows costs all columns and not only those that the batch holds."""
         return bool(self.momentum or (penalty.l1 and self.average and self.every == 1))
 
-    def finished(self, plateau):
-        """Whether all targets are done, after the step has been made shorter where that may help."""
-        again = plateau.waited >= self.patience
+    def shorten(self, plateau, is_done):
+        """Make the steps shorter after an epoch without progress, where that may help; not of targets that are done."""
+        again = (plateau.waited >= self.patience) & ~is_done
         if self.smallest > 0.0:
             again &= self.length(1.0) > self.smallest
         if again.any():
             self.factor = np.where(again, self.factor * self.decay, self.factor)
             if self.waits_anew:
                 plateau.waited[again] = 0
-        return plateau.stalled.all()
 
 
 def is_noisy(model, problem, in_fit):

@@ -193,10 +193,11 @@ class DaskMiniBatchLinearRegressor(MiniBatchLinearRegressor):
         alone = type(self)(**self.get_params() | {"client": None})
         return super(DaskMiniBatchLinearRegressor, alone).__sklearn_clone__().set_params(client=self.client)
 
-    def _passes(self, problem, state, in_fit):
+    def _passes(self, problem, state, in_fit, is_done):
         if not isinstance(problem.rows, DaskRows) or problem.is_full_batch:
-            return super()._passes(problem, state, in_fit)
-        return PassesInParallel(problem, Schedule.of(self, problem, state, in_fit), state.n_steps, state.seed)
+            return super()._passes(problem, state, in_fit, is_done)
+        schedule = Schedule.of(self, problem, state, in_fit)
+        return PassesInParallel(problem, schedule, state.n_steps, state.seed, is_done, state.objective)
 
 
 class Partitions:
@@ -272,26 +273,27 @@ class DaskRows(RowsInChunks):
 class PassesInParallel(Passes):
     """Epochs of several passes side by side, from common parameters; the mean of their ends is taken."""
 
-    def __init__(self, problem, schedule, n_steps, seed):
-        super().__init__(problem, schedule, n_steps, seed)
+    def __init__(self, problem, schedule, n_steps, seed, is_done, objective):
+        super().__init__(problem, schedule, n_steps, seed, is_done, objective)
         partitions = problem.rows.source
         self.parts, self.client = redistributed(partitions, problem.rows.prepared, seed), partitions.client
         self.n_batches = -(-self.n_batches // min(len(self.parts), PARALLEL))
 
     def make(self, epoch, parameters, history):
         """Make an epoch; the mean of the objectives before its steps."""
-        problem, n_chains = replace(self.problem, rows=None), min(len(self.parts), PARALLEL)
+        about, n_chains = (replace(self.problem, rows=None), self.schedule, self.is_done), min(len(self.parts), PARALLEL)
         start, ends = delayed(Way(parameters, self.n_steps), pure=False), []
         for chain in range(n_chains):
             end = start
             for number in range(chain, len(self.parts), n_chains):
-                end = delayed(pass_over, pure=False)(self.parts[number], problem, self.schedule, end, epoch, self.seed + number)
+                end = delayed(pass_over, pure=False)(self.parts[number], *about, end, epoch, self.seed + number)
             ends.append(end)
         mean = computed(delayed(mean_of, pure=False)(ends), self.client)
-        parameters[:] = mean.parameters
+        parameters[self.targets] = mean.parameters[self.targets]
+        self.objective[self.targets] = mean.total[self.targets]
         self.n_steps += self.n_batches
-        self.check(mean.total, parameters, history)
-        return mean.total
+        self.check(self.objective, parameters, history)
+        return self.objective.copy()
 
 
 class Way(NamedTuple):
@@ -303,14 +305,14 @@ class Way(NamedTuple):
     n_rows: int = 0
 
 
-def pass_over(rows, problem, schedule, way, epoch, seed):
+def pass_over(rows, problem, schedule, is_done, way, epoch, seed):
     """A pass over a part of the rows that goes on from another."""
     if rows is None:
         return way
     problem, parameters = replace(problem, rows=rows, batch_size=min(problem.batch_size, len(rows))), way.parameters.copy()
     if not schedule.is_plain:
         schedule = replace(schedule, last_share=1.0 - (-len(rows) % problem.batch_size) / problem.batch_size)
-    passes = Passes(problem, schedule, way.n_steps, seed)
+    passes = Passes(problem, schedule, way.n_steps, seed, is_done)
     objective = passes.pass_over_rows(epoch, parameters, History())
     return Way(parameters, passes.n_steps, way.total + len(rows) * objective, way.n_rows + len(rows))
 

@@ -60,17 +60,21 @@ def random_case(seed):
     weight = rng.uniform(0.0, 2.0, 3 * n_samples) * (rng.random(3 * n_samples) < 0.8)
     order = rng.integers(0, n_samples, rng.integers(1, 3 * n_samples + 1)).astype(np.int32)
     n_batches = -(-len(order) // batch_size)
+    n_targets = int(rng.choice([1, rng.integers(2, 20)]))
+    targets = rng.permutation(n_targets)[: rng.integers(1, n_targets + 1)].astype(np.int32)
+    y = rng.standard_normal((n_targets, n_samples)) * 10.0 ** rng.uniform(-2, 2)
     case = {
-        "y": rng.standard_normal(n_samples) * 10.0 ** rng.uniform(-2, 2),
+        "y": y if rng.random() < 0.5 else np.asfortranarray(y),
         "weight": [np.broadcast_to(1.0, n_samples), weight[:n_samples].copy(), weight[::3]][rng.integers(3)],
         "order": order,
         "batch_size": batch_size,
-        "steps": random_steps(rng, n_batches, n_features),
+        "steps": np.array([random_steps(rng, n_batches, n_features) for _ in targets]),
         "metric": random_metric(rng, n_features, is_sparse),
         "loss": np.array(LOSSES[rng.choice(list(LOSSES))](rng.choice([0.1, 0.5]), rng.choice([0.1, 0.5, 0.9]))),
         "penalty": np.array([rng.choice([0.0, 0.1, 1.0, 20.0]), rng.choice([0.0, 0.05, 1.0])]) * rng.integers(2),
-        "parameters": rng.standard_normal((5, n_features + 1)),
-        "objectives": np.zeros(n_batches),
+        "targets": targets,
+        "parameters": rng.standard_normal((n_targets, 5, n_features + 1)),
+        "objectives": np.zeros((len(targets), n_batches)),
     }
     if is_sparse:
         table = csr_array(X)
@@ -87,13 +91,15 @@ def results(engine, case, cuts):
     with np.errstate(over="ignore", invalid="ignore"):
         for start, stop in pairwise(cuts):
             piece = {"order": case["order"][start * case["batch_size"] : stop * case["batch_size"]]}
-            piece |= {name: case[name][start:stop] for name in ("steps", "objectives")}
+            piece |= {name: case[name][:, start:stop].copy() for name in ("steps", "objectives")}
             descend(**(case | piece))
-    return [*case["parameters"][:3], case["objectives"]]
+            case["objectives"][:, start:stop] = piece["objectives"]
+    parameters = case["parameters"][:, :3].transpose(1, 0, 2)
+    return [part.reshape(-1) for part in (*parameters, case["objectives"])]
 
 
 def difference(seed):
-    """The largest difference, relative to the largest number beside it; 0 where the descent left every bound."""
+    """The largest difference, relative to the largest number of all targets; 0 where the descent left every bound."""
     case, cuts = random_case(seed)
     specified, compiled = results(reference, case, cuts[[0, -1]]), results(kernel, case, cuts)
     if not np.abs(np.concatenate(specified)).max() < 1e8:

@@ -16,7 +16,9 @@ kernel = pytest.importorskip("skgd._kernel", reason="no compiled kernel: the ref
 N, D = 23, 5
 
 
-def arguments(dtype, batch_size, *, weighted, intercept, l2, l1, axes, average, momentum, cap, lookahead=0.0, loss=None):
+def arguments(
+    dtype, batch_size, *, weighted, intercept, l2, l1, axes, average, momentum, cap, lookahead=0.0, loss=None, n_targets=1
+):
     rng = np.random.default_rng(0)
     n_batches = -(-N // batch_size)
     steps = np.zeros(n_batches, reference.STEP)
@@ -29,16 +31,17 @@ def arguments(dtype, batch_size, *, weighted, intercept, l2, l1, axes, average, 
     metric[1, -1] = intercept
     return {
         "X": rng.standard_normal((N, D)).astype(dtype),
-        "y": rng.standard_normal(N),
+        "y": rng.standard_normal((n_targets, N)),
         "weight": rng.uniform(0, 2, N) if weighted else np.broadcast_to(1.0, N),
         "order": rng.permutation(N).astype(np.int32),
         "batch_size": batch_size,
-        "steps": steps,
+        "steps": np.tile(steps, (n_targets, 1)),
         "metric": metric,
         "loss": np.array(loss or LOSSES["squared_error"](0.1, 0.5)),
         "penalty": np.array([l2, l1]),
-        "parameters": np.random.default_rng(1).standard_normal((5, D + 1)),
-        "objectives": np.empty(n_batches),
+        "targets": np.arange(n_targets, dtype=np.int32),
+        "parameters": np.random.default_rng(1).standard_normal((n_targets, 5, D + 1)),
+        "objectives": np.empty((n_targets, n_batches)),
     }
 
 
@@ -47,7 +50,7 @@ def both(**grid):
     for engine in kernel, reference:
         arrays = arguments(**grid)
         engine.descend(**arrays)
-        results.append(np.concatenate([arrays["parameters"][:3].ravel(), arrays["objectives"]]))
+        results.append(np.concatenate([arrays["parameters"][:, :3].ravel(), arrays["objectives"].ravel()]))
     return results
 
 
@@ -100,25 +103,26 @@ def test_a_run_can_be_cut_anywhere_between_batches_with_identical_bits(batch_siz
     whole, pieces = (arguments(np.float64, batch_size, **grid) for _ in range(2))
     kernel.descend(**whole)
     order, steps, objectives = pieces["order"], pieces["steps"], pieces["objectives"]
-    for first, last in (0, 2), (2, 3), (3, len(steps)):
+    for first, last in (0, 2), (2, 3), (3, steps.shape[1]):
         pieces["order"] = order[first * batch_size : last * batch_size]
-        pieces["steps"], pieces["objectives"] = steps[first:last], objectives[first:last]
+        pieces["steps"], pieces["objectives"] = (a[:, first:last].copy() for a in (steps, objectives))
         kernel.descend(**pieces)
-    np.testing.assert_array_equal(whole["parameters"][:3], pieces["parameters"][:3])
+        objectives[:, first:last] = pieces["objectives"]
+    np.testing.assert_array_equal(whole["parameters"][:, :3], pieces["parameters"][:, :3])
     np.testing.assert_array_equal(whole["objectives"], objectives)
 
 
 def test_a_residual_that_is_not_a_number_is_not_swallowed():
     arrays = arguments(np.float64, 3, **PLAIN)
-    arrays["y"][arrays["order"][0]] = np.nan
+    arrays["y"][0, arrays["order"][0]] = np.nan
     kernel.descend(**arrays)
-    assert np.isnan(arrays["objectives"]).all() == np.isnan(arrays["objectives"][0])
-    assert np.isnan(arrays["parameters"][0]).all()
+    assert np.isnan(arrays["objectives"]).all()
+    assert np.isnan(arrays["parameters"][0, 0]).all()
 
 
 def test_arrays_that_do_not_fit_together_are_refused():
     arrays = arguments(np.float64, 3, **PLAIN)
-    arrays["steps"] = arrays["steps"][1:]
+    arrays["steps"] = arrays["steps"][:, 1:].copy()
     with pytest.raises(ValueError, match="do not fit"):
         kernel.descend(**arrays)
 
@@ -169,3 +173,25 @@ def test_an_average_from_step_a_on_is_a_mean_that_steps_before_do_not_enter():
     t = np.arange(1.0, 9.0)
     np.testing.assert_allclose(averaging_weights(t, 5), [0, 0, 0, 0, 1, 1 / 2, 1 / 3, 1 / 4])  # what is replaced is not taken
     np.testing.assert_allclose(averaging_weights(t[:3], 5), [0, 0, 1])  # the last of a run may be the last of all
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("batch_size", [1, 3, 4, 11, N, 200])
+@pytest.mark.parametrize("n_targets", [2, 3, 4, 8, 9, 21])
+def test_each_of_several_targets_takes_its_own_steps(dtype, batch_size, n_targets):
+    grid = {**PLAIN, "average": True, "axes": 2, "l2": 0.1, "cap": 0.5}
+    together = arguments(dtype, batch_size, **grid, n_targets=n_targets)
+    together["steps"]["eta"] *= np.linspace(0.5, 1.5, n_targets)[:, None]
+    before = together["parameters"].copy()
+    together["targets"] = np.random.default_rng(2).permutation(n_targets)[: n_targets - 1].astype(np.int32)
+    together["steps"], together["objectives"] = together["steps"][:-1], together["objectives"][:-1]
+    kernel.descend(**together)
+    for place, target in enumerate(together["targets"]):
+        alone = {name: together[name] for name in ("X", "weight", "order", "batch_size", "metric", "loss", "penalty")}
+        alone |= {"y": together["y"][[target]], "parameters": before[[target]], "steps": together["steps"][[place]]}
+        alone |= {"targets": np.zeros(1, np.int32), "objectives": np.empty((1, together["steps"].shape[1]))}
+        reference.descend(**alone)
+        np.testing.assert_allclose(together["parameters"][target, :3], alone["parameters"][0, :3], rtol=1e-12, atol=1e-12)
+        np.testing.assert_allclose(together["objectives"][place], alone["objectives"][0], rtol=1e-12)
+    (left,) = set(range(n_targets)) - set(together["targets"].tolist())
+    np.testing.assert_array_equal(together["parameters"][left], before[left])

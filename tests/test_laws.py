@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.sparse import random_array
 from sklearn.base import clone
+from sklearn.exceptions import ConvergenceWarning
 
 from skgd import MiniBatchLinearRegressor
 from tests.conftest import diabetes
@@ -113,6 +115,69 @@ def test_several_targets_are_each_ones_own_fit(small, batch_size, schedule):
     np.testing.assert_allclose(together.intercept_, [each.intercept_ for each in alone], rtol=1e-10)
     np.testing.assert_allclose(together.loss_curve_, np.mean([each.loss_curve_ for each in alone], axis=0), rtol=1e-10)
     np.testing.assert_allclose(together.predict(X)[:, 1], alone[1].predict(X), rtol=1e-10, atol=1e-10)
+
+
+DESCENTS = [
+    {},
+    {"batch_size": 1},
+    {"batch_size": 7, "penalty": "elasticnet", "alpha": 0.05},
+    {"loss": "huber", "epsilon": 1.0, "alpha": 0.01},
+    {"loss": "quantile", "quantile": 0.2},
+    {"learning_rate": "adaptive", "eta0": 0.05, "tol": 1e-2, "max_iter": 300},
+    {"learning_rate": "invscaling", "eta0": 0.1, "momentum": 0.5},
+    {"early_stopping": True},
+]
+
+
+@pytest.fixture(scope="module")
+def many_targets():
+    """Targets that reach their plateaus after unlike numbers of epochs."""
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((300, 6))
+    return X, X @ rng.standard_normal((6, 11)) + np.geomspace(0.01, 10, 11) * rng.standard_normal((300, 11))
+
+
+@pytest.mark.parametrize("parameters", DESCENTS, ids=str)
+def test_a_target_is_done_when_its_own_fit_is(many_targets, parameters):
+    X, Y = many_targets
+    model = MiniBatchLinearRegressor(random_state=0).set_params(**parameters)
+    together, alone = clone(model).fit(X, Y), [clone(model).fit(X, y) for y in Y.T]
+    n_iter = [each.n_iter_ for each in alone]
+    assert min(n_iter) < max(n_iter) == together.n_iter_ < model.max_iter
+    # Of a kinked loss the readings at the end choose among steps that rounding tells apart, each within the promise.
+    rtol = 0.1 if model.loss == "quantile" else 1e-9
+    np.testing.assert_allclose(together.coef_, [each.coef_ for each in alone], rtol=rtol, atol=1e-12)
+    np.testing.assert_allclose(together.intercept_, [each.intercept_ for each in alone], rtol=rtol, atol=1e-12)
+    curves = [np.append(each.loss_curve_, np.full(max(n_iter) - each.n_iter_, each.loss_curve_[-1])) for each in alone]
+    np.testing.assert_allclose(together.loss_curve_, np.mean(curves, axis=0), rtol=1e-9)
+    if model.learning_rate != "invscaling":  # where the size of a step follows its number
+        np.testing.assert_allclose(together.step_size_, [each.step_size_ for each in alone], rtol=1e-9)
+
+
+@pytest.mark.parametrize("parameters", DESCENTS, ids=str)
+def test_targets_that_are_done_stay_so_over_a_pause(many_targets, parameters):
+    X, Y = many_targets
+    model = MiniBatchLinearRegressor(random_state=0).set_params(**parameters)
+    through = clone(model).fit(X, Y)
+    paused = clone(model).set_params(warm_start=True, max_iter=through.n_iter_ - 1)
+    with pytest.warns(ConvergenceWarning, match="max_iter"):
+        paused.fit(X, Y)
+    curve = paused.loss_curve_
+    paused.set_params(max_iter=model.max_iter).fit(X, Y)
+    assert paused.n_iter_ == 1
+    # The intercept is moved to zero and back in between, which rounds it.
+    np.testing.assert_allclose(np.append(curve, paused.loss_curve_), through.loss_curve_, rtol=1e-9)
+    np.testing.assert_allclose(paused.coef_, through.coef_, rtol=1e-9, atol=1e-12)
+
+
+def test_targets_in_wide_sparse_rows_are_each_ones_own_fit():
+    rng = np.random.default_rng(0)
+    X = random_array((200, 1100), density=0.01, rng=rng, format="csr")
+    Y = X @ rng.standard_normal((1100, 5)) + np.geomspace(0.01, 1, 5) * rng.standard_normal((200, 5))
+    model = MiniBatchLinearRegressor(8, alpha=0.01, random_state=0)
+    together, alone = clone(model).fit(X, Y), [clone(model).fit(X, y) for y in Y.T]
+    assert together.n_iter_ == max(each.n_iter_ for each in alone)
+    np.testing.assert_allclose(together.coef_, [each.coef_ for each in alone], rtol=1e-9, atol=1e-12)
 
 
 @BATCHES
