@@ -113,6 +113,7 @@ class Passes:
         self.places = self.targets if is_done.any() else slice(None)
 
     memory = None  # they need none
+    knows_excess = False  # what is left to gain after their last step
 
     @property
     def result(self):

@@ -1,7 +1,7 @@
 """The end of a descent under "auto": check whether it is as near to the minimum as promised, and if not, continue.
 
 A reading estimates how much the objective can still fall. If that is too much, more readings follow; if there are too many
-columns for a Hessian, L-BFGS-B continues instead. With an l1 norm, the end always has exact zeros.
+columns for a Hessian, conjugate gradients or L-BFGS-B continue instead. With an l1 norm, the end always has exact zeros.
 """
 
 from contextlib import suppress
@@ -9,8 +9,9 @@ from contextlib import suppress
 import numpy as np
 from scipy.optimize import minimize
 
+from skgd._conjugate import ConjugateGradients
 from skgd._geometry import full_batch_step
-from skgd._objective import SQUARED_ERROR, is_straight, loss_and_slope
+from skgd._objective import SQUARED_ERROR, is_quadratic, is_straight, loss_and_slope
 from skgd._reading import DAMPINGS, NARROWER, WINDOW, Target, approach, look_at, smooth_steps
 
 NARROWINGS = 16  # times that a rounding is halved at most to see how far the minimum is
@@ -81,6 +82,13 @@ class Wide:
 
 def approach_wide(target, start, accuracy):
     """Steps from `start` on, until no more than this share is left; where they end, and what is left."""
+    if is_quadratic(target.loss, target.penalty):
+        way = ConjugateGradients([target], start[None, None], accuracy)
+        for _ in range(WIDE_STEPS * ROUNDS):
+            if way.arrived:
+                break
+            way.step()
+        return way.point[0], way.left[0]
     way, width = Wide(target, start), target.width(start, WINDOW)
     end, ((best,),) = start, target.objectives(start, target.loss)
     for _ in range(ROUNDS):

@@ -32,7 +32,9 @@ DOUBTFUL = 1e-8  # below this share, products of columns have lost half their di
 WORTHWHILE = 1.5  # the factor by which an eigenvalue must miss its bound to be corrected
 LEAST_AXES = 32  # corrected at any batch size; more only as far as they cost no more than the rows of a batch
 LEAST_SAMPLE = 1000  # rows from which eigenvalues are estimated; ten for each column if that is more,
-MOST_SAMPLE = 10_000  # but not more than these
+MOST_SAMPLE = 10_000  # but not more than these,
+MOST_NUMBERS = 2**23  # nor than have so many numbers: 64 megabytes
+ROUGHLY = 1e-2  # accuracy of an eigenvalue that is found by iteration
 SAFETY = 1.1  # of an eigenvalue estimated from a sample
 
 
@@ -139,7 +141,7 @@ def largest_eigenvalue(z):
         gram = z.T @ z if z.shape[1] <= z.shape[0] else z @ z.T
         return np.linalg.eigvalsh(gram.toarray() if issparse(gram) else gram)[-1]
     start = np.random.default_rng(0).standard_normal(min(z.shape))
-    return svds(z, k=1, v0=start, return_singular_vectors=False)[0] ** 2
+    return svds(z, k=1, v0=start, tol=ROUGHLY, return_singular_vectors=False)[0] ** 2
 
 
 def sampling_shares(norms):
@@ -153,7 +155,7 @@ def sample_rows(rows, metric, shares, offset):
 
     Taken at even distances along the sampling_shares `shares`: long rows more often, each with the inverse of its chance.
     """
-    size = max(LEAST_SAMPLE, min(10 * rows.n_features, MOST_SAMPLE))
+    size = max(LEAST_SAMPLE, min(10 * rows.n_features, MOST_SAMPLE, MOST_NUMBERS // rows.n_features))
     if len(rows) <= size:
         which, share = rows.numbers, rows.weight[rows.numbers]
     elif shares[-1] == 0.0:

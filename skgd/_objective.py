@@ -145,6 +145,11 @@ def is_straight(loss):
     return loss.cap_above < INF
 
 
+def is_quadratic(loss, penalty):
+    """Whether the objective is a quadratic function of the parameters."""
+    return loss == SQUARED_ERROR and penalty.l1 == 0.0
+
+
 def secant_curvature(loss, slope, size):
     """Mean slope over typical residual, but no more than the curvature of the loss; 1 where neither is known."""
     return np.minimum(np.divide(slope, size, out=np.ones_like(slope), where=slope > 0.0), loss.curvature)

@@ -5,10 +5,23 @@ from dataclasses import replace
 import numpy as np
 from sklearn.metrics import r2_score
 
-from skgd._geometry import Geometry, check_range, full_batch_geometry, mini_batch_geometry, plain_metric
-from skgd._objective import is_straight, secant_curvature
+from skgd._conjugate import ConjugateGradients
+from skgd._descent import Passes
+from skgd._geometry import Geometry, check_range, full_batch_geometry, mini_batch_geometry, plain_metric, standard_metric
+from skgd._objective import SQUARED_ERROR, is_quadratic, is_straight, secant_curvature
 from skgd._problem import Problem
+from skgd._reading import Readings
 from skgd._reference import AVERAGE
+
+
+def epochs_of(model, problem):
+    """What makes the epochs of a fit. The full batch of "auto" has methods of its own, where no other steps were asked for."""
+    is_asked = model.learning_rate == "auto" and model.momentum == 0.0 and model.average in ("auto", False)
+    if not (is_asked and problem.is_full_batch):
+        return Passes
+    if problem.rows.is_wide:
+        return ConjugateGradients if is_quadratic(problem.loss, problem.penalty) else Passes
+    return Passes if problem.loss == SQUARED_ERROR else Readings
 
 
 def problem_of_fit(model, rows):
@@ -34,6 +47,9 @@ def problem_of_fit(model, rows):
             return Geometry(plain_metric(n_features, model.fit_intercept), 1.0)
         if is_full:
             return full_batch_geometry(moments, rows.representatives, ridge, model.fit_intercept, separable)
+        if epochs_of(model, problem) is ConjugateGradients:  # which find the length of each step
+            center = moments.center - rows.center
+            return Geometry(standard_metric(center, moments.variance, ridge, model.fit_intercept, rows.is_sparse), 1.0)
         return mini_batch_geometry(rows, moments, b, ridge, model.fit_intercept, separable)
 
     problem = with_geometries(problem, geometry)

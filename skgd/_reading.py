@@ -42,6 +42,7 @@ LEAST = 1e-10  # of the same: rounding
 BEST_VALUE = 2  # the place of the best objective among the numbers of an approach
 MOSTLY = 0.8  # a larger share of rows is not worth picking out
 BOLD = 30.0  # times what the safest step gains: only all rows can tell whether another gains so much more
+AT_ONCE = 32  # rows at least that enter a product of matrices together
 SMALL = 4  # with more than this many times the rows of a sample, the readings start from a fit of the sample
 DAMPINGS = (1e-9, 1e-3, 1e-2, 0.1, 0.3, 1.0)  # shares of the secant curvature; with all of it every step gains
 
@@ -173,13 +174,17 @@ class Target:
         return self.model(parameters, sums)
 
 
-def look_at(targets, parameters, loss):
-    """`look` of several targets of the same rows, each at parameters of its own: X is read once for all."""
+def look_at(targets, parameters, loss, without_targets=False):
+    """`look` of several targets of the same rows, each at parameters of its own: X is read once for all.
+
+    With zeros in the place of the targets' values, if they are to be left out.
+    """
     rows, numbers = targets[0].rows, [target.k for target in targets]
     at_zero = np.array([target.at_zero(row) for target, row in zip(targets, parameters, strict=True)])
-    (sums,) = rows.add_up((slopes_over, numbers, np.column_stack([parameters[:, :-1], at_zero]), loss))
-    for target, row, (value, *gradient) in zip(targets, parameters, sums * (1.0 / rows.total_weight), strict=True):
-        gradient = np.array(gradient)
+    values = 0.0 if without_targets else 1.0
+    (sums,) = rows.add_up((slopes_over, numbers, np.column_stack([parameters[:, :-1], at_zero]), loss, values))
+    sums *= 1.0 / rows.total_weight
+    for target, row, value, gradient in zip(targets, parameters, sums[:, 0], sums[:, 1:], strict=True):
         gradient[:-1] += target.penalty.l2 * row[:-1] - gradient[-1] * target.center
         gradient[-1] *= target.has_intercept
         yield value + penalty_at(target.penalty, row[:-1]), gradient
@@ -213,14 +218,20 @@ def losses_over(rows, k, candidates, losses):
     return total
 
 
-def slopes_over(rows, targets, parameters, loss):
-    """sum_i s_i l(r_i), and its derivatives by the coefficients and by the intercept, a row for each of some targets."""
+def slopes_over(rows, targets, parameters, loss, values=1.0):
+    """sum_i s_i l(r_i), and its derivatives by the coefficients and by the intercept, a row for each of some targets.
+
+    The targets' values are multiplied by `values`.
+    """
     total = np.zeros((len(targets), parameters.shape[1] + 1))
-    for _, which in rows.blocks():
+    for _, which in rows.blocks(1.0 if rows.is_sparse else None, at_least=AT_ONCE):  # products of sparse rows need little room
         X, weight = rows.take(which), rows.weight[which]
-        value, slope = loss_and_slope(loss, (X @ parameters[:, :-1].T + parameters[:, -1]).T - rows.y[:, which][targets])
+        predictions = (X @ parameters[:, :-1].T + parameters[:, -1]).T
+        value, slope = loss_and_slope(loss, predictions - values * rows.y[:, which][targets])
         slope *= weight
-        total += np.column_stack([value @ weight, slope @ X, slope.sum(axis=1)])
+        total[:, 0] += value @ weight
+        total[:, 1:-1] += slope @ X
+        total[:, -1] += slope.sum(axis=1)
     return total
 
 
@@ -499,17 +510,18 @@ class Readings:
     """Epochs of the full batch under "auto": each reads all rows once and makes one step of each target's model."""
 
     n_batches, result, factor = 1, AVERAGE, 1.0
+    knows_excess = True
 
-    def __init__(self, problem, parameters, tol, memory=None):
-        self.rows, self.approaches = problem.rows, []
-        for k, start in enumerate(parameters[:, COEF]):
-            target, remembered = Target(problem, k), None
+    def __init__(self, targets, parameters, tol, memory=None):
+        self.rows, self.approaches = targets[0].rows, []
+        for k, (target, start) in enumerate(zip(targets, parameters[:, COEF], strict=True)):
+            remembered = None
             if memory is not None:
                 numbers, best = memory[0][k], parameters[k, AVERAGE]
                 ((value,),) = target.objectives(best, target.loss)
                 if np.isclose(value, numbers[BEST_VALUE], rtol=1e-8, atol=0.0):  # it was about these rows
                     remembered = numbers, best, memory[1][k]
-            near = remembered is None and len(problem.rows) > SMALL * SAMPLE
+            near = remembered is None and len(self.rows) > SMALL * SAMPLE
             if near:
                 start, _ = approach(target.sampled, start, 10.0 * tol)
             self.approaches.append(Approach(target, start, tol, remembered, NEAR_WINDOW if near else WINDOW))
@@ -550,9 +562,3 @@ class Readings:
     def excess(self):
         """The excess over the minimum of each target, as a share of the excess of the best constant prediction."""
         return np.array([way.target.share_of_reach(way.left, way.best_value) for way in self.approaches])
-
-
-def reads_all_rows(model, problem):
-    """Whether the epochs of a fit are readings: of a full batch that is no quadratic, where no other steps were asked for."""
-    is_asked = model.learning_rate == "auto" and model.momentum == 0.0 and model.average in ("auto", False)
-    return is_asked and problem.is_full_batch and problem.loss != SQUARED_ERROR and not problem.rows.is_wide

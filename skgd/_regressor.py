@@ -20,8 +20,8 @@ from skgd._chunks import Chunks, RowsInChunks
 from skgd._descent import Divergence, Passes, descend
 from skgd._finish import finish
 from skgd._objective import LOSSES, SQUARED_ERROR
-from skgd._plan import hold_out, problem_of_chunk, problem_of_fit
-from skgd._reading import Readings, reads_all_rows
+from skgd._plan import epochs_of, hold_out, problem_of_chunk, problem_of_fit
+from skgd._reading import Target
 from skgd._reference import AVERAGE, COEF, VELOCITY
 from skgd._rows import Rows
 from skgd._sklearn import Interval, StrOptions, _fit_context, validate_parameter_constraints
@@ -108,8 +108,8 @@ class MiniBatchLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimat
         `fit` stops once the objective has not fallen by more than `tol` times the loss of the best constant prediction in
         each of `n_iter_no_change` epochs in a row. For the squared error, `tol` is in units of R^2, whatever the units of y;
         for losses that grow linearly, it is relative to the loss of the median residual. None runs all `max_iter` epochs, and
-        "auto" then keeps its step. For losses other than the squared error, the full batch of "auto" stops when what is left
-        to gain is below `tol` / 10.
+        "auto" then keeps its step. For losses other than the squared error, or more than 1000 columns, the full batch of
+        "auto" stops when what is left to gain is below `tol` / 10.
     n_iter_no_change : int, default=5
         Epochs without progress before `fit` stops. If an epoch has fewer than 20 noisy steps, "auto" counts 20 steps as one
         epoch.
@@ -182,7 +182,8 @@ class MiniBatchLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimat
 
     With the full batch (and at most 1000 columns) "auto" reads all rows once for each step. The reading sums the loss, its
     gradient and its curvature; a kink is rounded to give it a curvature. The step is the minimum of a damped quadratic model of
-    the objective. It starts from the fit of a sample of the rows. `n_iter_` then counts readings.
+    the objective. It starts from the fit of a sample of the rows. `n_iter_` then counts readings. With more than 1000 columns,
+    the squared error without an l1 norm is minimised by conjugate gradients, which read the rows once for each step.
 
     A `fit` under "auto" that reaches a plateau ends with one more pass over the rows. The gradient shows how much the objective
     can still fall. If this is more than 10 * tol (tol for the full batch), as a share of the excess of the best constant
@@ -582,8 +583,10 @@ class MiniBatchLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimat
 
     def _passes(self, problem, state, in_fit, is_done):
         """What makes the epochs."""
-        if in_fit and reads_all_rows(self, problem):
-            return Readings(problem, state.at(problem.center), 0.1 * (self.tol or 0.0), state.reading)
+        epochs = epochs_of(self, problem) if in_fit else Passes
+        if epochs is not Passes:
+            targets = [Target(problem, k) for k in range(len(problem.constant))]
+            return epochs(targets, state.at(problem.center), 0.1 * (self.tol or 0.0), state.reading)
         schedule = Schedule.of(self, problem, state, in_fit)
         return Passes(problem, schedule, state.n_steps, state.seed if self.shuffle else None, is_done, state.objective)
 
@@ -595,7 +598,7 @@ class MiniBatchLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimat
         end, has_l1 = passes.end(parameters), problem.penalty.l1 > 0.0
         if self.early_stopping:
             end = moved_to(best.parameters, problem.center)
-        if isinstance(passes, Readings):
+        if passes.knows_excess:
             excess = passes.excess() if converged and not self.early_stopping else 0.0
         elif self.learning_rate != "auto" or not (converged or has_l1):
             return end, 0.0

@@ -138,7 +138,8 @@ class Rows:
 
     def take(self, which):
         """Rows of X by a slice or an array of their numbers, unpacked where that serves."""
-        taken = self.X[which]
+        everything = isinstance(which, slice) and which.stop - which.start == self.X.shape[0]
+        taken = self.X if everything else self.X[which]  # of sparse rows a slice is a copy
         return taken.toarray() if self.is_unpacked else taken
 
     def blocks(self, numbers_in_a_row=None, at_least=1):
