@@ -35,8 +35,8 @@ def warn_if_poor(model, problem, history, excess, promise, eta):
 
 
 def of_too_few_epochs(model, problem, history):
-    recent = np.array(history.score or history.objective)[-model.n_iter_no_change - 1 :]
-    unit = 1.0 if history.score else np.where(problem.unit > 0.0, problem.unit, 1.0)
+    recent = np.array(history.objective)[-model.n_iter_no_change - 1 :]
+    unit = np.where(problem.unit > 0.0, problem.unit, 1.0)
     change = np.max(np.abs(recent[0] - recent[-1]) / unit)
     seen = f": over the last {len(recent)} epochs R^2 still changed by {change:.1e}, against tol={model.tol:g}"
     return (

@@ -95,8 +95,8 @@ class ConjugateGradients:
         return objective
 
     def finished(self, plateau, history):
-        """Whether all targets are as near to their minimum as asked for, or a score has stalled."""
-        return self.arrived.all() or (bool(history.score) and plateau.stalled.all())
+        """Whether all targets are as near to their minimum as asked for, or are to end for another reason."""
+        return (self.arrived | plateau.ended).all()
 
     def length(self, t):
         """The steps are as long as the rows say."""

@@ -53,7 +53,7 @@ def descend(epochs, parameters, passes, plateau, watch, fitted, score=None, reco
     fitted : callable(parameters) -> dict
         The attributes that predict needs, for those who watch.
     score : callable(parameters) -> ndarray of shape (n_targets,), optional
-        What the plateau rule watches in place of the objective.
+        R^2 on validation rows; tells the plateau rule of targets that are to end.
     record_steps : bool
 
     Returns
@@ -69,7 +69,6 @@ def descend(epochs, parameters, passes, plateau, watch, fitted, score=None, reco
         history.objective.append(monitored)
         if score is not None:
             history.score.append(score(parameters))
-            monitored = -history.score[-1]
         # 5. stop
         if plateau.patience < np.inf:
             plateau.observe(monitored)
@@ -181,7 +180,7 @@ class Passes:
 
     def finished(self, plateau, history):
         """Whether all targets are done: each is, once it is on its plateau and has no shorter step to try."""
-        if not plateau.waited.any():
+        if not (plateau.waited.any() or plateau.ended.any()):
             return False
         self.schedule.shorten(plateau, self.is_done)
         is_done = plateau.stalled

@@ -3,7 +3,6 @@
 from dataclasses import replace
 
 import numpy as np
-from sklearn.metrics import r2_score
 
 from skgd._conjugate import ConjugateGradients
 from skgd._descent import Passes
@@ -80,22 +79,15 @@ def problem_of_chunk(model, rows, state):
 
 
 def hold_out(model, rows, seed):
-    """The rows to descend on, and R^2 on the others as a function of parameters in the user's units."""
+    """The rows to descend on, and those that early stopping watches."""
     n_held_out = max(2, int(np.ceil(model.validation_fraction * len(rows))))
     if len(rows) <= n_held_out:
         raise ValueError(
             f"early_stopping=True with validation_fraction={model.validation_fraction} would hold out {n_held_out} rows, "
-            f"but n_samples={len(rows)} have a weight. Give more rows, lower validation_fraction, or set "
-            f"early_stopping=False."
+            f"but n_samples={len(rows)} have a weight. Give more rows or some of your own as X_val and y_val, lower "
+            f"validation_fraction, or set early_stopping=False."
         )
-    train, held_out = rows.hold_out(n_held_out, seed)
-    y, weight = held_out.targets.T, held_out.weights
-
-    def score(parameters):
-        predictions = y + held_out.residuals(parameters).T
-        return r2_score(y, predictions, sample_weight=weight, multioutput="raw_values")
-
-    return train, score
+    return rows.hold_out(n_held_out, seed)
 
 
 def with_geometries(problem, find):

@@ -548,8 +548,8 @@ class Readings:
 
     def finished(self, plateau, history):
         """Whether all targets are as near to their minimum as asked for, or have stalled for long by the plateau rule."""
-        patience = plateau.patience if history.score else STALLED * plateau.patience
-        return all(way.arrived for way in self.approaches) or (plateau.waited >= patience).all()
+        has_stalled = (plateau.waited >= STALLED * plateau.patience).all()
+        return all(way.arrived for way in self.approaches) or has_stalled or plateau.ended.all()
 
     def length(self, t):
         """Steps of a model are whole ones."""

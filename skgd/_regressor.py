@@ -27,9 +27,19 @@ from skgd._rows import Rows
 from skgd._sklearn import Interval, StrOptions, _fit_context, validate_parameter_constraints
 from skgd._state import State, moved_to
 from skgd._step_size import SCHEDULES, Schedule, plateau_of
-from skgd._stopping import Best
+from skgd._stopping import Validation
 from skgd._stream import Stream
-from skgd._validation import check_parameters, check_start, check_weight, check_weighted, unchanged_on_error, warn
+from skgd._validation import (
+    check_has_validation,
+    check_parameters,
+    check_start,
+    check_validation,
+    check_weight,
+    check_weighted,
+    is_validation_given,
+    unchanged_on_error,
+    warn,
+)
 
 Table = Any  # an array, a sparse matrix or a data frame
 PATHS = "coef_path_", "intercept_path_", "loss_path_"
@@ -116,9 +126,11 @@ class MiniBatchLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimat
     shuffle : bool, default=True
         Whether the rows are visited in a new random order in each epoch.
     early_stopping : bool, default=False
-        Whether to hold out rows, monitor R^2 on them instead of the objective, and restore the parameters that scored best.
+        Whether to watch R^2 on rows that are not learned from: held out at random, or given to `fit` as X_val and y_val. An
+        epoch is worse if R^2 is lower than the best by more than `tol`, by more than chance, and on most of these rows. After
+        `n_iter_no_change` worse epochs in a row, the fit ends with the parameters that scored best.
     validation_fraction : float, default=0.1
-        Share of the rows that early_stopping holds out. At least two rows are held out, since R^2 needs them.
+        Share of the rows that early_stopping holds out, at least two, since R^2 needs them. Unused if X_val is given.
     record_steps : bool, default=False
         Whether to keep the loss and the parameters of every step in `loss_path_`, `coef_path_` and `intercept_path_`.
     warm_start : bool, default=False
@@ -144,7 +156,7 @@ class MiniBatchLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimat
         The objective of each epoch: the mean over its mini-batches of the loss before the step, plus the penalty. (For wide
         sparse X the penalty is evaluated only once every few thousand steps.) With several targets, the mean over them.
     validation_scores_ : ndarray of shape (n_epochs,)
-        R^2 on the held-out rows, with early_stopping.
+        R^2 on the rows that early_stopping watches. With several targets, the mean over them.
     coef_path_ : ndarray of shape (n_steps + 1, n_features) or (n_steps + 1, n_targets, n_features)
         The coefficients at the start and after each step (not their average), with record_steps. If recording began in a
         later call, the path begins there.
@@ -312,6 +324,9 @@ class MiniBatchLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimat
         *,
         coef_init: ArrayLike | None = None,
         intercept_init: ArrayLike | None = None,
+        X_val: Table | None = None,
+        y_val: ArrayLike | None = None,
+        sample_weight_val: ArrayLike | None = None,
     ) -> Self:
         """Fit the model: descend from the start, or with warm_start=True from where the last call ended.
 
@@ -327,6 +342,11 @@ class MiniBatchLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimat
             Initial coefficients; default zero.
         intercept_init : float or array-like of shape (n_targets,), optional
             Initial intercept; default the best constant prediction under learning_rate="auto", otherwise zero.
+        X_val : {array-like, sparse matrix} of shape (n_val, n_features), optional
+            Rows for early_stopping to watch, in place of a random part of X: later rows of a time series, or other groups. In a
+            Pipeline, ``transform_input=["X_val"]`` transforms them as X.
+        y_val : array-like of shape (n_val,) or (n_val, n_targets), optional
+        sample_weight_val : array-like of shape (n_val,), optional
 
         Returns
         -------
@@ -338,17 +358,27 @@ class MiniBatchLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimat
         ValueError
             If the input is invalid or the descent diverges. The estimator is then left as it was before the call.
         """
+        validation = {"X_val": X_val, "y_val": y_val, "sample_weight_val": sample_weight_val}
         watch = Watch(self, X=X, y=y, metadata=None if sample_weight is None else {"sample_weight": sample_weight})
         with unchanged_on_error(self):
             go_on = self.warm_start and hasattr(self, "_state") and coef_init is None and intercept_init is None
             rows, state = self._begin(X, y, sample_weight, go_on)
-            rows, score = hold_out(self, rows, state.seed) if self.early_stopping else (rows, None)
-            self._fit(rows.with_mean_weight_1(), state, go_on, watch, score, (coef_init, intercept_init))
+            held_out = self._check_validation(rows, **validation)
+            if self.early_stopping and held_out is None:
+                rows, held_out = hold_out(self, rows, state.seed)
+            self._fit(rows.with_mean_weight_1(), state, go_on, watch, held_out, (coef_init, intercept_init))
         return self
 
     @with_callbacks
     @_fit_context(prefer_skip_nested_validation=True)
-    def fit_chunks(self, chunks: Iterable) -> Self:
+    def fit_chunks(
+        self,
+        chunks: Iterable,
+        *,
+        X_val: Table | None = None,
+        y_val: ArrayLike | None = None,
+        sample_weight_val: ArrayLike | None = None,
+    ) -> Self:
         """Fit the model to rows that come in chunks, of which a few are in memory at a time.
 
         With batch_size=None and learning_rate="auto", all chunks are read a few times, for the squared error once. The result
@@ -364,6 +394,8 @@ class MiniBatchLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimat
         chunks : iterable of (X, y) or (X, y, sample_weight)
             As `fit` takes them. Every iteration must begin anew and give the same rows: a list or a class whose ``__iter__``
             opens the data, but no generator. Chunks without rows are left out.
+        X_val, y_val, sample_weight_val : array-like, optional
+            Rows for early_stopping to watch, as in `fit`. They are not chunks.
 
         Returns
         -------
@@ -378,13 +410,13 @@ class MiniBatchLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimat
             If a chunk is invalid, which is named by its number from 0, or if the descent diverges. The estimator is then left
             as it was before the call.
         """
+        validation = {"X_val": X_val, "y_val": y_val, "sample_weight_val": sample_weight_val}
         watch = Watch(self, X=chunks, y=None, metadata=None)
         with unchanged_on_error(self):
-            if self.early_stopping:
-                raise ValueError("early_stopping=True holds out rows, which fit_chunks does not. Set early_stopping=False.")
             go_on = self.warm_start and hasattr(self, "_state")
+            check_has_validation(self, X_val)
             rows, state = self._begin_chunks(chunks, go_on)
-            self._fit(rows, state, go_on, watch)
+            self._fit(rows, state, go_on, watch, self._check_validation(rows, **validation))
         return self
 
     @_fit_context(prefer_skip_nested_validation=True)
@@ -493,6 +525,18 @@ class MiniBatchLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimat
         y = np.require(y.reshape(len(y), -1), np.float64, "CA")
         return Rows.of(X, y.T, check_weight(sample_weight, X.shape[0]))
 
+    def _check_validation(self, rows, X_val, y_val, sample_weight_val):
+        """The rows for early stopping to watch, if some are given."""
+        if not is_validation_given(self, X_val, y_val, sample_weight_val):
+            return None
+        try:
+            return check_validation(self._rows_to_watch(X_val, y_val, sample_weight_val), rows.n_targets)
+        except (TypeError, ValueError) as error:
+            raise type(error)(f"X_val, y_val or sample_weight_val: {error}") from error
+
+    def _rows_to_watch(self, X_val, y_val, sample_weight_val):
+        return self._check(X_val, y_val, sample_weight_val, reset=False)
+
     def _state_before(self, rows, go_on):
         """The state to go on from, or an empty one."""
         if go_on:
@@ -508,15 +552,15 @@ class MiniBatchLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimat
         seed = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
         return State.start(np.zeros((rows.n_targets, rows.n_features + 1)), seed)
 
-    def _fit(self, rows, state, go_on, watch, score=None, start=(None, None)):
-        """Descend on rows of mean weight 1 from the state, or anew from the start given."""
+    def _fit(self, rows, state, go_on, watch, held_out=None, start=(None, None)):
+        """Descend on rows of mean weight 1 from the state, or anew from the start given; watch rows that are held out."""
         problem, moments = problem_of_fit(self, rows)
         if not go_on:
             state = State.start(self._start(problem, *start), state.seed)
         state = state.about(self._subject(problem))
-        best = Best(*(state.best or (state.parameters[:, AVERAGE],)))
-        passes, plateau, history, parameters = self._descend(problem, state, watch, self.max_iter, score, best)
-        end, excess = self._finish(problem, passes, parameters, history.converged, best)
+        validation = held_out and Validation(held_out, self.tol or 0.0, *(state.best or (state.parameters[:, AVERAGE],)))
+        passes, plateau, history, parameters = self._descend(problem, state, watch, self.max_iter, validation)
+        end, excess = self._finish(problem, passes, parameters, history.converged, validation, plateau.ended)
         state = replace(
             state.after(parameters, problem.center, len(history.objective), passes.n_batches),
             stream=self._stream_after_fit(problem, moments, end, history),
@@ -524,7 +568,7 @@ class MiniBatchLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimat
             plateau=(None, None) if history.converged else (plateau.best, plateau.waited),
             objective=history.objective[-1],
             reading=None if history.converged else passes.memory,
-            best=(best.parameters, best.score) if score else None,
+            best=validation.state if validation else None,
         )
         self._publish(state, moved_to(end, -problem.center), passes, history, problem)
         self.n_iter_, self.loss_curve_ = len(history.objective), np.mean(history.objective, axis=1)
@@ -554,10 +598,12 @@ class MiniBatchLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimat
             start[:, -1] = problem.constant - start[:, :-1] @ problem.center
         return start
 
-    def _descend(self, problem, state, watch, n_epochs=None, score=None, best=None):
+    def _descend(self, problem, state, watch, n_epochs=None, validation=None):
         """Descend from the state: what made the epochs, the plateau rule, the history, and the parameters at the end."""
         in_fit, center, parameters = n_epochs is not None, problem.center, state.at(problem.center)
         plateau = plateau_of(self, problem, state, in_fit)
+        if validation:
+            plateau.ended = validation.waited >= plateau.patience
         passes = self._passes(problem, state, in_fit, plateau.stalled)
 
         def given(parameters):
@@ -567,15 +613,15 @@ class MiniBatchLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimat
         def fitted(parameters):
             return self._fitted(given(parameters), problem)
 
-        def judge(parameters):
-            scores = score(given(parameters))
-            best.observe(given(parameters), scores)
-            return scores
+        def score(parameters):
+            found = validation.observe(given(parameters))
+            plateau.ended = validation.waited >= plateau.patience
+            return found
 
         epochs = range(state.n_passes, state.n_passes + (n_epochs or 1))
         try:
             with np.errstate(over="ignore", invalid="ignore"):
-                history = descend(epochs, parameters, passes, plateau, watch, fitted, score and judge, self.record_steps)
+                history = descend(epochs, parameters, passes, plateau, watch, fitted, validation and score, self.record_steps)
         except Divergence as divergence:
             raise of_divergence(self, problem, *divergence.args) from None
         parameters[:, AVERAGE] = parameters[:, passes.result]
@@ -590,21 +636,24 @@ class MiniBatchLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimat
         schedule = Schedule.of(self, problem, state, in_fit)
         return Passes(problem, schedule, state.n_steps, state.seed if self.shuffle else None, is_done, state.objective)
 
-    def _finish(self, problem, passes, parameters, converged, best):
+    def _finish(self, problem, passes, parameters, converged, validation, ended):
         """Where the fit ends, and what is left to gain there.
 
         After convergence, a later call continues from there too, except with an l1 norm or early stopping.
         """
-        end, has_l1 = passes.end(parameters), problem.penalty.l1 > 0.0
-        if self.early_stopping:
-            end = moved_to(best.parameters, problem.center)
+        end, excess, has_l1 = passes.end(parameters), np.zeros(len(parameters)), problem.penalty.l1 > 0.0
+        is_auto, is_minimum = self.learning_rate == "auto", converged and not ended.all()
         if passes.knows_excess:
-            excess = passes.excess() if converged and not self.early_stopping else 0.0
-        elif self.learning_rate != "auto" or not (converged or has_l1):
-            return end, 0.0
-        else:
-            end, excess = finish(problem, end, self._promise(problem) if converged else np.inf, hastily=self.early_stopping)
-        if not has_l1 and not self.early_stopping and converged:
+            excess = passes.excess() if is_minimum else excess
+        elif is_auto and (is_minimum or has_l1):
+            end, excess = finish(problem, end, self._promise(problem) if is_minimum else np.inf)
+        if validation:
+            best = moved_to(validation.best, problem.center)
+            if is_auto and has_l1:
+                best, _ = finish(problem, best, np.inf, hastily=True)
+            is_worse = ended | validation.compare(moved_to(end, -problem.center))[1]
+            return np.where(is_worse[:, None], best, end), np.where(is_worse, 0.0, excess)
+        if not has_l1 and converged and (is_auto or passes.knows_excess):
             rest_at(end, parameters)
         return end, excess
 

@@ -23,7 +23,9 @@ class State:
     factor: np.ndarray | float = 1.0  # (n_targets,), of the step: what plateaus have made of it
     plateau: tuple = (None, None)  # of a fit that max_iter has ended: its best objectives, and for how long they stand
     objective: np.ndarray | None = None  # (n_targets,): what the last fit minimised, in its last epoch
-    best: tuple | None = None  # with early stopping: the parameters that scored best, and their scores
+    best: tuple | None = (
+        None  # with early stopping: the parameters that scored best, their scores, and how long others are worse
+    )
     reading: np.ndarray | None = None  # (n_targets, ...): what the last reading of a full batch has left to the next
     subject: tuple = ()  # what the last fit was about: a fit of the same resumes its plateau rule
 

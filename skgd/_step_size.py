@@ -141,8 +141,7 @@ def patience_of(model, problem, in_fit):
 
 def plateau_of(model, problem, state, in_fit):
     """When fit ends."""
-    unit = np.ones(len(problem.unit)) if model.early_stopping else problem.unit
-    return Plateau(unit * (model.tol or 0.0), patience_of(model, problem, in_fit), *state.plateau)
+    return Plateau(problem.unit * (model.tol or 0.0), patience_of(model, problem, in_fit), *state.plateau)
 
 
 def averaging_weights(t, average):

@@ -104,6 +104,40 @@ def check_alike(kind, of_first):
             raise ValueError(f"{name} is {value}, but {of_first[name]} in the first chunk. Make all chunks alike.")
 
 
+def is_validation_given(model, X_val, y_val, sample_weight_val):
+    """Whether there are rows for early stopping to watch; refuses half of them, and those that nothing watches."""
+    if X_val is None and y_val is None and sample_weight_val is None:
+        return False
+    for name, value in ("X_val", X_val), ("y_val", y_val):
+        if value is None:
+            raise ValueError(f"{name} is missing: X_val and y_val go together, with or without sample_weight_val. Give both.")
+    if not model.early_stopping:
+        raise ValueError("X_val and y_val are given, but early_stopping=False. Set early_stopping=True, or leave them out.")
+    if model.validation_fraction != type(model)().validation_fraction:
+        warn(
+            f"validation_fraction={model.validation_fraction!r} has no effect here, since X_val and y_val are given. Leave it "
+            f"at its default."
+        )
+    return True
+
+
+def check_has_validation(model, X_val):
+    """Refuse early stopping where no rows are held out."""
+    if model.early_stopping and X_val is None:
+        raise ValueError(
+            "early_stopping=True holds out rows of data in memory only. Give X_val and y_val, or set early_stopping=False."
+        )
+
+
+def check_validation(rows, n_targets):
+    """Rows for early stopping, with as many targets as are learned, and enough of them for R^2."""
+    if rows.n_targets != n_targets:
+        raise ValueError(f"y_val has {rows.n_targets} targets, but y has {n_targets}. Give as many.")
+    if len(rows) < 2:
+        raise ValueError(f"R^2 needs at least 2 rows with a weight, got {len(rows)}. Give more rows.")
+    return rows
+
+
 def check_start(name, value, shape, single_target):
     """coef_init or intercept_init as float64 of the given shape, whose first entry is the number of targets."""
     value = check_array(value, ensure_2d=False, allow_nd=True, dtype=np.float64, input_name=name) if np.ndim(value) else value

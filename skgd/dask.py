@@ -29,7 +29,8 @@ from skgd._regressor import MiniBatchLinearRegressor
 from skgd._rows import Rows
 from skgd._sklearn import _fit_context
 from skgd._step_size import Schedule
-from skgd._validation import check_parameters, check_weighted, unchanged_on_error
+from skgd._stopping import r_squared
+from skgd._validation import check_has_validation, check_parameters, check_weighted, unchanged_on_error
 
 FAN_IN = 8  # sums that a task adds up
 PARALLEL = 8  # passes that mini-batches make side by side, of which the mean is taken
@@ -111,7 +112,9 @@ class DaskMiniBatchLinearRegressor(MiniBatchLinearRegressor):
 
     @with_callbacks
     @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
+    def fit(
+        self, X: Any, y: Any, sample_weight: Any = None, *, X_val: Any = None, y_val: Any = None, sample_weight_val: Any = None
+    ) -> Self:
         """Fit the model to Dask collections, eagerly.
 
         Parameters
@@ -120,6 +123,8 @@ class DaskMiniBatchLinearRegressor(MiniBatchLinearRegressor):
             Chunks may be unknown, unequal or empty, and arrays may be cut along their columns, too.
         y : dask Array, Series or DataFrame of shape (n_samples,) or (n_samples, n_targets)
         sample_weight : dask Array or Series of shape (n_samples,), optional
+        X_val, y_val, sample_weight_val : Dask collections or arrays, optional
+            Rows for early_stopping to watch.
 
         Returns
         -------
@@ -133,11 +138,11 @@ class DaskMiniBatchLinearRegressor(MiniBatchLinearRegressor):
         ValueError
             If a partition is invalid, which is named by its number from 0. The estimator is then left as it was.
         """
+        validation = {"X_val": X_val, "y_val": y_val, "sample_weight_val": sample_weight_val}
         watch = Watch(self, X=X, y=y, metadata=None if sample_weight is None else {"sample_weight": sample_weight})
         with unchanged_on_error(self):
             check_parameters(self)
-            if self.early_stopping:
-                raise ValueError("early_stopping=True holds out rows, which is not supported here. Set early_stopping=False.")
+            check_has_validation(self, X_val)
             go_on = self.warm_start and hasattr(self, "_state")
             rows = DaskRows.surveyed(Partitions.of(self, X, y, sample_weight, reset=not go_on), self.batch_size)
             if self.batch_size is not None and self.batch_size < len(rows) and (self.record_steps or not self.shuffle):
@@ -145,8 +150,14 @@ class DaskMiniBatchLinearRegressor(MiniBatchLinearRegressor):
                     "record_steps=True and shuffle=False need steps in one order, but with an int batch_size, passes are made "
                     "side by side over rows redistributed at random. Leave both at their defaults, or use batch_size=None."
                 )
-            self._fit(rows, self._state_before(rows, go_on), go_on, watch)
+            held_out = self._check_validation(rows, **validation)
+            self._fit(rows, self._state_before(rows, go_on), go_on, watch, held_out)
         return self
+
+    def _rows_to_watch(self, X_val, y_val, sample_weight_val):
+        if not dask.is_dask_collection(X_val):
+            return super()._rows_to_watch(X_val, y_val, sample_weight_val)
+        return DaskRows.surveyed(Partitions.of(self, X_val, y_val, sample_weight_val, reset=False), 1)
 
     def predict(self, X: Any) -> Any:
         """Predict X w + b, lazily for Dask collections: a frame gives a Series, an Array an Array.
@@ -174,11 +185,10 @@ class DaskMiniBatchLinearRegressor(MiniBatchLinearRegressor):
         if not dask.is_dask_collection(X):
             return super().score(X, y, sample_weight)
         parameters = np.column_stack([np.atleast_2d(self.coef_), np.atleast_1d(self.intercept_)]).astype(np.float64)
-        moments = Partitions.of(self, X, y, sample_weight, reset=False).add_up(moments_of_residuals, parameters)
+        partitions = Partitions.of(self, X, y, sample_weight, reset=False, expected=len(parameters))
+        moments = partitions.add_up(moments_of_residuals, parameters)
         check_weighted(moments)
-        squares, variance = moments.variance + moments.center**2, moments.target_variance
-        of_constants = np.where(squares > 0.0, 0.0, 1.0)  # as r2_score has it for targets that do not vary
-        return float(np.mean(np.where(variance > 0.0, 1.0 - squares / np.where(variance > 0.0, variance, 1.0), of_constants)))
+        return float(np.mean(r_squared(moments.variance + moments.center**2, moments.target_variance)))
 
     def to_local(self) -> MiniBatchLinearRegressor:
         """A MiniBatchLinearRegressor that predicts the same and can go on with partial_fit."""
@@ -216,16 +226,16 @@ class Partitions:
         self.parts, self.checker, self.client = parts, checker, client
 
     @classmethod
-    def of(cls, model, X, y, sample_weight, reset):
-        """Those of collections; with `reset`, the model takes note of their columns."""
+    def of(cls, model, X, y, sample_weight, reset, expected=None):
+        """Those of collections; with `reset`, the model takes note of their columns. `expected` is the number of targets."""
         example, y, others = example_of(X), array_like("y", y), []
         for name, each in ("y", y), ("sample_weight", sample_weight):
             if each is not None:
                 others.append(cut_as(X, name, array_like(name, each)))
         n_targets = 1 if y.ndim == 1 else y.shape[1] if not is_frame(y) else len(y.columns)
         model._check(example, np.zeros(1 if y.ndim == 1 else (1, n_targets)), None, reset)
-        if not reset and n_targets != len(np.atleast_1d(model.intercept_)):
-            raise ValueError(f"y has {n_targets} targets, but the model has {len(np.atleast_1d(model.intercept_))}.")
+        if expected is not None and n_targets != expected:
+            raise ValueError(f"y has {n_targets} targets, but the model has {expected}.")
         columns = [parts_of(each) for each in (X, *others)]
         numbers = [len(column) for column in columns]
         if len(set(numbers)) > 1:

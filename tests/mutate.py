@@ -12,7 +12,9 @@ import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-NAMES = "chunks conjugate descent finish geometry moments objective plan problem reading reference rows state step_size stopping stream"
+NAMES = """
+chunks conjugate descent finish geometry moments objective plan problem reading reference rows state step_size stopping stream
+"""
 PYTHON = [f"skgd/_{name}.py" for name in NAMES.split()]
 C = ["skgd/_kernel.h", "skgd/_pass.h", "skgd/_sparse_pass.h"]
 CHANGES = [

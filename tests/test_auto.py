@@ -112,14 +112,6 @@ def test_reaching_max_iter_warns_how_far_the_descent_still_moved():
         MiniBatchLinearRegressor(max_iter=2, random_state=0).fit(*diabetes())
 
 
-def test_early_stopping_restores_the_parameters_that_scored_best():
-    X, y = diabetes()
-    model = MiniBatchLinearRegressor(early_stopping=True, random_state=0, tol=None, max_iter=30)
-    best = np.argmax(model.fit(X, y).validation_scores_)
-    until = model.set_params(max_iter=best + 1).fit(X, y).coef_.copy()
-    np.testing.assert_array_equal(model.set_params(max_iter=30).fit(X, y).coef_, until)
-
-
 def test_zero_weight_rows_are_not_held_out():
     X, y = diabetes()
     weight = np.ones(len(X))

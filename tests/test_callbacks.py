@@ -59,10 +59,12 @@ def test_a_monitor_logs_each_epoch_and_changes_no_bit(batch_size):
 @with_api
 @pytest.mark.parametrize("options", [{"early_stopping": True}, {"penalty": "l1", "alpha": 10.0}])
 def test_the_end_of_the_fit_shows_the_final_model_also_where_it_is_not_that_of_the_last_epoch(options):
-    watch = monitor()
-    model = MiniBatchLinearRegressor(random_state=0, **options).set_callbacks(watch).fit(X, y)
+    watch, noise = monitor(), np.random.default_rng(0).standard_normal((60, 100))
+    learned, target = (noise[:, :50], noise[:, 50]) if "early_stopping" in options else (X, y)
+    given = {"X_val": noise[:, 50:], "y_val": noise[:, 0]} if "early_stopping" in options else {}
+    model = MiniBatchLinearRegressor(random_state=0, **options).set_callbacks(watch).fit(learned, target, **given)
     (final,) = (row["r2"] for row in watch.get_logs().data if row["task_name"] == "fit")
-    assert final == model.score(X, y) != epoch_scores(watch)[-1]
+    assert final == model.score(learned, target) != epoch_scores(watch)[-1]
 
 
 @with_api

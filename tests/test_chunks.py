@@ -295,7 +295,7 @@ def test_chunks_without_rows_are_left_out():
 
 
 def test_what_chunks_do_not_do_is_refused():
-    with pytest.raises(ValueError, match="early_stopping=True holds out rows"):
+    with pytest.raises(ValueError, match="Give X_val and y_val"):
         MiniBatchLinearRegressor(early_stopping=True).fit_chunks(cut(X, y))
     wide = np.zeros((10, 1001))
     with pytest.raises(ValueError, match=r"at most 1000 columns, got 1001\. Use batch_size=32"):

@@ -389,3 +389,15 @@ def test_plain_steps_on_all_partitions_at_once_are_those_of_memory():
     options = {"learning_rate": "constant", "eta0": 1e-6, "max_iter": 5, "tol": None, "loss": "huber", "epsilon": 0.5}
     model = DaskMiniBatchLinearRegressor(**options, momentum=0.5).fit(*ROWS)
     assert_same(model, MiniBatchLinearRegressor(None, **options, momentum=0.5).fit(X, y, WEIGHT))
+
+
+def test_rows_to_watch_may_be_collections_or_in_memory():
+    options = {"early_stopping": True, "loss": "huber", "epsilon": 0.5}
+    watched = {"X_val": X[:500], "y_val": y[:500], "sample_weight_val": WEIGHT[:500]}
+    local = MiniBatchLinearRegressor(None, **options).fit(X, y, WEIGHT, **watched)
+    lazy = {name: da.from_array(value, chunks=200) for name, value in watched.items()}
+    for given in watched, lazy:
+        model = DaskMiniBatchLinearRegressor(**options).fit(*ROWS, **given)
+        np.testing.assert_allclose(model.validation_scores_, local.validation_scores_, rtol=1e-6)
+    with pytest.raises(ValueError, match="y_val has 2 targets, but y has 1"):
+        model.fit(*ROWS, X_val=lazy["X_val"], y_val=da.stack([lazy["y_val"], lazy["y_val"]], axis=1))

@@ -28,6 +28,7 @@ from skgd._objective import LOSSES, SQUARED_ERROR, Penalty
 from skgd._plan import hold_out, problem_of_fit
 from skgd._state import State
 from skgd._step_size import Schedule, plateau_of
+from skgd._stopping import Validation
 from skgd._stream import CEILING, FIRST, FORGETTING, HALF_LIFE, UNUSUAL, Stream
 from tests.conftest import diabetes, near_2000, rows_of, scales_side_by_side
 
@@ -372,24 +373,30 @@ def test_held_out_rows_count_by_their_weight_and_are_not_learned_from():
     weight = np.random.default_rng(0).uniform(0.1, 3.0, len(X))
     weight[::5] = 0.0
     rows = rows_of(X, y, weight)
-    train, score = hold_out(MiniBatchLinearRegressor(validation_fraction=0.2), rows, seed=5)
+    train, watched = hold_out(MiniBatchLinearRegressor(validation_fraction=0.2), rows, seed=5)
     held_out = np.setdiff1d(rows.numbers, train.numbers)
+    np.testing.assert_array_equal(watched.numbers, held_out)
     assert len(held_out) == np.ceil(0.2 * len(rows))
     assert len(held_out) + len(train) == len(rows)
     coef = np.random.default_rng(1).standard_normal(10)
     by_hand = r2_score(y[held_out], X[held_out] @ coef + 3.0, sample_weight=weight[held_out])
-    assert score(np.append(coef, 3.0)[None]) == pytest.approx([by_hand], rel=1e-12)
+    score, _ = Validation(watched, 0.0, np.zeros((1, 11))).compare(np.append(coef, 3.0)[None])
+    assert score == pytest.approx([by_hand], rel=1e-12)
 
 
 def test_zeros_after_early_stopping_cost_one_step_and_not_the_restored_parameters():
-    X, y = diabetes()
-    model = MiniBatchLinearRegressor(early_stopping=True, penalty="l1", alpha=20.0, random_state=0).fit(X, y)
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((600, 40))
+    y = 3 * X[:, 0] + 5 * rng.standard_normal(600)
+    model = MiniBatchLinearRegressor(early_stopping=True, penalty="l1", alpha=0.5, random_state=0)
+    model.fit(X[:60], y[:60], X_val=X[60:], y_val=y[60:])
     best = model._state["best"][0][0]
+    assert model.n_iter_ < MiniBatchLinearRegressor(penalty="l1", alpha=0.5, random_state=0).fit(X[:60], y[:60]).n_iter_
     assert (model.coef_ == 0.0).any()
-    weak = MiniBatchLinearRegressor(early_stopping=True, penalty="l1", alpha=0.2, random_state=0).fit(X, y / 100.0)
+    weak = MiniBatchLinearRegressor(early_stopping=True, penalty="l1", alpha=0.005, random_state=0)
+    weak.fit(X[:60], y[:60] / 100.0, X_val=X[60:], y_val=y[60:] / 100.0)
     np.testing.assert_array_equal(weak.coef_ == 0.0, model.coef_ == 0.0)
-    scale = X.std(axis=0)
-    assert np.abs((model.coef_ - best[:-1]) * scale).max() < 0.3 * np.abs(best[:-1] * scale).max()
+    assert np.abs(model.coef_ - best[:-1]).max() < 0.3 * np.abs(best).max()
 
 
 def test_a_held_out_score_below_that_of_a_constant_is_warned_of():

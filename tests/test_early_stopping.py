@@ -1,0 +1,159 @@
+"""Early stopping: rows to watch, and what it must not cost."""
+
+import numpy as np
+import pytest
+from scipy.sparse import csr_array
+from sklearn import config_context
+from sklearn.base import clone
+from sklearn.metrics import r2_score
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from skgd import MiniBatchLinearRegressor
+from skgd._rows import Rows
+from skgd._stopping import Validation
+
+PLAIN = {"learning_rate": "constant", "eta0": 0.05, "tol": None, "max_iter": 12}
+
+
+def table(n, d, noise=1.0, n_targets=1):
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((n, d))
+    Y = X[:, :3] @ rng.standard_normal((3, n_targets)) + noise * rng.standard_normal((n, n_targets))
+    return X, Y[:, 0] if n_targets == 1 else Y
+
+
+X, Y = table(400, 5, n_targets=2)
+LEARNED, WATCHED = slice(0, 300), slice(300, 400)
+
+
+@pytest.mark.parametrize("n_targets", [1, 2])
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("wrap", [np.asarray, csr_array])
+def test_scores_are_r2_of_each_epochs_parameters_on_the_given_rows(n_targets, weighted, wrap):
+    y, weight = Y[:, 0] if n_targets == 1 else Y, np.random.default_rng(1).uniform(0, 2, 100) if weighted else None
+    model = MiniBatchLinearRegressor(None, early_stopping=True, record_steps=True, **PLAIN)
+    model.fit(X[LEARNED], y[LEARNED], X_val=wrap(X[WATCHED]), y_val=y[WATCHED], sample_weight_val=weight)
+    path = zip(model.coef_path_[1:], model.intercept_path_[1:], strict=True)
+    expected = [r2_score(y[WATCHED], X[WATCHED] @ coef.T + intercept, sample_weight=weight) for coef, intercept in path]
+    np.testing.assert_allclose(model.validation_scores_, expected, rtol=1e-12)
+
+
+def test_rows_of_ones_own_are_watched_and_all_others_are_learned_from():
+    y, whole = Y[:, 0], {"random_state": 0, "max_iter": 4, "tol": None}
+    watching = MiniBatchLinearRegressor(early_stopping=True, **whole)
+    watching.fit(X[LEARNED], y[LEARNED], X_val=X[WATCHED], y_val=y[WATCHED])
+    np.testing.assert_array_equal(watching.coef_, MiniBatchLinearRegressor(**whole).fit(X[LEARNED], y[LEARNED]).coef_)
+
+
+@pytest.mark.parametrize("batch_size", [1, 32, None])
+@pytest.mark.parametrize("loss", ["squared_error", "huber"])
+def test_where_nothing_is_learned_by_heart_the_fit_is_that_without(batch_size, loss):
+    y = Y[:, 0]
+    model = MiniBatchLinearRegressor(batch_size, loss=loss, random_state=0)
+    watching = clone(model).set_params(early_stopping=True).fit(X[LEARNED], y[LEARNED], X_val=X[WATCHED], y_val=y[WATCHED])
+    without = model.fit(X[LEARNED], y[LEARNED])
+    assert watching.n_iter_ == without.n_iter_
+    np.testing.assert_array_equal(watching.coef_, without.coef_)
+
+
+@pytest.mark.parametrize("options", [{}, {"penalty": "l1", "alpha": 1e-6}, {"loss": "huber", "epsilon": 10.0}], ids=str)
+def test_what_is_learned_by_heart_is_given_up_for_the_best_score(options):
+    A, y = table(700, 80, noise=10.0)
+    model = MiniBatchLinearRegressor(early_stopping=True, random_state=0, **options)
+    model.fit(A[:90], y[:90], X_val=A[90:], y_val=y[90:])
+    without = MiniBatchLinearRegressor(random_state=0, **options).fit(A[:90], y[:90])
+    if "penalty" not in options:  # the l1 norm takes one more step, to exact zeros
+        np.testing.assert_allclose(model.score(A[90:], y[90:]), model.validation_scores_.max(), rtol=1e-6)
+    assert model.n_iter_ < without.n_iter_
+    assert model.score(A[90:], y[90:]) > without.score(A[90:], y[90:]) + 0.1
+
+
+def test_each_target_is_given_up_by_itself():
+    A, y = table(700, 80, noise=10.0)
+    two = np.column_stack([y, A[:, 0]])
+    model = MiniBatchLinearRegressor(early_stopping=True, random_state=0)
+    model.fit(A[:90], two[:90], X_val=A[90:], y_val=two[90:])
+    alone = [
+        MiniBatchLinearRegressor(early_stopping=True, random_state=0).fit(A[:90], t[:90], X_val=A[90:], y_val=t[90:])
+        for t in two.T
+    ]
+    np.testing.assert_allclose(model.coef_, [each.coef_ for each in alone], rtol=1e-7, atol=1e-9)
+
+
+def test_a_few_outlying_rows_do_not_stop_a_descent():
+    A, y = table(2000, 5)
+    watched = y[1000:].copy()
+    watched[:3] -= 1e4 * np.sign(y[1000:1003])  # the nearer to the truth, the worse these rows, and so R^2
+    model = MiniBatchLinearRegressor(early_stopping=True, random_state=0).fit(A[:1000], y[:1000], X_val=A[1000:], y_val=watched)
+    np.testing.assert_array_equal(model.coef_, MiniBatchLinearRegressor(random_state=0).fit(A[:1000], y[:1000]).coef_)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_worse_is_by_more_than_tol_on_most_rows_and_by_more_than_chance(weighted):
+    rng = np.random.default_rng(0)
+    y, weight = rng.standard_normal(50), rng.integers(1, 4, 50).astype(float) if weighted else np.ones(50)
+    rows = Rows.of(np.ones((50, 1)), y[None], weight)
+    best, other = np.array([[0.0, 0.1]]), np.array([[0.0, 0.8]])
+    validation = Validation(rows, 1e-4, best)
+    score, _ = validation.compare(best)
+    np.testing.assert_allclose(score, r2_score(y, np.full(50, 0.1), sample_weight=weight))
+    validation.observe(best)
+    difference = (0.8 - y) ** 2 - (0.1 - y) ** 2
+    mean = np.average(difference, weights=weight)
+    error = np.sqrt(np.sum(weight**2 * (difference - mean) ** 2)) / weight.sum()
+    majority = np.sum(weight * np.sign(difference))
+    gap = validation.score - validation.compare(other)[0]
+    for factor, majority_is_needed in (0.99, True), (1.01, False):
+        validation.tol = factor * gap
+        expected = majority > 0 and mean > 1.5 * error and majority_is_needed
+        assert validation.compare(other)[1] == expected
+    assert majority > 0
+    assert mean > 1.5 * error
+
+
+def test_a_pipeline_transforms_the_rows_to_watch():
+    with config_context(enable_metadata_routing=True):
+        regressor = MiniBatchLinearRegressor(early_stopping=True, **PLAIN).set_fit_request(X_val=True, y_val=True)
+        pipeline = make_pipeline(StandardScaler(), regressor, transform_input=["X_val"])
+        pipeline.fit(10 * X[LEARNED], Y[LEARNED, 0], X_val=10 * X[WATCHED], y_val=Y[WATCHED, 0])
+    found = pipeline[-1].validation_scores_[-1]
+    np.testing.assert_allclose(found, pipeline.score(10 * X[WATCHED], Y[WATCHED, 0]), rtol=1e-6)
+
+
+def test_chunks_and_memory_see_the_same():
+    y = Y[:, 0]
+    model = MiniBatchLinearRegressor(None, early_stopping=True, loss="huber", epsilon=1.0)
+    chunks = [(X[:100], y[:100]), (X[100:300], y[100:300])]
+    of_chunks = clone(model).fit_chunks(chunks, X_val=X[WATCHED], y_val=y[WATCHED])
+    of_memory = clone(model).fit(X[LEARNED], y[LEARNED], X_val=X[WATCHED], y_val=y[WATCHED])
+    np.testing.assert_allclose(of_chunks.validation_scores_, of_memory.validation_scores_, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"X_val": X}, "y_val is missing"),
+        ({"y_val": Y[:, 0]}, "X_val is missing"),
+        ({"sample_weight_val": np.ones(3)}, "X_val is missing"),
+        ({"X_val": X[:, :2], "y_val": Y[:, 0]}, "X_val, y_val or sample_weight_val: X has 2 features"),
+        ({"X_val": X, "y_val": Y}, "X_val, y_val or sample_weight_val: y_val has 2 targets, but y has 1"),
+        ({"X_val": X[:1], "y_val": Y[:1, 0]}, "at least 2 rows with a weight, got 1"),
+        ({"X_val": X, "y_val": Y[:, 0], "sample_weight_val": -np.ones(400)}, "sample_weight must be >= 0"),
+    ],
+)
+def test_what_cannot_be_watched_is_refused_and_nothing_is_lost(given, message):
+    model = MiniBatchLinearRegressor(early_stopping=True, random_state=0).fit(X, Y[:, 0])
+    before = model.coef_.copy()
+    with pytest.raises(ValueError, match=message):
+        model.fit(X, 2 * Y[:, 0], **given)
+    np.testing.assert_array_equal(model.coef_, before)
+
+
+def test_rows_that_nothing_watches_are_refused():
+    with pytest.raises(ValueError, match="early_stopping=False"):
+        MiniBatchLinearRegressor().fit(X, Y[:, 0], X_val=X, y_val=Y[:, 0])
+    with pytest.warns(UserWarning, match="validation_fraction=0.2 has no effect"):
+        MiniBatchLinearRegressor(early_stopping=True, validation_fraction=0.2).fit(X, Y[:, 0], X_val=X, y_val=Y[:, 0])
+    with pytest.raises(ValueError, match="Give X_val and y_val"):
+        MiniBatchLinearRegressor(early_stopping=True).fit_chunks([(X, Y[:, 0])])
