@@ -259,7 +259,7 @@ class DescentPathDisplay:
         table, y, weight = np.column_stack([rows, np.ones(len(rows))]), y[every], check_weight(sample_weight, len(y))[every]
         rest = np.append(first.coef_, first.intercept_)
         loss = LOSSES[first.loss](first.epsilon, first.quantile)
-        penalty = make_penalty(first.penalty, first.alpha, first.l1_ratio)
+        penalty = make_penalty(first.penalty, first.alpha, first.l1_ratio, first.positive)
 
         def objective(one, other):
             flat = np.tile(rest, (np.size(one), 1))

@@ -1,7 +1,8 @@
 """The end of a descent under "auto": check whether it is as near to the minimum as promised, and if not, continue.
 
 A reading estimates how much the objective can still fall. If that is too much, more readings follow; if there are too many
-columns for a Hessian, conjugate gradients or L-BFGS-B continue instead. With an l1 norm, the end always has exact zeros.
+columns for a Hessian, conjugate gradients or L-BFGS-B continue instead. With an l1 norm, or coefficients
+that must be >= 0, the end always has exact zeros.
 """
 
 from contextlib import suppress
@@ -11,7 +12,7 @@ from scipy.optimize import minimize
 
 from skgd._conjugate import ConjugateGradients
 from skgd._geometry import full_batch_step
-from skgd._objective import SQUARED_ERROR, is_quadratic, is_straight, loss_and_slope
+from skgd._objective import SQUARED_ERROR, is_quadratic, is_straight, loss_and_slope, proximal
 from skgd._reading import DAMPINGS, NARROWER, WINDOW, Target, approach, look_at, smooth_steps
 
 NARROWINGS = 16  # times that a rounding is halved at most to see how far the minimum is
@@ -24,7 +25,7 @@ def proximal_step(target, start):
     penalty, loss = target.penalty, target.rounded(target.width(start, WINDOW))
     eta = full_batch_step(target.geometry, penalty.l2 / target.curvature) * target.geometry.metric[1] / loss.curvature
     end = start - eta * target.look(start, loss)[1]
-    end[:-1] = np.copysign(np.maximum(np.abs(end[:-1]) - eta[:-1] * penalty.l1, 0.0), end[:-1])
+    end[:-1] = proximal(end[:-1], eta[:-1] * penalty.l1, penalty.lowest)
     (values,) = target.objectives(np.vstack([start, end]), target.loss)
     return end if values[1] <= values[0] else start
 
@@ -36,12 +37,14 @@ class Enough(Exception):
 class Wide:
     """One target of columns too many for their products, on its way to the minimum by L-BFGS-B.
 
-    With an l1 norm, coefficients are differences of two numbers >= 0, so that they end on exact zeros.
+    With an l1 norm, coefficients are differences of two numbers >= 0, so that they end on exact zeros. Coefficients that must
+    be >= 0 are one such number.
     """
 
     def __init__(self, target, start):
-        self.target, self.l1, self.scale = target, target.penalty.l1, np.sqrt(target.geometry.metric[1])
-        self.point, self.n = start, len(start) - 1
+        self.target, self.scale = target, np.sqrt(target.geometry.metric[1])
+        self.point, self.n, self.is_bounded = start, len(start) - 1, target.penalty.lowest > -np.inf
+        self.l1 = 0.0 if self.is_bounded else target.penalty.l1  # of coefficients >= 0 it is a straight line
 
     def parameters_at(self, u):
         return self.scale * (np.append(u[: self.n] - u[self.n : -1], u[-1]) if self.l1 else u)
@@ -55,6 +58,8 @@ class Wide:
         value, gradient = self.target.look(parameters, loss)
         gradient *= self.scale
         self.value = value
+        if self.is_bounded:
+            gradient[:n] += self.target.penalty.l1 * self.scale[:n]
         if not self.l1:
             return value, gradient
         strength = self.l1 * self.scale[:n]
@@ -63,8 +68,9 @@ class Wide:
 
     def descend(self, loss, enough):
         """Steps until ten have gained a tenth of `enough`, or as many as there may be; what the last ten have gained."""
-        values, bounds = [], [(0.0, None)] * (2 * self.n if self.l1 else 0)
-        bounds += [(None, None)] * (1 if self.l1 else self.n + 1)
+        n_bounded = 2 * self.n if self.l1 else self.n * self.is_bounded
+        values, bounds = [], [(0.0, None)] * n_bounded
+        bounds += [(None, None)] * (1 if n_bounded else self.n + 1)
 
         def note(u):
             self.point = self.parameters_at(u)
@@ -135,7 +141,7 @@ def shortfall(target, parameters, gradient, tolerated):
 
 
 def finish(problem, parameters, promise, hastily=False):
-    """Look whether a descent has come as near to its minimum as promised, and go there if not; l1 norms end on exact zeros.
+    """Look whether a descent has come as near to its minimum as promised, and go there if not; zeros are exact.
 
     Parameters
     ----------
@@ -161,7 +167,7 @@ def finish(problem, parameters, promise, hastily=False):
     targets = [Target(problem, k) for k in range(len(parameters))]
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
         if hastily or (promise == np.inf and problem.rows.is_wide):
-            if problem.penalty.l1 > 0.0:
+            if problem.penalty.makes_zeros:
                 ends[:] = [proximal_step(target, start) for target, start in zip(targets, parameters, strict=True)]
             return ends, excess
         for k, look in enumerate(look_at(targets, parameters, problem.loss)):
@@ -171,7 +177,7 @@ def finish(problem, parameters, promise, hastily=False):
 
 def finish_target(target, start, value, gradient, promise):
     """The same for one target, whose objective and gradient at the start are given."""
-    has_l1, is_narrow = target.penalty.l1 > 0.0, not target.rows.is_wide
+    makes_zeros, is_narrow = target.penalty.makes_zeros, not target.rows.is_wide
     constant = np.append(np.zeros(len(start) - 1), target.constant)
     if target.unit == 0.0:  # all targets are zero
         return constant, 0.0
@@ -183,10 +189,10 @@ def finish_target(target, start, value, gradient, promise):
         return target.share_of_reach(left, value)
 
     tolerated = min(promise, 1.0) * (target.constant_loss - value)
-    if is_narrow and not has_l1 and share(shortfall(target, start, gradient, tolerated)) <= promise:
+    if is_narrow and not makes_zeros and share(shortfall(target, start, gradient, tolerated)) <= promise:
         return start, 0.0
     if is_narrow:
-        end, excess = approach(target, start, 0.0 if has_l1 else 0.25 * promise)
+        end, excess = approach(target, start, 0.0 if makes_zeros else 0.25 * promise)
         return end, share(excess)
     end, left = approach_wide(target, start, promise)
     return end, share(left)

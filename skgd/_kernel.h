@@ -47,7 +47,7 @@ typedef struct {
 } Loss;
 
 typedef struct {
-    double l2, l1;
+    double l2, l1, lowest; /* the last bounds the coefficients: 0, or -INFINITY */
 } Penalty;
 
 typedef struct {
@@ -169,6 +169,15 @@ INLINE double shrunk(double value, double threshold) {
     return threshold == 0.0 ? value : size < 0.0 ? 0.0 : copysign(size, value);
 }
 
+/* The same, and no lower than the bound */
+INLINE double proximal(double value, double threshold, double lowest) {
+    const double moved = shrunk(value, threshold);
+    return moved <= lowest ? lowest : moved;
+}
+
+/* Whether steps end with a proximal one */
+INLINE int is_proximal(const Penalty *penalty) { return penalty->l1 != 0.0 || penalty->lowest > -INFINITY; }
+
 /* eta, or less of it: eta * g'Dg <= cap * min(loss, ceiling), for the gradient g of the loss alone */
 INLINE double capped(const Step *step, double loss, double norm) {
     const double bound = step->cap * (loss < step->ceiling ? loss : step->ceiling);
@@ -181,7 +190,7 @@ INLINE double update(const Step *step, double loss, const Metric *metric, const 
     double *restrict coef = p.coef, *restrict velocity = p.velocity, *restrict average = p.average;
     const double *restrict direction = p.direction, *restrict gradient = p.gradient;
     const int is_capped = step->cap < INFINITY;
-    const double l1 = penalty->l1;
+    const double l1 = penalty->l1, lowest = penalty->lowest;
     double eta = step->eta;
     if (is_capped) {
         double norm = 0.0;
@@ -195,13 +204,14 @@ INLINE double update(const Step *step, double loss, const Metric *metric, const 
     if (step->momentum == 0.0 && step->lookahead == 0.0) {
 #pragma omp simd
         for (ptrdiff_t j = 0; j <= n_features; j++) coef[j] -= eta * direction[j];
-        for (ptrdiff_t j = 0; j < n_features && l1 != 0.0; j++) coef[j] = shrunk(coef[j], eta * metric->scale[j] * l1);
+        for (ptrdiff_t j = 0; j < n_features && is_proximal(penalty); j++)
+            coef[j] = proximal(coef[j], eta * metric->scale[j] * l1, lowest);
     } else {
         const double ahead = step->lookahead != 0.0 ? step->momentum : 0.0;
         for (ptrdiff_t j = 0; j <= n_features; j++) {
             const double before = coef[j] - ahead * velocity[j];
             const double moved = coef[j] + (step->momentum - ahead) * velocity[j] - eta * direction[j];
-            const double now = j < n_features ? shrunk(moved, eta * metric->scale[j] * l1) : moved;
+            const double now = j < n_features ? proximal(moved, eta * metric->scale[j] * l1, lowest) : moved;
             velocity[j] = now - before;
             coef[j] = now + step->lookahead * velocity[j];
         }
@@ -326,7 +336,7 @@ static void shuffle_rows(int32_t *order, ptrdiff_t n_rows, uint64_t seed) {
 
 /* Whether a step on a single row can go from the row straight to the parameters, without a gradient in between */
 INLINE int is_plain(const Step *step, const Metric *metric, const Penalty *penalty) {
-    return metric->n_axes == 0 && penalty->l1 == 0.0 && step->momentum == 0.0 && step->lookahead == 0.0
+    return metric->n_axes == 0 && !is_proximal(penalty) && step->momentum == 0.0 && step->lookahead == 0.0
            && step->cap == INFINITY;
 }
 

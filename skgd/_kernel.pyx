@@ -12,7 +12,7 @@ cdef extern from "_kernel.h":
     ctypedef struct Loss:
         double insensitive, curvature, cap_above, cap_below
     ctypedef struct Penalty:
-        double l2, l1
+        double l2, l1, lowest
     ctypedef struct Parameters:
         double *coef
         double *velocity
@@ -101,7 +101,7 @@ cdef bint fit_together(const double[:, :] y, const double[:] weight, const int32
     return (steps.shape[0] == objectives.shape[0] == targets.shape[0] and steps.shape[1] == objectives.shape[1] == n_batches
             and y.shape[0] == parameters.shape[0] >= targets.shape[0] and y.shape[1] == weight.shape[0] == n_samples
             and n_features > 0 and parameters.shape[1] == 5 and metric.shape[0] >= 2 and loss.shape[0] == 4
-            and penalty.shape[0] == 2 and parameters.shape[2] == metric.shape[1] == n_features + 1)
+            and penalty.shape[0] == 3 and parameters.shape[2] == metric.shape[1] == n_features + 1)
 
 
 def descend(const real[:, ::1] X, const double[:, :] y, const double[:] weight, const int32_t[::1] order,

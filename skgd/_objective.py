@@ -29,10 +29,16 @@ class Loss(NamedTuple):
 
 
 class Penalty(NamedTuple):
-    """l2 * ||w||^2 / 2 + l1 * ||w||_1, as the kernel takes it."""
+    """l2 * ||w||^2 / 2 + l1 * ||w||_1 over coefficients no lower than a bound, as the kernel takes it."""
 
     l2: float
     l1: float
+    lowest: float = -INF  # or 0
+
+    @property
+    def makes_zeros(self):
+        """Whether coefficients are exactly zero at the minimum, where proximal steps put them."""
+        return self.l1 > 0.0 or self.lowest > -INF
 
 
 LOSSES = {
@@ -55,11 +61,16 @@ def loss_and_slope(loss, residual):
     return steepness * (excess - 0.5 * steepness / curvature), np.copysign(steepness, residual)
 
 
-def make_penalty(name, alpha, l1_ratio):
-    """The strengths of both norms for penalty=`name`."""
+def make_penalty(name, alpha, l1_ratio, positive=False):
+    """The strengths of both norms for penalty=`name`, and the bound."""
     l1_share = {"l2": 0.0, "l1": 1.0, "elasticnet": l1_ratio}.get(name, 0.0)
     strength = 0.0 if name is None else float(alpha)
-    return Penalty(l2=strength * (1.0 - l1_share), l1=strength * l1_share)
+    return Penalty(l2=strength * (1.0 - l1_share), l1=strength * l1_share, lowest=0.0 if positive else -INF)
+
+
+def proximal(coef, threshold, lowest):
+    """The proximal step of the l1 norm and the bound."""
+    return np.maximum(np.copysign(np.maximum(np.abs(coef) - threshold, 0.0), coef), lowest)
 
 
 def penalty_at(penalty, coef):
@@ -146,8 +157,8 @@ def is_straight(loss):
 
 
 def is_quadratic(loss, penalty):
-    """Whether the objective is a quadratic function of the parameters."""
-    return loss == SQUARED_ERROR and penalty.l1 == 0.0
+    """Whether the objective is a quadratic function of unbounded parameters."""
+    return loss == SQUARED_ERROR and not penalty.makes_zeros
 
 
 def secant_curvature(loss, slope, size):

@@ -39,7 +39,7 @@ def problem_of_fit(model, rows):
     if is_auto and rows.is_sparse and model.fit_intercept:
         rows = rows.with_far_columns_centred(moments.center, moments.variance)
     problem = Problem.of(model, rows, targets or moments)
-    separable, b = problem.penalty.l1 > 0.0, problem.batch_size
+    separable, b = problem.penalty.makes_zeros, problem.batch_size
 
     def geometry(ridge):
         if not is_auto:
@@ -71,8 +71,9 @@ def problem_of_chunk(model, rows, state):
     if rows.is_sparse and model.fit_intercept:
         rows = rows.with_far_columns_centred(stream.moments.center, stream.moments.variance)
         counted, problem = rows, replace(problem, rows=rows)
+    batch_size, makes_zeros = problem.batch_size, problem.penalty.makes_zeros
     problem = with_geometries(
-        problem, lambda ridge: stream.geometry(rows, counted, problem.batch_size, ridge, model.fit_intercept)
+        problem, lambda ridge: stream.geometry(rows, counted, batch_size, ridge, model.fit_intercept, makes_zeros)
     )
     geometry = problem.geometries[0]
     return problem, stream._replace(longest=geometry.longest, eigenvalue=geometry.eigenvalue)

@@ -74,7 +74,7 @@ class Problem:
             raise ValueError("y is too large: its squared error exceeds the range of float64. Divide y by a power of ten.")
         curvature, typical_loss = curvature_at(loss, rows, constant)
         unit = np.maximum(np.minimum(loss_of_constant, typical_loss), loss_and_slope(loss, ROUNDING * constant)[0])
-        penalty = make_penalty(model.penalty, model.alpha, model.l1_ratio)
+        penalty = make_penalty(model.penalty, model.alpha, model.l1_ratio, model.positive)
         batch_size = len(rows) if model.batch_size is None else min(model.batch_size, len(rows))
         return cls(rows, batch_size, loss, penalty, constant, loss_of_constant, unit, curvature)
 

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+from scipy.optimize import nnls
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import Lasso
 
@@ -290,7 +291,7 @@ def straight_part(loss, residual):
 
 
 def smooth_steps(target, parameters, basis, dampings, gradient, hessian, secant):
-    """Each damping of a model without an l1 norm: where it leads to, the step in `basis`, what it gains, and what it misses."""
+    """Each damping of a model without exact zeros: where it leads, the step in `basis`, what it gains, and what it misses."""
     l2 = target.penalty.l2
     gradient = gradient + np.append(l2 * (basis.T @ parameters[:-1]), 0.0)
     hessian[:-1, :-1] += l2 * (basis.T @ basis)
@@ -301,7 +302,7 @@ def smooth_steps(target, parameters, basis, dampings, gradient, hessian, secant)
 
 
 def sparse_steps(target, parameters, basis, dampings, gradient, hessian, secant):
-    """The same with an l1 norm, to exact zeros; what it misses is the dual gap where no minimum was reached.
+    """The same to exact zeros; what it misses is the dual gap where no minimum was reached.
 
     Without the intercept, which follows, the minimum of a model depends on the signs of the coefficients alone. The search for
     them begins with the largest damping, whose minimum is nearest, and goes on from one damping to the next.
@@ -316,7 +317,9 @@ def sparse_steps(target, parameters, basis, dampings, gradient, hessian, secant)
         linear = gram @ start - gradient[:-1] + cross * gradient[-1] / bend
         gram += np.diag(penalty.l2 * scale**2)
         gap = 0.0
-        if is_exact or is_cheap:  # a search that has failed would fail again: smaller dampings are harder
+        if penalty.lowest > -np.inf:
+            near, is_exact = nonnegative(gram, linear - penalty.l1 * scale), True
+        elif is_exact or is_cheap:  # a search that has failed would fail again: smaller dampings are harder
             near, is_exact = search_signs(gram, linear, penalty.l1 * scale, near)
         if not is_exact:
             near, gap = coordinate_descent(gram, linear, penalty.l1, scale)
@@ -331,16 +334,26 @@ def sparse_steps(target, parameters, basis, dampings, gradient, hessian, secant)
     return found[::-1]
 
 
+def as_least_squares(gram, linear):
+    """A and b for which |Av - b|^2 / 2 is v'Gv / 2 - linear.v but for a constant: as many rows as columns."""
+    values, vectors = np.linalg.eigh(gram)
+    root = np.sqrt(np.maximum(values, np.finfo(np.float64).eps * values[-1]))
+    return root[:, None] * vectors.T, vectors.T @ linear / root
+
+
+def nonnegative(gram, linear):
+    """The minimum of v'Gv / 2 - linear.v over v >= 0."""
+    return nnls(*as_least_squares(gram, linear), maxiter=30 * len(linear))[0]
+
+
 def coordinate_descent(gram, linear, l1, scale):
     """Near the minimum of v'Gv / 2 - b'v + l1 sum_j scale_j |v_j|, and the dual gap there: Lasso on as many rows as columns."""
-    values, vectors = np.linalg.eigh(gram)
-    values = np.maximum(values, np.finfo(np.float64).eps * values[-1])
-    root, size = np.sqrt(values)[:, None] * vectors.T, np.sqrt(len(linear))
-    table = np.divide(root, scale, out=np.zeros_like(root), where=scale > 0.0)
+    root, target = as_least_squares(gram, linear)
+    size, table = np.sqrt(len(linear)), np.divide(root, scale, out=np.zeros_like(root), where=scale > 0.0)
     lasso = Lasso(alpha=l1, fit_intercept=False, tol=1e-8, max_iter=CYCLES)
     with warnings.catch_warnings():  # the dual gap says how near
         warnings.simplefilter("ignore", ConvergenceWarning)
-        coef = lasso.fit(size * table, size * (vectors.T @ linear) / np.sqrt(values)).coef_
+        coef = lasso.fit(size * table, size * target).coef_
     return np.divide(coef, scale, out=np.zeros_like(coef), where=scale > 0.0), lasso.dual_gap_
 
 
@@ -394,10 +407,10 @@ class Approach:
 
     def __init__(self, target, point, accuracy, memory=None, share=WINDOW):
         self.target, self.point, self.accuracy = target, point, accuracy
-        has_l1 = target.penalty.l1 > 0.0
-        self.basis = np.diag(np.sqrt(target.geometry.metric[1, :-1])) if has_l1 else target.geometry.whitening
-        self.steps_of_model = sparse_steps if has_l1 else smooth_steps
-        self.slack = ENOUGH * target.unit if has_l1 else 0.0  # zeros may cost what is not worth a reading
+        makes_zeros = target.penalty.makes_zeros
+        self.basis = np.diag(np.sqrt(target.geometry.metric[1, :-1])) if makes_zeros else target.geometry.whitening
+        self.steps_of_model = sparse_steps if makes_zeros else smooth_steps
+        self.slack = ENOUGH * target.unit if makes_zeros else 0.0  # zeros may cost what is not worth a reading
         if memory is None:
             width = target.width(point, share)
             self.point = self.shifted(point, -target.shift(width))
@@ -445,7 +458,8 @@ class Approach:
             settled = max(abs(gained), rounding, self.gap) <= enough
             if settled:
                 self.left = min(self.left, rounding + 3.0 * max(gained, enough))
-            is_narrowest = rounding <= enough or target.rounded(NARROWER * self.width) == loss
+            before, after = target.rounded(self.width_before), target.rounded(NARROWER * self.width)
+            is_narrowest = rounding <= enough or before == loss == after
             is_stuck = is_narrowest and (self.damping < 0.0 or gained <= LEAST * target.unit)
             self.arrived = settled or is_stuck or self.left <= enough
             if self.arrived and not self.slack:

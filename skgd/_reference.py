@@ -12,7 +12,7 @@ gain in the last column. The gradient g becomes the direction D g, with D = diag
 import numpy as np
 from scipy.sparse import csr_array
 
-from skgd._objective import Loss, Penalty, loss_and_slope, penalty_at
+from skgd._objective import Loss, Penalty, loss_and_slope, penalty_at, proximal
 
 COEF, VELOCITY, AVERAGE, GRADIENT, DIRECTION = range(5)
 
@@ -41,7 +41,7 @@ def descend(X, y, weight, order, batch_size, steps, metric, loss, penalty, targe
     batch_size : int
     steps : STEP ndarray of shape (len(targets), n_batches)
     metric : ndarray of shape (2 + n_axes, n_features + 1)
-    loss, penalty : ndarrays of shape (4,) and (2,)
+    loss, penalty : ndarrays of shape (4,) and (3,)
         The numbers of `Loss` and `Penalty`.
     targets : int32 ndarray
         The numbers of the targets to learn; the parameters of others are left as they are.
@@ -87,9 +87,9 @@ def take_step(X, y, weight, step, metric, loss, penalty, parameters):
 
 
 def update(step, loss, metric, penalty, parameters):
-    """Move the parameters against their gradient, shrink them by the l1 norm, and let them enter their average.
+    """Move the parameters against their gradient, take a proximal step, and let them enter their average.
 
-    w <- shrink(w - eta * D (g + l2 * w))    shrink(w_j) = sign(w_j) * max(|w_j| - eta * D_jj * l1, 0)
+    w <- shrink(w - eta * D (g + l2 * w))    shrink(w_j) = max(sign(w_j) * max(|w_j| - eta * D_jj * l1, 0), lowest)
 
     with the intercept penalised by neither norm. The step is cut so that eta * g'Dg <= cap * min(loss, ceiling), where g and
     the loss are those of the batch without the penalty. With cap 2, no step overshoots a quadratic loss with minimum 0. A batch
@@ -112,8 +112,8 @@ def update(step, loss, metric, penalty, parameters):
     ahead = step["momentum"] if step["lookahead"] != 0.0 else 0.0
     before = coef - ahead * velocity
     now = coef + (step["momentum"] - ahead) * velocity - eta * direction()
-    if penalty.l1 != 0.0:
-        now[:-1] = np.copysign(np.maximum(np.abs(now[:-1]) - eta * scale[:-1] * penalty.l1, 0.0), now[:-1])
+    if penalty.makes_zeros:
+        now[:-1] = proximal(now[:-1], eta * scale[:-1] * penalty.l1, penalty.lowest)
     if step["momentum"] != 0.0 or step["lookahead"] != 0.0:
         velocity[:] = now - before
         now += step["lookahead"] * velocity

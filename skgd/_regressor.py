@@ -32,6 +32,7 @@ from skgd._stream import Stream
 from skgd._validation import (
     check_has_validation,
     check_parameters,
+    check_sign,
     check_start,
     check_validation,
     check_weight,
@@ -88,6 +89,9 @@ class MiniBatchLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimat
     l1_ratio : float or None, default=0.15
         Share of the l1 norm in "elasticnet". It may be None for the other penalties.
     fit_intercept : bool, default=True
+    positive : bool, default=False
+        Whether the coefficients must be >= 0, as in LinearRegression, Lasso and ElasticNet. Proximal steps set them exactly to
+        zero. The intercept may have any sign.
     learning_rate : {"auto", "constant", "invscaling", "optimal", "adaptive"}, default="auto"
         The step size eta at step t = 1, 2, ...
 
@@ -242,6 +246,7 @@ class MiniBatchLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimat
         "alpha": [Interval(Real, 0, None, closed="left")],
         "l1_ratio": [Interval(Real, 0, 1, closed="both"), None],
         "fit_intercept": ["boolean"],
+        "positive": ["boolean"],
         "learning_rate": [StrOptions({"auto", *SCHEDULES})],
         "eta0": [Interval(Real, 0, None, closed="neither")],
         "power_t": [Interval(Real, 0, None, closed="left")],
@@ -272,6 +277,7 @@ class MiniBatchLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimat
         alpha: float = 0.0,
         l1_ratio: float | None = 0.15,
         fit_intercept: bool = True,
+        positive: bool = False,
         learning_rate: str = "auto",
         eta0: float = 0.01,
         power_t: float = 0.25,
@@ -297,6 +303,7 @@ class MiniBatchLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimat
         self.alpha = alpha
         self.l1_ratio = l1_ratio
         self.fit_intercept = fit_intercept
+        self.positive = positive
         self.learning_rate = learning_rate
         self.eta0 = eta0
         self.power_t = power_t
@@ -546,6 +553,7 @@ class MiniBatchLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimat
                 raise ValueError(
                     f"y has {rows.n_targets} targets, but the model has {n_targets}. Fit a new model for another number."
                 )
+            check_sign(self, "a coefficient of the model that goes on", state.parameters[:, [COEF, AVERAGE], :-1])
             return state if self.fit_intercept else state.without_intercept()
         for name in ("validation_scores_", "n_iter_", "loss_curve_", *PATHS):
             self.__dict__.pop(name, None)
@@ -590,6 +598,7 @@ class MiniBatchLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimat
         start = np.zeros((n_targets, n_features + 1))
         if coef_init is not None:
             start[:, :-1] = check_start("coef_init", coef_init, (n_targets, n_features), self._single_target)
+            check_sign(self, "coef_init", start[:, :-1])
         if intercept_init is not None:
             if not self.fit_intercept:
                 raise ValueError("intercept_init is given, but fit_intercept=False fixes the intercept at 0. Leave one out.")
@@ -639,21 +648,21 @@ class MiniBatchLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimat
     def _finish(self, problem, passes, parameters, converged, validation, ended):
         """Where the fit ends, and what is left to gain there.
 
-        After convergence, a later call continues from there too, except with an l1 norm or early stopping.
+        After convergence, a later call continues from there too, except where zeros are exact or with early stopping.
         """
-        end, excess, has_l1 = passes.end(parameters), np.zeros(len(parameters)), problem.penalty.l1 > 0.0
+        end, excess, makes_zeros = passes.end(parameters), np.zeros(len(parameters)), problem.penalty.makes_zeros
         is_auto, is_minimum = self.learning_rate == "auto", converged and not ended.all()
         if passes.knows_excess:
             excess = passes.excess() if is_minimum else excess
-        elif is_auto and (is_minimum or has_l1):
+        elif is_auto and (is_minimum or makes_zeros):
             end, excess = finish(problem, end, self._promise(problem) if is_minimum else np.inf)
         if validation:
             best = moved_to(validation.best, problem.center)
-            if is_auto and has_l1:
+            if is_auto and makes_zeros:
                 best, _ = finish(problem, best, np.inf, hastily=True)
             is_worse = ended | validation.compare(moved_to(end, -problem.center))[1]
             return np.where(is_worse[:, None], best, end), np.where(is_worse, 0.0, excess)
-        if not has_l1 and converged and (is_auto or passes.knows_excess):
+        if not makes_zeros and converged and (is_auto or passes.knows_excess):
             rest_at(end, parameters)
         return end, excess
 

@@ -58,24 +58,26 @@ INLINE double NAME(sparse_norm)(SparseData data, ptrdiff_t row, double slope, co
 
 /* Move a row's columns: by what has been collected in the gradient, or else straight by slope * row */
 INLINE void NAME(move_sparse_row)(SparseData data, ptrdiff_t row, int is_collected, double slope, const Columns *columns,
-                                  double l1, Parameters p, int is_uniform) {
+                                  const Penalty *penalty, Parameters p, int is_uniform) {
     const REAL *restrict values = data.values;
     const int32_t *restrict numbers = data.columns;
     double *restrict coef = p.coef, *restrict average = p.average, *restrict gradient = p.gradient;
     double *restrict shrunk_by = columns->shrunk_by;
     const int is_averaged = columns->kept != 1.0;
+    const double l1 = penalty->l1, lowest = penalty->lowest;
     for (int64_t e = data.starts[row]; e < data.starts[row + 1]; e++) {
         const int32_t j = numbers[e];
         const Class *class = NAME(class_at)(columns, j, is_uniform);
-        const double change = class->reach * (is_collected ? gradient[j] : slope * values[e]);
+        double change = class->reach * (is_collected ? gradient[j] : slope * values[e]);
         if (is_collected) gradient[j] = 0.0;
         if (l1 == 0.0) {
+            if (coef[j] - change < lowest) change = coef[j] - lowest;
             coef[j] -= change;
             if (is_averaged) average[j] += class->entered * change;
         } else if (shrunk_by[j] != class->threshold || class->threshold - class->cut == class->threshold) {
             /* the first of the batch's rows that holds the column */
             const double due = class->threshold - class->cut - shrunk_by[j];
-            coef[j] = shrunk(shrunk(coef[j], due) - change, class->cut);
+            coef[j] = proximal(shrunk(coef[j], due) - change, class->cut, lowest);
             shrunk_by[j] = class->threshold;
         }
     }
@@ -94,12 +96,16 @@ INLINE void NAME(run_sparse_batches)(SparseData data, const int32_t *order, ptrd
                                      Parameters p, Columns columns, double *objective, int decays, int is_uniform) {
     const ptrdiff_t d = data.n_features;
     const double l1 = penalty->l1;
+    const int is_bounded = penalty->lowest > -INFINITY;
+    double largest = 0.0; /* scale: where the penalty's part of a step would turn signs, all columns meet the bound */
+    for (ptrdiff_t j = 0; j < d && is_bounded; j++) largest = metric->scale[j] > largest ? metric->scale[j] : largest;
     for (ptrdiff_t j = 0; j <= d; j++) p.gradient[j] = 0.0;
     for (ptrdiff_t start = 0; start < n_rows; start += batch_size, step++, objective++) {
         const ptrdiff_t stop = start + batch_size < n_rows ? start + batch_size : n_rows;
         const double share = 1.0 / (double)(stop - start);
-        const int moves_all = step->momentum != 0.0 || step->lookahead != 0.0, is_capped = step->cap < INFINITY;
-        const int is_collected = moves_all || (stop - start > 1 && (is_capped || l1 != 0.0));
+        const int is_capped = step->cap < INFINITY, flips = is_bounded && step->eta * largest * penalty->l2 > 1.0;
+        const int moves_all = step->momentum != 0.0 || step->lookahead != 0.0 || flips;
+        const int is_collected = moves_all || (stop - start > 1 && (is_capped || is_proximal(penalty)));
         double total = 0.0, norm = 0.0;
         if (moves_all) write_out(&columns, penalty, p, d);
         for (ptrdiff_t i = start; i < stop; i++) { /* the residuals and the gradient */
@@ -124,7 +130,7 @@ INLINE void NAME(run_sparse_batches)(SparseData data, const int32_t *order, ptrd
         const double eta = capped(step, total, norm);
         step_classes(&columns, eta, penalty, p, d);
         for (ptrdiff_t i = start; i < stop; i++)
-            NAME(move_sparse_row)(data, order[i], is_collected, columns.slopes[i - start], &columns, l1, p, is_uniform);
+            NAME(move_sparse_row)(data, order[i], is_collected, columns.slopes[i - start], &columns, penalty, p, is_uniform);
         p.coef[d] -= eta * metric->scale[d] * p.gradient[d];
         p.gradient[d] = 0.0;
         if (step->averaging == 0.0) continue;

@@ -107,7 +107,7 @@ class Schedule:
 
     def moves_all_columns(self, penalty):
         """Whether a step on sparse rows costs all columns and not only those that the batch holds."""
-        return bool(self.momentum or (penalty.l1 and self.average and self.every == 1))
+        return bool(self.momentum or (penalty.l1 > 0.0 and self.average and self.every == 1))
 
     def shorten(self, plateau, is_done):
         """Make the steps shorter after an epoch without progress, where that may help; not of targets that are done."""

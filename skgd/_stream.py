@@ -147,8 +147,11 @@ class Stream(NamedTuple):
         weight[rows.numbers] *= share
         return rows.with_weight(np.maximum(weight, np.nextafter(0.0, 1.0)))
 
-    def geometry(self, rows, counted, batch_size, ridge, fit_intercept):
-        """Of a further chunk, whose moments are in the stream's already, and come from the rows as `counted`."""
+    def geometry(self, rows, counted, batch_size, ridge, fit_intercept, separable=False):
+        """Of a further chunk, whose moments are in the stream's already, and come from the rows as `counted`.
+
+        Without axes if D must be `separable`.
+        """
         moments = self.moments
         metric = standard_metric(moments.center - rows.center, moments.variance, ridge, fit_intercept, rows.is_sparse)
         if moments.n_rows < LEAST_SEEN:
@@ -163,9 +166,9 @@ class Stream(NamedTuple):
             whitening = whitening_of(eigenvalues, eigenvectors, metric)
             high = max(1.0, longest / b)
             low = min(1.0, CROSSINGS * (longest / b + min(eigenvalues[-1], high)) * b / moments.n_rows)
-            most = max(b, LEAST_AXES) if moments.n_rows > 2 * len(gram) else 0
+            most = max(b, LEAST_AXES) if moments.n_rows > 2 * len(gram) and not separable else 0
             axes, bounds = axes_out_of_band(eigenvalues, eigenvectors, low, high, most)
-            eigenvalue = min(eigenvalues[-1], WORTHWHILE * high)
+            eigenvalue = eigenvalues[-1] if separable else min(eigenvalues[-1], WORTHWHILE * high)
             if len(axes):
                 metric = with_axes(metric, axes, bounds / np.sum((axes @ gram) * axes, axis=1) - 1.0)
                 longest = max(squared_norms(counted, metric).max(), longest)

@@ -50,6 +50,11 @@ def check_parameters(model):
         )
     if model.loss == "huber" and model.epsilon == 0:
         raise ValueError("loss='huber' needs epsilon > 0, got 0: it is the residual from which the loss grows straight.")
+    if model.positive and model.nesterovs_momentum and model.momentum > 0.0:
+        raise ValueError(
+            "positive=True does not go with nesterovs_momentum=True, which looks ahead beyond the bound. Set "
+            "nesterovs_momentum=False."
+        )
     if model.penalty == "elasticnet" and model.l1_ratio is None:
         raise ValueError(
             "penalty='elasticnet' needs an l1_ratio in the range [0, 1], got None. Set it, or use another penalty."
@@ -136,6 +141,12 @@ def check_validation(rows, n_targets):
     if len(rows) < 2:
         raise ValueError(f"R^2 needs at least 2 rows with a weight, got {len(rows)}. Give more rows.")
     return rows
+
+
+def check_sign(model, name, coef):
+    """Refuse negative coefficients to start from, if there may be none."""
+    if model.positive and np.any(coef < 0.0):
+        raise ValueError(f"positive=True, but {name} is {coef.min():g}. Start from coefficients >= 0, or set positive=False.")
 
 
 def check_start(name, value, shape, single_target):

@@ -71,11 +71,16 @@ def random_case(seed):
         "steps": np.array([random_steps(rng, n_batches, n_features) for _ in targets]),
         "metric": random_metric(rng, n_features, is_sparse),
         "loss": np.array(LOSSES[rng.choice(list(LOSSES))](rng.choice([0.1, 0.5]), rng.choice([0.1, 0.5, 0.9]))),
-        "penalty": np.array([rng.choice([0.0, 0.1, 1.0, 20.0]), rng.choice([0.0, 0.05, 1.0])]) * rng.integers(2),
+        "penalty": np.array([rng.choice([0.0, 0.1, 1.0, 20.0]), rng.choice([0.0, 0.05, 1.0]), rng.choice([0.0, -np.inf])]),
         "targets": targets,
         "parameters": rng.standard_normal((n_targets, 5, n_features + 1)),
         "objectives": np.zeros((len(targets), n_batches)),
     }
+    if rng.random() < 0.5:
+        case["penalty"][:2] = 0.0
+    if case["penalty"][2] == 0.0:
+        case["parameters"][:, [0, 2]] = np.abs(case["parameters"][:, [0, 2]])
+        case["steps"]["lookahead"] = 0.0  # a point ahead may be out of bounds
     if is_sparse:
         table = csr_array(X)
         rows = {"values": table.data, "columns": table.indices.astype(np.int32), "starts": table.indptr.astype(np.int64)}

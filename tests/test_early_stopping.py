@@ -114,7 +114,7 @@ def test_worse_is_by_more_than_tol_on_most_rows_and_by_more_than_chance(weighted
 
 def test_a_pipeline_transforms_the_rows_to_watch():
     with config_context(enable_metadata_routing=True):
-        regressor = MiniBatchLinearRegressor(early_stopping=True, **PLAIN).set_fit_request(X_val=True, y_val=True)
+        regressor = MiniBatchLinearRegressor(None, early_stopping=True, **PLAIN).set_fit_request(X_val=True, y_val=True)
         pipeline = make_pipeline(StandardScaler(), regressor, transform_input=["X_val"])
         pipeline.fit(10 * X[LEARNED], Y[LEARNED, 0], X_val=10 * X[WATCHED], y_val=Y[WATCHED, 0])
     found = pipeline[-1].validation_scores_[-1]

@@ -17,7 +17,21 @@ N, D = 23, 5
 
 
 def arguments(
-    dtype, batch_size, *, weighted, intercept, l2, l1, axes, average, momentum, cap, lookahead=0.0, loss=None, n_targets=1
+    dtype,
+    batch_size,
+    *,
+    weighted,
+    intercept,
+    l2,
+    l1,
+    axes,
+    average,
+    momentum,
+    cap,
+    lookahead=0.0,
+    loss=None,
+    n_targets=1,
+    lowest=-np.inf,
 ):
     rng = np.random.default_rng(0)
     n_batches = -(-N // batch_size)
@@ -38,7 +52,7 @@ def arguments(
         "steps": np.tile(steps, (n_targets, 1)),
         "metric": metric,
         "loss": np.array(loss or LOSSES["squared_error"](0.1, 0.5)),
-        "penalty": np.array([l2, l1]),
+        "penalty": np.array([l2, l1, lowest]),
         "targets": np.arange(n_targets, dtype=np.int32),
         "parameters": np.random.default_rng(1).standard_normal((n_targets, 5, D + 1)),
         "objectives": np.empty((n_targets, n_batches)),

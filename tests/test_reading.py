@@ -834,3 +834,27 @@ def test_steps_over_wide_columns_end_when_ten_of_them_have_gained_a_tenth_of_eno
     way = Wide(target, np.append(np.zeros(len(exact) - 1), target.constant))
     gained = way.descend(target.loss, enough)
     assert 0.0 < 10.0 * gained <= enough
+
+
+@pytest.mark.parametrize("fit_intercept", [True, False])
+@pytest.mark.parametrize("positive", [True, False])
+def test_a_narrowed_rounding_is_tried_before_readings_end(fit_intercept, positive):
+    rng = np.random.default_rng(0)
+    at = np.linspace(0, 1, 400)
+    X = np.exp(-0.5 * ((at[:, None] - np.linspace(0.1, 0.9, 12)) / 0.09) ** 2)
+    y = X[:, 2] + 0.4 * X[:, 5] + 0.7 * X[:, 9] + 0.05 * rng.standard_normal(400)
+    y[rng.integers(0, 400, 12)] += 1.5
+    model = MiniBatchLinearRegressor(
+        None, loss="huber", epsilon=0.1, fit_intercept=fit_intercept, positive=positive, tol=1e-6
+    ).fit(X, y)  # without a warning
+
+    def objective(w):
+        residual = np.abs(X @ w[:12] + fit_intercept * w[12] - y)
+        return np.mean(np.where(residual <= 0.1, residual**2, 0.2 * residual - 0.01))
+
+    bounds = [(0 if positive else None, None)] * 12 + [(None, None)]
+    start = np.append(model.coef_, model.intercept_)
+    exact = minimize(
+        objective, start, method="L-BFGS-B", bounds=bounds, options={"ftol": 1e-15, "gtol": 1e-10, "maxfun": 10**6}
+    )
+    assert objective(start) - exact.fun <= 1e-5 * (objective(np.zeros(13)) - exact.fun)
