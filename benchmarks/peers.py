@@ -1,4 +1,6 @@
-"""Ours beside every peer that is installed: one process, one thread, medians of interleaved runs.
+"""Ours beside every peer that is installed: one process, one thread, interleaved runs.
+
+An epoch is the difference between a long fit and one of a single epoch, each the least of its runs. Other times are medians.
 
 python -m benchmarks.peers                   (from the project's folder; a quarter of an hour)
 python -m benchmarks.peers --short           (a minute: small tables, to see that it runs; writes nothing)
@@ -60,13 +62,19 @@ def table(columns, rows):
     return "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines) + "\n"
 
 
+def epochs_of(models, X, y, rounds, more=None):
+    """Seconds of an epoch of each model: those that a long fit takes longer than a short one, each the least of several."""
+    more = more or int(np.clip(20_000_000 / X.shape[0] / X.shape[1], 3, 100))
+    taken = {}
+    for _ in range(rounds):
+        for name, model in models.items():
+            for n in (1, 1 + more):
+                took = seconds(lambda model=model, n=n: model.set_params(max_iter=n).fit(X, y))
+                taken[name, n] = min(took, taken.get((name, n), took))
+    return {name: (taken[name, 1 + more] - taken[name, 1]) / more for name in models}
+
+
 # An epoch of each peer: functions of the data and the batch size that return seconds.
-
-
-def fitted(model, X, y, more=3):
-    """The difference between 1 + `more` epochs and one, divided by `more`."""
-    one, several = (seconds(lambda n=n: model.set_params(max_iter=n).fit(X, y)) for n in (1, 1 + more))
-    return (several - one) / more
 
 
 def mlp_epoch(X, y, b):
@@ -74,7 +82,7 @@ def mlp_epoch(X, y, b):
     model = MLPRegressor(
         hidden_layer_sizes=(), solver="sgd", batch_size=b, learning_rate_init=1e-4, tol=0.0, n_iter_no_change=10**6
     )
-    return fitted(model, X[:n], y[:n], 1) * len(X) / n
+    return epochs_of({"": model}, X[:n], y[:n], 1, more=1)[""] * len(X) / n
 
 
 def torch_epoch(X, y, b):
@@ -167,15 +175,12 @@ def epochs(shapes, rounds):
         X, y = random_table(n, d)
         order = np.random.default_rng(0).permutation(n)
         ours = {(b, s): MiniBatchLinearRegressor(b, shuffle=s, **PLAIN) for b in sizes for s in (False, True)}
+        models = {"SGDRegressor": SGDRegressor(penalty=None, **PLAIN)} | ours
         measures = {"read": partial(seconds, X.sum), "take": partial(seconds, partial(np.take, X, order, 0))}
-        measures["SGDRegressor"] = partial(fitted, SGDRegressor(penalty=None, **PLAIN), X, y)
-        double = medians(measures | {key: partial(fitted, model, X, y) for key, model in ours.items()}, rounds)
+        double = medians(measures, rounds) | epochs_of(models, X, y, rounds)
         slow = {b: medians({k: partial(f, X, y, b) for k, f in peers(b).items()}, max(1, rounds // 3)) for b in sizes}
         X32 = X.astype(np.float32)
-        measures = {"read": partial(seconds, X32.sum)}
-        measures["SGDRegressor"] = partial(fitted, SGDRegressor(penalty=None, **PLAIN), X32, y)
-        measures |= {key: partial(fitted, model, X32, y) for key, model in ours.items()}
-        single = medians(measures, rounds)
+        single = medians({"read": partial(seconds, X32.sum)}, rounds) | epochs_of(models, X32, y, rounds)
         print(f"{n} x {d}", {k: round(1e3 * v, 1) for k, v in double.items()}, slow, flush=True)
         for b in sizes:
             column = {"one pass over X in memory": double["read"], "NumPy's `X[perm]`": double["take"]}
@@ -219,7 +224,7 @@ def sparse_epochs(n_rows, rounds):
     X, y = hashed_text(n_rows, 2**20)
     models = {"SGDRegressor": SGDRegressor(penalty=None, **PLAIN)}
     models |= {f"skgd, {b}": MiniBatchLinearRegressor(b, penalty=None, **PLAIN) for b in (1, 32, 1000)}
-    took = medians({name: lambda model=model: fitted(model, X, y, 1) for name, model in models.items()}, rounds)
+    took = epochs_of(models, X, y, rounds)
     return table(["rows x columns", *took], [[f"{n_rows:,} x 2^20", *(f"{1e3 * t:.0f}" for t in took.values())]])
 
 
@@ -364,9 +369,8 @@ def growth(numbers, rounds):
             X, y = random_table(n, d)
             model, peer = MiniBatchLinearRegressor(1000, **PLAIN), SGDRegressor(penalty=None, **PLAIN)
             more = max(2, numbers // (n * d))  # epochs, so many that a difference of two fits can be told from noise
-            measures = {"read X": partial(seconds, X.sum), "SGDRegressor": partial(fitted, peer, X, y, more)}
-            measures["skgd, 1000"] = partial(fitted, model, X, y, more)
-            curves[label, n, d] = medians(measures, rounds)
+            found = epochs_of({"SGDRegressor": peer, "skgd, 1000": model}, X, y, rounds, more)
+            curves[label, n, d] = medians({"read X": partial(seconds, X.sum)}, rounds) | found
             print(label, n, d, curves[label, n, d], flush=True)
     names = ["read X", "skgd, 1000", "SGDRegressor"]
     lines = [[f"{n:,} x {d}", *(f"{1e9 * took[k] / (n * d):.2f}" for k in names)] for (_, n, d), took in curves.items()]

@@ -38,10 +38,11 @@ def of_too_few_epochs(model, problem, history):
     recent = np.array(history.objective)[-model.n_iter_no_change - 1 :]
     unit = np.where(problem.unit > 0.0, problem.unit, 1.0)
     change = np.max(np.abs(recent[0] - recent[-1]) / unit)
-    seen = f": over the last {len(recent)} epochs R^2 still changed by {change:.1e}, against tol={model.tol:g}"
-    return (
-        f"max_iter={model.max_iter} ended the descent before it reached a plateau"
-        + (f"{seen}. Raise max_iter or tol" if len(recent) > 1 else ". Raise max_iter")
+    seen = f", over the last {len(recent)} epochs R^2 still changed by {change:.1e}, against tol={model.tol:g}"
+    return (  # the first sentence is always the same, so that a filter can name it
+        "max_iter ended the descent before it reached a plateau. "
+        + f"With max_iter={model.max_iter}"
+        + (f"{seen}. Raise max_iter or tol" if len(recent) > 1 else ", there was one epoch. Raise max_iter")
         + (", or use learning_rate='auto'." if model.learning_rate != "auto" else ".")
     )
 
