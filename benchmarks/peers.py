@@ -38,6 +38,7 @@ from tests.conftest import gap
 warnings.simplefilter("ignore")
 TARGET = Path(__file__).parent.parent / "docs" / "benchmarks"
 PLAIN = {"learning_rate": "constant", "eta0": 1e-4, "tol": None, "random_state": 0}
+ORDERS = {False: "in order", True: "shuffled"}
 MOST_STEPS = 1000  # of the peers that take a millisecond a step: their epoch is this many, times its share of the epoch
 
 
@@ -175,7 +176,8 @@ def epochs(shapes, rounds):
         X, y = random_table(n, d)
         order = np.random.default_rng(0).permutation(n)
         ours = {(b, s): MiniBatchLinearRegressor(b, shuffle=s, **PLAIN) for b in sizes for s in (False, True)}
-        models = {"SGDRegressor": SGDRegressor(penalty=None, **PLAIN)} | ours
+        peers_of_ours = {s: SGDRegressor(penalty=None, shuffle=s, **PLAIN) for s in (False, True)}
+        models = {("SGDRegressor", s): model for s, model in peers_of_ours.items()} | ours
         measures = {"read": partial(seconds, X.sum), "take": partial(seconds, partial(np.take, X, order, 0))}
         double = medians(measures, rounds) | epochs_of(models, X, y, rounds)
         slow = {b: medians({k: partial(f, X, y, b) for k, f in peers(b).items()}, max(1, rounds // 3)) for b in sizes}
@@ -185,7 +187,8 @@ def epochs(shapes, rounds):
         for b in sizes:
             column = {"one pass over X in memory": double["read"], "NumPy's `X[perm]`": double["take"]}
             column |= {"**skgd, rows in order**": double[b, False], "**skgd, rows shuffled**": double[b, True]}
-            column |= {"SGDRegressor (one row a step)": double["SGDRegressor"]} | slow[b]
+            column |= {f"SGDRegressor, rows {order_name}": double["SGDRegressor", s] for s, order_name in ORDERS.items()}
+            column |= slow[b]
             base = double[b, True]
             columns[b].append({k: f"{1e3 * t:,.1f} ({t / base:,.1f}x)" for k, t in column.items()})
         gains.append([f"{1e3 * single[key]:.1f} ({double[key] / single[key]:.1f}x)" for key in single])
@@ -194,9 +197,8 @@ def epochs(shapes, rounds):
     for b, found in columns.items():
         text += f"### An epoch with batch_size={b}: ms (times skgd shuffled)\n\n"
         text += table(["", *heading], [[name, *(column[name] for column in found)] for name in found[0]]) + "\n"
-    names = ["one pass over X in memory", "SGDRegressor"] + [
-        f"skgd {b}, {'shuffled' if s else 'in order'}" for b in sizes for s in (False, True)
-    ]
+    who = "SGDRegressor", *(f"skgd {b}" for b in sizes)
+    names = ["one pass over X in memory", *(f"{each}, {order_name}" for each in who for order_name in ORDERS.values())]
     lines = [[name, *cells] for name, *cells in zip(names, *gains, strict=True)]
     return text + "### On float32: ms (times faster than on float64)\n\n" + table(["", *heading], lines)
 
