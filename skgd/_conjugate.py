@@ -57,7 +57,8 @@ class ConjugateGradients:
         return np.array([target.share_of_reach(left, value) for target, left, value in of_targets])
 
     @property
-    def arrived(self):
+    def is_done(self):
+        """Which targets have arrived."""
         return self.excess() <= self.accuracy
 
     @property
@@ -67,7 +68,7 @@ class ConjugateGradients:
 
     def step(self):
         """Read the rows and move each target that has not arrived."""
-        which = np.flatnonzero(~self.arrived)
+        which = np.flatnonzero(~self.is_done)
         if not len(which):
             return
         gradient, direction, scale = self.gradient[which], self.direction[which], self.scale[which]
@@ -96,7 +97,7 @@ class ConjugateGradients:
 
     def finished(self, plateau, history):
         """Whether all targets are as near to their minimum as asked for, or are to end for another reason."""
-        return (self.arrived | plateau.ended).all()
+        return (self.is_done | plateau.ended).all()
 
     def length(self, t):
         """The steps are as long as the rows say."""

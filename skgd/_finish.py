@@ -91,7 +91,7 @@ def approach_wide(target, start, accuracy):
     if is_quadratic(target.loss, target.penalty):
         way = ConjugateGradients([target], start[None, None], accuracy)
         for _ in range(WIDE_STEPS * ROUNDS):
-            if way.arrived:
+            if way.is_done:
                 break
             way.step()
         return way.point[0], way.left[0]
@@ -148,11 +148,11 @@ def finish(problem, parameters, promise, hastily=False):
     problem : Problem
     parameters : ndarray of shape (n_targets, n_features + 1)
         Where the descent has ended; the intercept is taken at the center.
-    promise : float
-        The excess over the minimum that is accepted, as a share of the excess of the best constant prediction; inf after a
-        descent that has not converged.
+    promise : float or ndarray of shape (n_targets,)
+        The excess over the minimum that is accepted, as a share of the excess of the best constant prediction; inf for targets
+        whose descent has not converged, which are left as they are unless the penalty makes zeros.
     hastily : bool
-        Only make one proximal step, for exact zeros. Wide rows are treated the same if `promise` is inf.
+        Only make one proximal step, for exact zeros. Wide rows are treated the same if their promise is inf.
 
     Returns
     -------
@@ -161,17 +161,20 @@ def finish(problem, parameters, promise, hastily=False):
     excess : ndarray of shape (n_targets,)
         What is still to be gained, in the unit of the promise.
     """
-    ends, excess = parameters.copy(), np.zeros(len(parameters))
+    ends, excess, promise = parameters.copy(), np.zeros(len(parameters)), np.broadcast_to(promise, len(parameters))
     is_doubtful = problem.whole is not None and any(geometry.is_doubtful for geometry in problem.geometries)
     problem = problem.whole if is_doubtful else problem
     targets = [Target(problem, k) for k in range(len(parameters))]
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-        if hastily or (promise == np.inf and problem.rows.is_wide):
-            if problem.penalty.makes_zeros:
-                ends[:] = [proximal_step(target, start) for target, start in zip(targets, parameters, strict=True)]
-            return ends, excess
-        for k, look in enumerate(look_at(targets, parameters, problem.loss)):
-            ends[k], excess[k] = finish_target(targets[k], parameters[k], *look, promise)
+        is_hasty = (promise == np.inf) & (hastily or problem.rows.is_wide or not problem.penalty.makes_zeros)
+        if problem.penalty.makes_zeros:
+            for k in np.flatnonzero(is_hasty):
+                ends[k] = proximal_step(targets[k], parameters[k])
+        others = np.flatnonzero(~is_hasty)
+        if len(others):
+            looks = look_at([targets[k] for k in others], parameters[others], problem.loss)
+            for k, look in zip(others, looks, strict=True):
+                ends[k], excess[k] = finish_target(targets[k], parameters[k], *look, promise[k])
     return ends, excess
 
 

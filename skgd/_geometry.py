@@ -220,6 +220,12 @@ def gram_of(moments, metric, ridge):
     return (moments.covariance + np.outer(shift, shift) + ridge * np.eye(len(shift))) * np.outer(root, root)
 
 
+def covariance_of(gram, metric, shift):
+    """Of the columns in the user's units, from second moments as the metric scales them and centred `shift` from the means."""
+    deviation = np.divide(1.0, np.sqrt(metric[1, :-1]), out=np.zeros(len(gram)), where=metric[1, :-1] > 0.0)
+    return gram * np.outer(deviation, deviation) - np.outer(shift, shift)
+
+
 def full_batch_geometry(moments, rows, ridge, fit_intercept, separable):
     """For the full batch of a known covariance: every axis corrected, so that a step is nearly Newton's."""
     metric = standard_metric(moments.center, moments.variance, ridge, fit_intercept)
@@ -250,15 +256,15 @@ def mini_batch_geometry(rows, moments, batch_size, ridge, fit_intercept, separab
     longest = norms.max() if rows.is_in_memory else longest_of(rows, metric)
     shares = sampling_shares(norms)
     z = sample_rows(rows.representatives, metric, shares, offset=0.25)
+    shift = moments.center - rows.center - metric[0, :-1]
     if separable or rows.is_wide:
         eigenvalue = largest_eigenvalue(z) + penalised.max()
+        covariance = None if rows.is_wide else covariance_of(z[:, :-1].T @ z[:, :-1], metric, shift)
         smoothness = expected_smoothness(longest + penalised.max(), SAFETY * max(eigenvalue, 1.0), n_samples, batch_size)
-        return Geometry(metric, safe_length(smoothness), longest, eigenvalue)
+        return Geometry(metric, safe_length(smoothness), longest, eigenvalue, covariance)
     z = z[:, :-1]
     gram = z.T @ z
-    deviation = np.divide(1.0, np.sqrt(metric[1, :-1]), out=np.zeros(n_features), where=metric[1, :-1] > 0.0)
-    shift = moments.center - rows.center - metric[0, :-1]
-    covariance = gram * np.outer(deviation, deviation) - np.outer(shift, shift)
+    covariance = covariance_of(gram, metric, shift)
     gram += np.diag(penalised)
     eigenvalues, eigenvectors = np.linalg.eigh(gram)
     whitening = whitening_of(eigenvalues, eigenvectors, metric, np.vstack([z, np.diag(np.sqrt(penalised))]))

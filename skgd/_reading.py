@@ -560,6 +560,11 @@ class Readings:
         history.note_step(objective, parameters)
         return objective
 
+    @property
+    def is_done(self):
+        """Which targets have arrived."""
+        return np.array([way.arrived for way in self.approaches])
+
     def finished(self, plateau, history):
         """Whether all targets are as near to their minimum as asked for, or have stalled for long by the plateau rule."""
         has_stalled = (plateau.waited >= STALLED * plateau.patience).all()

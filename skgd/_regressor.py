@@ -21,7 +21,7 @@ from skgd._descent import Divergence, Passes, descend
 from skgd._finish import finish
 from skgd._objective import LOSSES, SQUARED_ERROR
 from skgd._plan import epochs_of, hold_out, problem_of_chunk, problem_of_fit
-from skgd._reading import Target
+from skgd._reading import Target, look_at
 from skgd._reference import AVERAGE, COEF, VELOCITY
 from skgd._rows import Rows
 from skgd._sklearn import Interval, StrOptions, _fit_context, validate_parameter_constraints
@@ -568,7 +568,8 @@ class MiniBatchLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimat
         state = state.about(self._subject(problem))
         validation = held_out and Validation(held_out, self.tol or 0.0, *(state.best or (state.parameters[:, AVERAGE],)))
         passes, plateau, history, parameters = self._descend(problem, state, watch, self.max_iter, validation)
-        end, excess = self._finish(problem, passes, parameters, history.converged, validation, plateau.ended)
+        is_done = passes.is_done | history.converged
+        end, excess = self._finish(problem, passes, parameters, is_done, validation, plateau.ended)
         state = replace(
             state.after(parameters, problem.center, len(history.objective), passes.n_batches),
             stream=self._stream_after_fit(problem, moments, end, history),
@@ -645,24 +646,24 @@ class MiniBatchLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimat
         schedule = Schedule.of(self, problem, state, in_fit)
         return Passes(problem, schedule, state.n_steps, state.seed if self.shuffle else None, is_done, state.objective)
 
-    def _finish(self, problem, passes, parameters, converged, validation, ended):
-        """Where the fit ends, and what is left to gain there.
+    def _finish(self, problem, passes, parameters, is_done, validation, ended):
+        """Where the fit ends, and what is left to gain there. Each target ends as its own fit would.
 
         After convergence, a later call continues from there too, except where zeros are exact or with early stopping.
         """
         end, excess, makes_zeros = passes.end(parameters), np.zeros(len(parameters)), problem.penalty.makes_zeros
-        is_auto, is_minimum = self.learning_rate == "auto", converged and not ended.all()
+        is_auto, is_minimum = self.learning_rate == "auto", is_done & ~ended
         if passes.knows_excess:
-            excess = passes.excess() if is_minimum else excess
-        elif is_auto and (is_minimum or makes_zeros):
-            end, excess = finish(problem, end, self._promise(problem) if is_minimum else np.inf)
+            excess = np.where(is_minimum, passes.excess(), 0.0)
+        elif is_auto and (is_minimum.any() or makes_zeros):
+            end, excess = finish(problem, end, np.where(is_minimum, self._promise(problem), np.inf))
         if validation:
             best = moved_to(validation.best, problem.center)
             if is_auto and makes_zeros:
                 best, _ = finish(problem, best, np.inf, hastily=True)
             is_worse = ended | validation.compare(moved_to(end, -problem.center))[1]
             return np.where(is_worse[:, None], best, end), np.where(is_worse, 0.0, excess)
-        if not makes_zeros and converged and (is_auto or passes.knows_excess):
+        if is_auto and is_done.all() and not makes_zeros:
             rest_at(end, parameters)
         return end, excess
 
@@ -670,9 +671,13 @@ class MiniBatchLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimat
         """What a stream that goes on from here knows of the rows."""
         if self.learning_rate != "auto":
             return Stream()
-        is_minimum = history.converged and not self.early_stopping and problem.loss == SQUARED_ERROR
-        ends, losses = moved_to(end, -problem.center), history.objective[-1]
-        return Stream.after_fit(moments, problem.geometries[0], problem.penalty, ends, losses, is_minimum)
+        ends, losses, gradient = moved_to(end, -problem.center), history.objective[-1], None
+        if history.converged and not self.early_stopping and problem.loss == SQUARED_ERROR:
+            gradient = np.zeros_like(end[:, :-1])
+            if problem.penalty.makes_zeros and not moments.is_full and not problem.rows.is_wide:  # it is not zero at a zero
+                targets = [Target(problem, k) for k in range(len(end))]
+                gradient = np.array([each[:-1] for _, each in look_at(targets, end, problem.loss)])
+        return Stream.after_fit(moments, problem.geometries[0], problem.penalty, ends, losses, gradient)
 
     def _promise(self, problem):
         """The largest excess over the minimum at a plateau, as a share of the excess of the best constant prediction."""

@@ -36,10 +36,10 @@ class Validation:
     Parameters
     ----------
     rows : Rows, or others that add up functions of rows
-    parameters : ndarray of shape (n_targets, n_features + 1)
-        The best so far; the intercept is taken at zero.
     tol : float
         A difference of R^2 that does not matter.
+    parameters : ndarray of shape (n_targets, n_features + 1)
+        The best so far; the intercept is taken at zero.
     score, waited : ndarray of shape (n_targets,), optional
         The R^2 of the best, and for how many epochs in a row others have been worse.
     """
@@ -50,15 +50,23 @@ class Validation:
         self.waited = np.zeros(len(parameters), dtype=np.int64) if waited is None else np.array(waited)
         (moments,) = rows.add_up((moments_of_targets,))
         self.weight, self.variance = moments.weight, moments.target_variance
+        self.check_range(self.variance)
 
     @property
     def state(self):
         """What a later fit goes on from."""
         return self.best, self.score, self.waited
 
+    def check_range(self, squares):
+        """Refuse rows whose R^2 float64 cannot hold."""
+        if not np.isfinite(squares).all():
+            raise ValueError("X_val or y_val is too large: squared errors exceed the range of float64. Check their units.")
+
     def compare(self, parameters):
         """R^2 of these parameters, and whether they are worse than the best."""
-        (sums,) = self.rows.add_up((differences, parameters, self.best))
+        with np.errstate(over="ignore", invalid="ignore"):
+            (sums,) = self.rows.add_up((differences, parameters, self.best))
+        self.check_range(sums)
         square, majority, difference, first, second, weight_square = sums
         score, mean = r_squared(square / self.weight, self.variance), difference / self.weight
         error = np.sqrt(np.maximum(second - 2.0 * mean * first + mean**2 * weight_square, 0.0))

@@ -50,11 +50,11 @@ class Stream(NamedTuple):
     level: np.ndarray | None = None  # (n_targets,): the usual loss, if known
 
     @classmethod
-    def after_fit(cls, moments, geometry, penalty, ends, losses, is_minimum):
+    def after_fit(cls, moments, geometry, penalty, ends, losses, gradient):
         """What goes on from a fit that has ended at parameters `ends` with these objectives; the intercept is taken at zero.
 
-        If the products of columns and targets were not summed, they are reconstructed from `ends`, which must be the minimum
-        for these products. If `ends` is not a minimum, the products are NaN.
+        If the products of columns and targets were not summed, they are reconstructed from `ends` and the gradient there by the
+        coefficients, without that of the l1 norm. If the gradient is None, the products are NaN.
         """
         coef, covariance = ends[:, :-1], geometry.covariance
         if covariance is None or len(moments.mean) > MOST_CORRELATED:
@@ -63,12 +63,13 @@ class Stream(NamedTuple):
         elif not moments.is_full:
             predicted = coef @ moments.center + ends[:, -1]
             amiss = predicted - moments.target_mean if geometry.metric[1, -1] == 0.0 else np.zeros(len(ends))  # no intercept
-            # At the minimum 2 (C w - c + center * amiss) + l2 w + l1 sign(w) = 0.
-            slope = 0.5 * (penalty.l2 * coef + penalty.l1 * np.sign(coef)) + np.outer(amiss, moments.center)
+            # The gradient is 2 (C w - c + center * amiss) + l2 w.
+            known = np.zeros_like(coef) if gradient is None else gradient
+            slope = 0.5 * (penalty.l2 * coef - known) + np.outer(amiss, moments.center)
             cross, mse = coef @ covariance + slope, losses - penalty_at(penalty, coef)
             squares = mse - amiss**2 + np.sum(coef * (cross + slope), axis=1)
             mean = np.append(moments.center, predicted - amiss)
-            if not is_minimum:
+            if gradient is None:
                 cross, squares, mean = np.full_like(cross, np.nan), moments.target_variance, moments.mean
             moments = replace(moments, mean=mean, second=np.block([[covariance, cross.T], [cross, np.diag(squares)]]))
         return cls(moments, geometry.longest, geometry.eigenvalue, level=losses)

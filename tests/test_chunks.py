@@ -451,14 +451,17 @@ def test_a_source_may_give_every_chunk_in_the_same_array(batch_size, monkeypatch
     np.testing.assert_array_equal(models[0].loss_curve_, models[1].loss_curve_)
 
 
+class Counted:
+    """Chunks that count how often they are read."""
+
+    n = 0
+
+    def __iter__(self):
+        self.n += 1
+        return iter(cut(X, y, weight))
+
+
 def test_the_squared_error_is_read_once():
-    class Counted:
-        n = 0
-
-        def __iter__(self):
-            self.n += 1
-            return iter(cut(X, y, weight))
-
     source = Counted()
     MiniBatchLinearRegressor(None, penalty="l1", alpha=0.1).fit_chunks(source)
     assert source.n == 1
@@ -486,13 +489,6 @@ def test_a_batch_of_all_rows_is_the_full_batch_with_its_bound_on_columns():
 
 
 def test_what_has_arrived_is_not_read_again():
-    class Counted:
-        n = 0
-
-        def __iter__(self):
-            self.n += 1
-            return iter(cut(X, y, weight))
-
     source = Counted()
     model = MiniBatchLinearRegressor(None, loss="huber", epsilon=0.5, tol=None, max_iter=300).fit_chunks(source)
     assert model.n_iter_ == 300

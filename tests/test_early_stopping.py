@@ -157,3 +157,24 @@ def test_rows_that_nothing_watches_are_refused():
         MiniBatchLinearRegressor(early_stopping=True, validation_fraction=0.2).fit(X, Y[:, 0], X_val=X, y_val=Y[:, 0])
     with pytest.raises(ValueError, match="Give X_val and y_val"):
         MiniBatchLinearRegressor(early_stopping=True).fit_chunks([(X, Y[:, 0])])
+
+
+@pytest.mark.parametrize("scale", [(1e300, 1.0), (1.0, 1e300)])
+def test_rows_too_large_for_a_score_are_refused(scale):
+    model = MiniBatchLinearRegressor(early_stopping=True, random_state=0).fit(X, Y[:, 0])
+    before = model.coef_
+    with pytest.raises(ValueError, match="X_val or y_val is too large"):
+        model.fit(X, Y[:, 0], X_val=scale[0] * X, y_val=scale[1] * Y[:, 0])
+    assert model.coef_ is before
+
+
+@pytest.mark.parametrize("share_of_worse", [0.4, 0.6])
+def test_worse_on_the_mean_counts_only_if_most_rows_say_so(share_of_worse):
+    n = 1000
+    far, near = np.full(int(share_of_worse * n), -1.0), np.full(n - int(share_of_worse * n), 0.35)
+    y = np.concatenate([far, near])  # predicted 0.1 at best, and 0.5: far worse for the first, a little better for the others
+    validation = Validation(Rows.of(np.ones((n, 1)), y[None], np.ones(n)), 1e-4, np.array([[0.0, 0.1]]))
+    validation.observe(np.array([[0.0, 0.1]]))
+    score, worse = validation.compare(np.array([[0.0, 0.5]]))
+    assert score < validation.score - 0.1
+    assert worse == (share_of_worse > 0.5)

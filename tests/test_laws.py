@@ -316,3 +316,22 @@ def test_a_resumed_fit_keeps_no_attribute_of_another_length(small):
 def test_momentum_does_not_wait_forever(small):
     model = MiniBatchLinearRegressor(None, loss="huber", epsilon=1.0, momentum=0.9, random_state=0).fit(*small)
     assert model.n_iter_ < 500
+
+
+@pytest.mark.parametrize(
+    "parameters", [{"alpha": 0.1}, {"penalty": "l1", "alpha": 0.05}, {"positive": True}, {"loss": "huber"}], ids=str
+)
+@pytest.mark.parametrize("is_wide", [False, True])
+def test_targets_end_as_their_own_fits_also_where_max_iter_ends_others(many_targets, parameters, is_wide):
+    X, Y = many_targets
+    if is_wide:
+        rng = np.random.default_rng(1)
+        X = random_array((300, 1500), density=0.02, rng=rng, format="csr")
+        Y = X @ rng.standard_normal((1500, 4)) + np.geomspace(0.1, 3, 4) * rng.standard_normal((300, 4))
+    n_iter = [MiniBatchLinearRegressor(random_state=0, **parameters).fit(X, y).n_iter_ for y in Y.T]
+    model = MiniBatchLinearRegressor(random_state=0, max_iter=max(n_iter) - 1, **parameters)
+    assert min(n_iter) < max(n_iter)
+    with pytest.warns(ConvergenceWarning, match="max_iter"):
+        together, alone = clone(model).fit(X, Y), [clone(model).fit(X, y) for y in Y.T]
+    # L-BFGS-B, at the end of wide huber, grows what products of matrices and of vectors round differently.
+    np.testing.assert_allclose(together.coef_, [each.coef_ for each in alone], rtol=1e-6, atol=1e-5)

@@ -170,3 +170,24 @@ def test_every_step_stays_within_the_bound(momentum):
     model = MiniBatchLinearRegressor(10, positive=True, momentum=momentum, record_steps=True, max_iter=3, tol=None)
     assert (model.fit(X, -y).coef_path_ >= 0.0).all()
     assert model.coef_path_.max() > 0.0
+
+
+@pytest.mark.parametrize(
+    "options", [{"positive": True}, {"penalty": "l1", "alpha": 0.2}, {"positive": True, "alpha": 0.5}], ids=str
+)
+@pytest.mark.parametrize("fit_intercept", [True, False])
+@pytest.mark.parametrize("batch_size", [1, 32, None])
+def test_a_stream_after_a_fit_with_zeros_ends_at_the_minimum_over_all_rows(options, fit_intercept, batch_size):
+    rng = np.random.default_rng(2)
+    X = rng.standard_normal((200, 6))
+    y = X @ np.array([1, -1, 2, -2, 0.5, 0]) + 0.3 * rng.standard_normal(200) + 5
+    model = MiniBatchLinearRegressor(batch_size, fit_intercept=fit_intercept, random_state=0, **options).fit(X, y)
+    for k in range(1, 4):
+        model.partial_fit(X, 10 - y)
+        both, targets = np.vstack([X] * (k + 1)), np.concatenate([y] + [10 - y] * k)
+        exact = clone(model).set_params(batch_size=None).fit(both, targets)
+        assert objective(model, both, targets) - objective(exact, both, targets) <= 1e-3 * np.var(targets)
+    model.set_params(positive=False, penalty=None, alpha=0.0).partial_fit(X, 10 - y)  # the bound is gone, the rows are known
+    both, targets = np.vstack([both, X]), np.append(targets, 10 - y)
+    exact = LinearRegression(fit_intercept=fit_intercept).fit(both, targets)
+    assert objective(model, both, targets) - np.mean((exact.predict(both) - targets) ** 2) <= 1e-3 * np.var(targets)
