@@ -3,6 +3,7 @@
 import os
 
 import skgd
+from skgd import _kernel  # noqa: F401 (the examples measure it: without it there is no documentation)
 
 os.environ["MPLBACKEND"] = "agg"
 

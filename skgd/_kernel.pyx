@@ -1,4 +1,4 @@
-# cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True
+# cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True, freethreading_compatible=True
 """The compiled pass over mini-batches; `_reference.py` is the same call in NumPy and explains the arguments."""
 
 import numpy as np

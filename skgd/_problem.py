@@ -31,7 +31,7 @@ except ImportError:
 
     warnings.warn(
         "skgd runs without its compiled kernel: many times slower, the same algorithm, other random orders. To have it, "
-        "reinstall skgd where a C compiler is available; in skgd's own folder, install with pip install -e . or go elsewhere.",
+        "reinstall skgd where a C compiler is available.",
         RuntimeWarning,
         stacklevel=2,
     )
