@@ -98,12 +98,13 @@ class Problem:
         """
         X, y = moments.as_rows(self.center)
         rows = Rows(X, y, np.ones(len(X)), np.arange(len(X), dtype=np.int32), self.center)
-        loss = moments.target_variance + (moments.target_mean - self.constant) ** 2
+        constant = moments.target_mean if self.geometries[0].metric[1, -1] > 0.0 else self.constant  # without an intercept
+        loss = moments.target_variance + (moments.target_mean - constant) ** 2
         geometries = tuple(geometry.about_zero() for geometry in self.geometries)
         rows_in_weight = moments.n_rows / moments.weight
         penalty = Penalty(*(rows_in_weight * strength for strength in self.penalty))
         few = {"rows": rows, "batch_size": len(X), "geometries": geometries, "whole": self, "penalty": penalty}
-        return replace(self, **few, constant_loss=loss, unit=loss)
+        return replace(self, **few, constant=constant, constant_loss=loss, unit=loss)
 
     @cached_property
     def compressed_rows(self):

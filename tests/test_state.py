@@ -649,6 +649,18 @@ def test_a_pass_over_chunks_in_any_order_ends_at_least_squares(penalty, order, s
     assert -1e-12 <= (reached - best) / (constant - best) <= 1e-5  # ten times tol
 
 
+def test_every_call_of_a_sorted_stream_ends_near_the_minimum_over_the_rows_seen():
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((6000, 6)) @ rng.standard_normal((6, 6))
+    y = np.exp(X @ rng.standard_normal(6) / 4 + 0.3 * rng.standard_normal(6000))  # most are small: the last chunk lies far off
+    rows, model = np.argsort(y), MiniBatchLinearRegressor(random_state=0)
+    for start in range(0, len(y), 300):
+        model.partial_fit(X[rows[start : start + 300]], y[rows[start : start + 300]])
+        seen = rows[: start + 300]
+        best = LinearRegression().fit(X[seen], y[seen]).score(X[seen], y[seen])
+        assert best - model.score(X[seen], y[seen]) <= 1e-3 * best  # ten times tol
+
+
 def test_without_its_default_average_a_stream_ends_where_its_steps_lead():
     X, y = diabetes()
     ends = [MiniBatchLinearRegressor(average=average, random_state=0).partial_fit(X, y) for average in ("auto", True, False)]
