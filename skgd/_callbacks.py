@@ -1,9 +1,13 @@
 """Who looks on while a fit descends: verbose, and scikit-learn's callbacks, an experimental interface known here alone."""
 
+from collections.abc import Callable
+from typing import Any, TypeVar
+
 import numpy as np
 
 try:
-    from sklearn.callback import CallbackSupportMixin, with_callbacks
+    from sklearn.callback import CallbackSupportMixin
+    from sklearn.callback import with_callbacks as with_callbacks_of_scikit_learn
 except ImportError:
 
     class CallbackSupportMixin:  # type: ignore[no-redef]
@@ -16,9 +20,18 @@ except ImportError:
                 "verbose=1 prints a line for each epoch."
             )
 
-    def with_callbacks(method):
+    def with_callbacks_of_scikit_learn(method):
         """The method as it is."""
         return method
+
+
+Method = TypeVar("Method", bound=Callable[..., Any])
+
+
+def with_callbacks(method: Method) -> Method:
+    """The method, followed by callbacks, with its type."""
+    followed: Method = with_callbacks_of_scikit_learn(method)
+    return followed
 
 
 class Watch:

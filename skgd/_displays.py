@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -103,7 +103,13 @@ class LossCurveDisplay:
 
     @classmethod
     def from_estimator(
-        cls, estimator: Any, *, per: str = "epoch", ax: Any = None, log_scale: bool = False, line_kw: dict | None = None
+        cls,
+        estimator: Any,
+        *,
+        per: Literal["epoch", "step"] = "epoch",
+        ax: Any = None,
+        log_scale: bool = False,
+        line_kw: dict[str, Any] | None = None,
     ) -> Self:
         """Draw the loss curve of a fitted estimator, or of several.
 
@@ -133,7 +139,7 @@ class LossCurveDisplay:
             score = {k: m.validation_scores_ for k, m in models.items() if hasattr(m, "validation_scores_")}
         return cls(objective, score, per).plot(ax=ax, log_scale=log_scale, line_kw=line_kw)
 
-    def plot(self, ax: Any = None, *, log_scale: bool = False, line_kw: dict | None = None) -> Self:
+    def plot(self, ax: Any = None, *, log_scale: bool = False, line_kw: dict[str, Any] | None = None) -> Self:
         """Draw; see `from_estimator`."""
         fresh = ax is None
         self.ax_ = ax = new_axes(ax)
@@ -211,8 +217,8 @@ class DescentPathDisplay:
         *,
         parameters: tuple[int | str, int | str] | None = None,
         ax: Any = None,
-        line_kw: dict | None = None,
-        contour_kw: dict | None = None,
+        line_kw: dict[str, Any] | None = None,
+        contour_kw: dict[str, Any] | None = None,
     ) -> Self:
         """Draw the path of a fitted estimator, or of several with the same objective.
 
@@ -277,7 +283,7 @@ class DescentPathDisplay:
         labels = tuple(titles[column] for column in columns)
         return cls(paths, ends, objective, labels).plot(ax=ax, line_kw=line_kw, contour_kw=contour_kw)
 
-    def plot(self, ax: Any = None, *, line_kw: dict | None = None, contour_kw: dict | None = None) -> Self:
+    def plot(self, ax: Any = None, *, line_kw: dict[str, Any] | None = None, contour_kw: dict[str, Any] | None = None) -> Self:
         """Draw; see `from_estimator`."""
         self.ax_ = ax = new_axes(ax)
         self.figure_, self.lines_ = ax.figure, []

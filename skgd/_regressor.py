@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 from numbers import Integral, Real
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, TypeAlias
 
 import numpy as np
-from numpy.typing import ArrayLike
-from scipy.sparse import csr_array, issparse
+from numpy.typing import ArrayLike, NDArray
+from scipy.sparse import csr_array, issparse, sparray, spmatrix
 from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
@@ -24,7 +24,7 @@ from skgd._plan import epochs_of, hold_out, problem_of_chunk, problem_of_fit
 from skgd._reading import Target, look_at
 from skgd._reference import AVERAGE, COEF, VELOCITY
 from skgd._rows import Rows
-from skgd._sklearn import Interval, StrOptions, _fit_context, validate_parameter_constraints
+from skgd._sklearn import Interval, StrOptions, fit_context, validate_parameter_constraints
 from skgd._state import State, moved_to
 from skgd._step_size import SCHEDULES, Schedule, plateau_of
 from skgd._stopping import Validation
@@ -42,7 +42,8 @@ from skgd._validation import (
     warn,
 )
 
-Table = Any  # an array, a sparse matrix or a data frame
+Table: TypeAlias = ArrayLike | sparray | spmatrix  # data frames are ArrayLike
+Request: TypeAlias = bool | str | None  # of metadata: see scikit-learn's metadata routing
 PATHS = "coef_path_", "intercept_path_", "loss_path_"
 NOT_OF_THE_DESCENT = {"max_iter", "warm_start", "record_steps", "random_state", "verbose"}
 
@@ -233,6 +234,34 @@ class MiniBatchLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimat
     0.52
     """
 
+    coef_: NDArray[np.floating]
+    intercept_: float | NDArray[np.floating]
+    n_iter_: int
+    n_steps_: int
+    step_size_: float | NDArray[np.float64]
+    loss_curve_: NDArray[np.float64]
+    validation_scores_: NDArray[np.float64]
+    coef_path_: NDArray[np.float64]
+    intercept_path_: NDArray[np.float64]
+    loss_path_: NDArray[np.float64]
+    n_features_in_: int
+    feature_names_in_: NDArray[np.object_]
+
+    if TYPE_CHECKING:  # scikit-learn makes these from the signatures
+
+        def set_fit_request(
+            self,
+            *,
+            sample_weight: Request = ...,
+            coef_init: Request = ...,
+            intercept_init: Request = ...,
+            X_val: Request = ...,
+            y_val: Request = ...,
+            sample_weight_val: Request = ...,
+        ) -> Self: ...
+        def set_partial_fit_request(self, *, sample_weight: Request = ...) -> Self: ...
+        def set_score_request(self, *, sample_weight: Request = ...) -> Self: ...
+
     # In a notebook each parameter shows its documentation, if there is a link to go with it: to the place itself.
     _doc_link_module = "skgd"
     _doc_link_template = "#"
@@ -270,20 +299,22 @@ class MiniBatchLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimat
         self,
         batch_size: int | None = 32,
         *,
-        loss: str = "squared_error",
+        loss: Literal[
+            "squared_error", "huber", "epsilon_insensitive", "squared_epsilon_insensitive", "quantile"
+        ] = "squared_error",
         epsilon: float = 0.1,
         quantile: float = 0.5,
-        penalty: str | None = "l2",
+        penalty: Literal["l2", "l1", "elasticnet"] | None = "l2",
         alpha: float = 0.0,
         l1_ratio: float | None = 0.15,
         fit_intercept: bool = True,
         positive: bool = False,
-        learning_rate: str = "auto",
+        learning_rate: Literal["auto", "constant", "invscaling", "optimal", "adaptive"] = "auto",
         eta0: float = 0.01,
         power_t: float = 0.25,
         momentum: float = 0.0,
         nesterovs_momentum: bool = False,
-        average: str | bool | int = "auto",
+        average: Literal["auto"] | bool | int = "auto",
         max_iter: int = 1000,
         tol: float | None = 1e-4,
         n_iter_no_change: int = 5,
@@ -322,7 +353,7 @@ class MiniBatchLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimat
         self.verbose = verbose
 
     @with_callbacks
-    @_fit_context(prefer_skip_nested_validation=True)
+    @fit_context
     def fit(
         self,
         X: Table,
@@ -377,10 +408,10 @@ class MiniBatchLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimat
         return self
 
     @with_callbacks
-    @_fit_context(prefer_skip_nested_validation=True)
+    @fit_context
     def fit_chunks(
         self,
-        chunks: Iterable,
+        chunks: Iterable[tuple[Any, ...]],
         *,
         X_val: Table | None = None,
         y_val: ArrayLike | None = None,
@@ -426,7 +457,7 @@ class MiniBatchLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimat
             self._fit(rows, state, go_on, watch, self._check_validation(rows, **validation))
         return self
 
-    @_fit_context(prefer_skip_nested_validation=True)
+    @fit_context
     def partial_fit(self, X: Table, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:
         """Make one pass over the given rows, in mini-batches of `batch_size`, starting from the current parameters.
 
@@ -473,7 +504,7 @@ class MiniBatchLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimat
             self.loss_curve_ = np.append(getattr(self, "loss_curve_", []), np.mean(history.objective))
         return self
 
-    def predict(self, X: Table) -> np.ndarray:
+    def predict(self, X: Table) -> NDArray[np.floating]:
         """Predict X w + b.
 
         Parameters

@@ -27,7 +27,7 @@ from skgd._descent import History, Passes
 from skgd._moments import Moments
 from skgd._regressor import MiniBatchLinearRegressor
 from skgd._rows import Rows
-from skgd._sklearn import _fit_context
+from skgd._sklearn import fit_context
 from skgd._step_size import Schedule
 from skgd._stopping import r_squared
 from skgd._validation import check_has_validation, check_parameters, check_weighted, unchanged_on_error
@@ -111,8 +111,8 @@ class DaskMiniBatchLinearRegressor(MiniBatchLinearRegressor):
     )
 
     @with_callbacks
-    @_fit_context(prefer_skip_nested_validation=True)
-    def fit(
+    @fit_context
+    def fit(  # type: ignore[override]  # Dask collections, and no start
         self, X: Any, y: Any, sample_weight: Any = None, *, X_val: Any = None, y_val: Any = None, sample_weight_val: Any = None
     ) -> Self:
         """Fit the model to Dask collections, eagerly.
