@@ -46,6 +46,8 @@ class Watch:
 
     def __init__(self, estimator, **data):
         self.verbose = estimator.verbose
+        # fit counts the epochs, from 1; a stream the calls of partial_fit
+        self.task, self.before = ("Epoch", 0) if data else ("Chunk", getattr(estimator, "n_iter_", 0))
         self.data = {"estimator": estimator, **data}
         self.fit = self.epoch = None
         if data and getattr(estimator, "_skl_callbacks", None):
@@ -59,7 +61,7 @@ class Watch:
     def end_epoch(self, history, fitted):
         """Whether a callback wants to stop; `fitted` makes the attributes that predict needs."""
         if self.verbose:
-            line = f"Epoch {len(history.objective)}: objective {np.mean(history.objective[-1]):.6g}"
+            line = f"{self.task} {self.before + len(history.objective)}: objective {np.mean(history.objective[-1]):.6g}"
             if history.score:
                 line += f", R^2 on held-out rows {np.mean(history.score[-1]):.6f}"
             print(line)

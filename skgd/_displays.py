@@ -6,6 +6,7 @@ from typing import Any, Literal, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
+from scipy.optimize import minimize
 from scipy.sparse import issparse
 from sklearn.utils.validation import check_is_fitted
 
@@ -35,14 +36,21 @@ def new_axes(ax):
     return ax if ax is not None else plt.subplots(layout="constrained")[1]
 
 
+def best_of(estimator):
+    """The estimator that a fitted search has found, or the estimator itself."""
+    return getattr(estimator, "best_estimator_", estimator)
+
+
 def by_name(estimator):
-    """A dict of fitted estimators, from one or a dict of several; a pipeline stands for its last step."""
+    """A dict of fitted estimators, from one or a dict of several; searches and pipelines stand for what ends them."""
     several = estimator if isinstance(estimator, dict) else {"": estimator}
-    final = {name: model[-1] if hasattr(model, "steps") else model for name, model in several.items()}
+    several = {name: best_of(model) for name, model in several.items()}
+    final = {name: best_of(model[-1]) if hasattr(model, "steps") else model for name, model in several.items()}
     wrong = [type(model).__name__ for model in final.values() if not isinstance(model, MiniBatchLinearRegressor)]
     if wrong or not final:
         raise TypeError(
-            f"estimator must be a fitted MiniBatchLinearRegressor, a pipeline that ends in one, or a dict of name to such, got "
+            f"estimator must be a fitted MiniBatchLinearRegressor, a pipeline or search that ends in one, or a dict of name to "
+            f"such, got "
             f"{wrong[0] if wrong else 'an empty dict'}."
         )
     for model in final.values():
@@ -75,7 +83,8 @@ class LossCurveDisplay:
         The objective of each estimator, by the estimator's name; the names appear in the legend.
     validation_score : dict of str to ndarray
         R^2 on the held-out rows, for the estimators that have it.
-    per : {"epoch", "step"}
+    per : {"epoch", "chunk", "step"}
+        What a point is: an epoch of `fit`, a call of `partial_fit`, a step.
 
     Attributes
     ----------
@@ -115,10 +124,10 @@ class LossCurveDisplay:
 
         Parameters
         ----------
-        estimator : MiniBatchLinearRegressor, Pipeline that ends in one, or dict of str to such
+        estimator : MiniBatchLinearRegressor, Pipeline or search that ends in one, or dict of str to such
         per : {"epoch", "step"}, default="epoch"
-            "epoch" draws `loss_curve_`. "step" draws `loss_path_`, the objective on each step's batch before the step; it needs
-            record_steps=True.
+            "epoch" draws `loss_curve_`, whose points are chunks if there were only calls of `partial_fit`. "step" draws
+            `loss_path_`, the objective on each step's batch before the step; it needs record_steps=True.
         ax : matplotlib Axes, optional
         log_scale : bool, default=False
             Whether the objective is drawn on a logarithmic scale.
@@ -137,38 +146,51 @@ class LossCurveDisplay:
         else:
             objective = {name: model.loss_curve_ for name, model in models.items()}
             score = {k: m.validation_scores_ for k, m in models.items() if hasattr(m, "validation_scores_")}
-        return cls(objective, score, per).plot(ax=ax, log_scale=log_scale, line_kw=line_kw)
+        is_stream = per == "epoch" and all(model._state["objective"] is None for model in models.values())
+        return cls(objective, score, "chunk" if is_stream else per).plot(ax=ax, log_scale=log_scale, line_kw=line_kw)
 
     def plot(self, ax: Any = None, *, log_scale: bool = False, line_kw: dict[str, Any] | None = None) -> Self:
         """Draw; see `from_estimator`."""
-        fresh = ax is None
         self.ax_ = ax = new_axes(ax)
         self.figure_, self.lines_ = ax.figure, []
-        self.score_ax_ = score_ax = ax.twinx() if self.validation_score else None
-        if score_ax is not None:
-            score_ax.set_ylabel("R² on held-out rows (thin)")
-        taken = len(ax.lines)  # of the styles, where curves are added to others
-        for k, (name, objective) in enumerate(self.objective.items()):
-            number = np.arange(1, len(objective) + 1)
+        self.score_ax_ = score_ax = score_axes(ax) if self.validation_score else None
+        is_alone = list(self.objective) == [""]
+        curves = [(ax, "objective" if is_alone else name, curve) for name, curve in self.objective.items()]
+        curves += [(score_ax, "R²" if is_alone else f"{name}: R²", curve) for name, curve in self.validation_score.items()]
+        taken = len(ax.lines) + (len(score_ax.lines) if score_ax else 0)  # of the styles, where curves are added to others
+        for k, (axes, label, curve) in enumerate(curves):
+            number = np.arange(1, len(curve) + 1)
             style = {"markersize": 4} | line_style(STYLES[(taken + k) % len(STYLES)], len(number) <= FEW_POINTS, line_kw)
-            self.lines_ += ax.plot(number, objective, **({"label": name} if name != "" else {}) | style)
-            if score_ax is not None and name in self.validation_score:
-                thin = {**style, "linewidth": 0.8, "marker": ""}
-                self.lines_ += score_ax.plot(number, self.validation_score[name], **thin)
+            self.lines_ += axes.plot(number, curve, **({"label": label} if len(curves) > 1 or not is_alone else {}) | style)
         ax.set(xlabel=self.per, ylabel="objective")
         if log_scale:
             ax.set_yscale("log")
-        if fresh:
-            ax.xaxis.get_major_locator().set_params(integer=True)
-        if list(self.objective) != [""]:
-            ax.legend(frameon=False)
+        if ax.get_xscale() == "linear":  # there is no half of an epoch
+            from matplotlib.ticker import MaxNLocator
+
+            ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+        lines = [line for line in (*ax.lines, *(score_ax.lines if score_ax else ())) if not line.get_label().startswith("_")]
+        if lines:
+            ax.legend(handles=lines, frameon=False)
         return self
+
+
+def score_axes(ax):
+    """The axes of scores at the right of others: those that are there, or new ones."""
+    label = "R² on held-out rows"
+    for other in ax.get_shared_x_axes().get_siblings(ax):
+        if other is not ax and other.get_ylabel() == label:
+            return other
+    twin = ax.twinx()
+    twin.set_ylabel(label)
+    return twin
 
 
 class DescentPathDisplay:
     """A plot of the path of two parameters, over the contours of the objective.
 
-    A circle marks the start. A star marks the parameters that predict uses: the last point, or with averaging the average. Use
+    A circle marks the start, a cross the minimum. A star marks the parameters that predict uses: the last point, or with
+    averaging the average. The frame holds them all, and is so chosen that both columns count alike, whatever their units. Use
     `from_estimator` to make a display.
 
     Parameters
@@ -179,6 +201,10 @@ class DescentPathDisplay:
         What predict uses: the last point, or under averaging the average.
     objective : callable(first, second) -> ndarray
         The objective at arrays of the two parameters.
+    minimum : ndarray of shape (2,)
+        Where the objective is least.
+    sizes : ndarray of shape (2,)
+        Root mean squares of the two columns; 1 for the intercept.
     labels : tuple of two str
 
     Attributes
@@ -201,10 +227,12 @@ class DescentPathDisplay:
     ('coefficient of column 0', 'intercept')
     """
 
-    def __init__(self, paths, ends, objective, labels):
+    def __init__(self, paths, ends, objective, minimum, sizes, labels):
         self.paths = paths
         self.ends = ends
         self.objective = objective
+        self.minimum = minimum
+        self.sizes = sizes
         self.labels = labels
 
     @classmethod
@@ -224,9 +252,9 @@ class DescentPathDisplay:
 
         Parameters
         ----------
-        estimator : MiniBatchLinearRegressor, Pipeline that ends in one, or dict of str to such
-            Fitted with record_steps=True on one target. The objective, and the parameters that are not drawn, are those of
-            the first.
+        estimator : MiniBatchLinearRegressor, Pipeline or search that ends in one, or dict of str to such
+            Fitted with record_steps=True on one target. The objective is that of the first; the parameters that are not drawn
+            are those of the one that has come nearest to its minimum.
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
             As it was given to the (first) estimator; a pipeline's earlier steps are applied to it.
         y : array-like of shape (n_samples,)
@@ -245,7 +273,7 @@ class DescentPathDisplay:
         """
         models = by_name(estimator)
         first = next(iter(models.values()))
-        whole = next(iter(estimator.values())) if isinstance(estimator, dict) else estimator
+        whole = best_of(next(iter(estimator.values())) if isinstance(estimator, dict) else estimator)
         if hasattr(whole, "steps"):
             X = whole[:-1].transform(X)
         if np.size(first.intercept_) > 1:
@@ -263,15 +291,21 @@ class DescentPathDisplay:
         every = slice(None, None, -(-len(y) // MOST_ROWS))
         rows = X.tocsr()[every].toarray() if issparse(X) else np.asarray(X, dtype=np.float64)[every]
         table, y, weight = np.column_stack([rows, np.ones(len(rows))]), y[every], check_weight(sample_weight, len(y))[every]
-        rest = np.append(first.coef_, first.intercept_)
+        fitted = [np.append(model.coef_, model.intercept_) for model in models.values()]
         loss = LOSSES[first.loss](first.epsilon, first.quantile)
         penalty = make_penalty(first.penalty, first.alpha, first.l1_ratio, first.positive)
+
+        def objective_at(parameters):
+            return weight @ loss_and_slope(loss, table @ parameters - y)[0] / weight.sum() + penalty_at(
+                penalty, parameters[:-1]
+            )
+
+        rest = min(fitted, key=objective_at)
 
         def objective(one, other):
             flat = np.tile(rest, (np.size(one), 1))
             flat[:, columns] = np.column_stack([np.ravel(one), np.ravel(other)])
-            value = [weight @ loss_and_slope(loss, table @ p - y)[0] / weight.sum() + penalty_at(penalty, p[:-1]) for p in flat]
-            return np.reshape(value, np.shape(one))
+            return np.reshape([objective_at(parameters) for parameters in flat], np.shape(one))
 
         def two(coef, intercept):
             intercept = np.reshape(intercept, (-1, 1))
@@ -281,18 +315,25 @@ class DescentPathDisplay:
         ends = {name: two(model.coef_, model.intercept_)[0] for name, model in models.items()}
         titles = [*(f"coefficient of {name}" for name in names or (f"column {j}" for j in range(n_features))), "intercept"]
         labels = tuple(titles[column] for column in columns)
-        return cls(paths, ends, objective, labels).plot(ax=ax, line_kw=line_kw, contour_kw=contour_kw)
+        sizes = np.sqrt(weight @ table[:, columns] ** 2 / weight.sum())
+        sizes[sizes == 0.0] = 1.0
+        found = minimize(
+            lambda z: float(objective(*(z / sizes))), rest[columns] * sizes, method="Powell", options={"xtol": 1e-6}
+        )
+        return cls(paths, ends, objective, found.x / sizes, sizes, labels).plot(ax=ax, line_kw=line_kw, contour_kw=contour_kw)
 
     def plot(self, ax: Any = None, *, line_kw: dict[str, Any] | None = None, contour_kw: dict[str, Any] | None = None) -> Self:
         """Draw; see `from_estimator`."""
         self.ax_ = ax = new_axes(ax)
         self.figure_, self.lines_ = ax.figure, []
-        met = np.concatenate([*self.paths.values(), *([end] for end in self.ends.values())])
+        met = np.concatenate([*self.paths.values(), *([end] for end in self.ends.values()), [self.minimum]])
         low, high = met.min(axis=0), met.max(axis=0)
-        margin = 0.15 * np.where(high > low, high - low, 1.0)
-        grid = np.meshgrid(*(np.linspace(a, b, 60) for a, b in zip(low - margin, high + margin, strict=True)))
+        reach = np.max((high - low) * self.sizes) or 1.0
+        half = 0.65 * np.maximum(high - low, 0.5 * reach / self.sizes)
+        grid = np.meshgrid(*(np.linspace(m - h, m + h, 120) for m, h in zip((low + high) / 2, half, strict=True)))
         value = self.objective(*grid)
-        floor = value.min() - 1e-3 * np.ptp(value)  # contours at even ratios of what is above the lowest
+        least = min(value.min(), float(self.objective(*self.minimum)))
+        floor = least - 1e-3 * (value.max() - least)  # contours at even ratios of what is above the lowest
         lowest, highest = np.maximum(np.percentile(value - floor, [0.5, 100.0]), np.finfo(float).tiny)
         levels = floor + np.geomspace(lowest, highest, 14)
         thin: dict[str, Any] = {"levels": levels, "linewidths": 0.8, "zorder": 0, **(contour_kw or {})}
@@ -304,6 +345,7 @@ class DescentPathDisplay:
             label = {"label": name} if name != "" else {}
             self.lines_ += ax.plot(*path.T, **{"markersize": 3.5, "linewidth": 1.2} | label | style)
             ax.plot(*self.ends[name], color=style["color"], marker="*", markersize=13, markeredgecolor="white", zorder=3)
+        ax.plot(*self.minimum, "+", color="black", markersize=11, markeredgewidth=1.5, zorder=4)
         ax.plot(*next(iter(self.paths.values()))[0], "o", color="black", markersize=7, markerfacecolor="white", zorder=3)
         ax.set(xlabel=self.labels[0], ylabel=self.labels[1])
         if list(self.paths) != [""]:

@@ -41,6 +41,7 @@ from skgd._validation import (
     unchanged_on_error,
     warn,
 )
+from skgd._version import DOCUMENTATION
 
 Table: TypeAlias = ArrayLike | sparray | spmatrix  # data frames are ArrayLike
 Request: TypeAlias = bool | str | None  # of metadata: see scikit-learn's metadata routing
@@ -262,9 +263,8 @@ class MiniBatchLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimat
         def set_partial_fit_request(self, *, sample_weight: Request = ...) -> Self: ...
         def set_score_request(self, *, sample_weight: Request = ...) -> Self: ...
 
-    # In a notebook each parameter shows its documentation, if there is a link to go with it: to the place itself.
     _doc_link_module = "skgd"
-    _doc_link_template = "#"
+    _doc_link_template = DOCUMENTATION and f"{DOCUMENTATION}/generated/skgd.{{estimator_name}}.html"
 
     _parameter_constraints: ClassVar = {
         "batch_size": [Interval(Integral, 1, None, closed="left"), None],

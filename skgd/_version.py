@@ -1,6 +1,7 @@
 """The version, and what a report of an error should name beside it."""
 
 __version__ = "0.1.0"
+DOCUMENTATION = ""  # the address of the built pages, to which notebooks then link; empty: no links
 
 
 def show_versions() -> None:

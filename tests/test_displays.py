@@ -8,6 +8,8 @@ import pandas as pd
 import pytest
 from sklearn.datasets import load_diabetes
 from sklearn.exceptions import NotFittedError
+from sklearn.linear_model import LinearRegression
+from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
@@ -43,9 +45,65 @@ def test_several_curves_have_a_legend_and_a_validation_score_its_own_axis():
         "piped": make_pipeline(StandardScaler(), MiniBatchLinearRegressor(random_state=0)).fit(X, y),
     }
     display = LossCurveDisplay.from_estimator(models)
-    assert [text.get_text() for text in display.ax_.get_legend().get_texts()] == ["stopped", "piped"]
+    assert [text.get_text() for text in display.ax_.get_legend().get_texts()] == ["stopped", "piped", "stopped: R²"]
     np.testing.assert_array_equal(display.score_ax_.lines[0].get_ydata(), models["stopped"].validation_scores_)
     assert len(display.score_ax_.lines) == 1
+    assert len({line.get_color() for line in display.lines_}) == 3
+
+
+def test_curves_added_to_others_share_the_axis_of_scores_and_no_colour():
+    model = MiniBatchLinearRegressor(early_stopping=True, random_state=0).fit(X, y)
+    first = LossCurveDisplay.from_estimator(model)
+    second = LossCurveDisplay.from_estimator(model, ax=first.ax_)
+    assert second.score_ax_ is first.score_ax_
+    assert len(first.figure_.axes) == 2
+    assert len({line.get_color() for line in (*first.lines_, *second.lines_)}) == 4
+    assert [text.get_text() for text in first.ax_.get_legend().get_texts()] == ["objective", "objective", "R²", "R²"]
+
+
+@pytest.mark.parametrize("log", [False, True])
+def test_epochs_are_marked_by_whole_numbers_also_on_given_axes(log):
+    ax = matplotlib.pyplot.subplots()[1]
+    if log:
+        ax.set_xscale("log")
+    LossCurveDisplay.from_estimator(MiniBatchLinearRegressor(max_iter=4, tol=None).fit(X, y), ax=ax)
+    ticks = ax.get_xticks()
+    assert ax.get_xscale() == ("log" if log else "linear")
+    assert log or np.all(ticks == ticks.round())
+
+
+def test_a_stream_is_drawn_by_chunks():
+    stream = MiniBatchLinearRegressor(random_state=0).partial_fit(X, y).partial_fit(X, y)
+    assert LossCurveDisplay.from_estimator(stream).ax_.get_xlabel() == "chunk"
+    assert LossCurveDisplay.from_estimator(stream.fit(X, y)).ax_.get_xlabel() == "epoch"
+
+
+def test_a_search_stands_for_its_best_estimator():
+    steps = make_pipeline(StandardScaler(), MiniBatchLinearRegressor(**{**PLAIN, "eta0": 0.01}))
+    search = GridSearchCV(steps, {"minibatchlinearregressor__batch_size": [4, 32]}).fit(X, y)
+    best = search.best_estimator_
+    curve = LossCurveDisplay.from_estimator(search).lines_[0]
+    np.testing.assert_array_equal(curve.get_ydata(), best[-1].loss_curve_)
+    paths = [DescentPathDisplay.from_estimator(model, X, y) for model in (search, best)]
+    np.testing.assert_array_equal(*(display.lines_[0].get_xydata() for display in paths))
+    assert paths[0].objective(1.0, 2.0) == paths[1].objective(1.0, 2.0)
+
+
+@pytest.mark.parametrize("unit", [1e-3, 1.0, 1e3])
+def test_the_minimum_is_in_the_frame_and_the_picture_does_not_depend_on_the_columns_units(unit):
+    rng = np.random.default_rng(0)
+    table = rng.standard_normal((50, 2)) * [1.0, unit]
+    target = table @ [1.0, 2.0 / unit] + 0.1 * rng.standard_normal(50)
+    plain = {**PLAIN, "eta0": 1e-3 / max(1.0, unit**2), "fit_intercept": False}
+    slow = MiniBatchLinearRegressor(**plain).fit(table, target, coef_init=[0.0, 0.0])
+    display = DescentPathDisplay.from_estimator(slow, table, target)
+    best = LinearRegression(fit_intercept=False).fit(table, target).coef_
+    np.testing.assert_allclose(display.minimum, best, rtol=1e-4)
+    (left, right), (low, high) = display.ax_.get_xlim(), display.ax_.get_ylim()
+    assert left < best[0] < right
+    assert low < best[1] < high
+    widths = np.array([right - left, high - low]) * display.sizes
+    assert widths.max() <= 2.001 * widths.min()  # of round contours half an axis is seen at least
 
 
 @pytest.mark.parametrize("loss", ["squared_error", "huber"])
