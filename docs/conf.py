@@ -4,6 +4,7 @@ import os
 
 import skgd
 from skgd import _kernel  # noqa: F401 (the examples measure it: without it there is no documentation)
+from skgd._version import DOCUMENTATION
 
 os.environ["MPLBACKEND"] = "agg"
 
@@ -17,6 +18,8 @@ extensions = [
     "sphinx.ext.autodoc",
     "sphinx.ext.autosummary",
     "numpydoc",
+    "sphinx.ext.mathjax",
+    "sphinx_copybutton",
     "sphinx_gallery.gen_gallery",
 ]
 exclude_patterns = ["_build", "_templates", "benchmarks/*.md", "examples/*", "**/sg_execution_times.rst"]
@@ -28,7 +31,9 @@ autosummary_generate = True
 autodoc_typehints = "none"
 numpydoc_show_class_members = False
 numpydoc_class_members_toctree = False
-myst_enable_extensions = ["colon_fence"]
+myst_enable_extensions = ["colon_fence", "dollarmath"]
+copybutton_prompt_text = r">>> |\.\.\. "  # are not copied, nor is what a line prints
+copybutton_prompt_is_regexp = True
 myst_heading_anchors = 3
 
 sphinx_gallery_conf = {
@@ -53,11 +58,16 @@ def setup(app):
     def trim(app, name, source):
         source[0] = source[0].replace("\n\n```\n", "\n```\n")
 
+    def say_language(app, pagename, templatename, context, doctree):
+        context["language"] = "ko" if pagename.endswith("_ko") else "en"
+
     app.connect("source-read", trim)
+    app.connect("html-page-context", say_language)
 
 
 html_static_path = ["_static"]
 html_css_files = ["skgd.css"]
+html_baseurl = DOCUMENTATION
 html_theme = "pydata_sphinx_theme"
 html_title = "skgd"
 html_sidebars = {page: [] for page in ("*", "auto_examples/index")}  # only the API and the gallery have sections

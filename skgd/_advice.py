@@ -6,6 +6,8 @@ from sklearn.exceptions import ConvergenceWarning
 from skgd._geometry import plain_metric, safe_step
 from skgd._validation import warn
 
+FAR_SMALLER = 0.01  # an epsilon of huber that is no larger a share of ordinary errors makes the loss small beside a penalty
+
 
 def of_divergence(model, problem, epoch, eta):
     """The error to raise."""
@@ -18,6 +20,20 @@ def of_divergence(model, problem, epoch, eta):
         f"{plain_safe_step(model, problem):.2g}. Use learning_rate='auto', standardise the columns, or {cure}. The model is "
         f"what it was before."
     )
+
+
+def warn_of_epsilon(model, problem):
+    """Warn if huber's epsilon is so small that a penalty weighs more than its alpha says."""
+    if model.loss != "huber" or model.penalty is None or model.alpha == 0.0:
+        return
+    ordinary = np.max(problem.constant_loss) / (2.0 * model.epsilon)  # the mean |r| of the best constant, if it is this large
+    if model.epsilon < FAR_SMALLER * ordinary:
+        warn(
+            f"epsilon={model.epsilon:g} is far smaller than ordinary errors. So loss='huber' is 2 * epsilon times the absolute "
+            f"error, beside which alpha={model.alpha:g} weighs as much as {model.alpha / (2 * model.epsilon):g} beside the "
+            f"absolute error itself. y is about {ordinary:.2g} from its best constant: choose an epsilon of about the size of "
+            f"an ordinary error."
+        )
 
 
 def warn_if_poor(model, problem, history, excess, promise, eta):

@@ -14,7 +14,7 @@ from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from skgd._advice import of_divergence, warn_if_poor
+from skgd._advice import of_divergence, warn_if_poor, warn_of_epsilon
 from skgd._callbacks import CallbackSupportMixin, Watch, with_callbacks
 from skgd._chunks import Chunks, RowsInChunks
 from skgd._descent import Divergence, Passes, descend
@@ -52,14 +52,18 @@ NOT_OF_THE_DESCENT = {"max_iter", "warm_start", "record_steps", "random_state", 
 class MiniBatchLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
     r"""Linear regression by batch, mini-batch or stochastic gradient descent.
 
-    Minimises, over the coefficients w and the intercept b::
+    Minimises, over the coefficients w and the intercept b,
 
-        F(w, b) = (1/S) sum_i s_i l(y_i, x_i.w + b) + alpha * R(w)        S = sum_i s_i
+    .. math::
+
+        F(w, b) = \frac{1}{S} \sum_i s_i \, l(y_i, x_i w + b) + \alpha R(w), \qquad S = \sum_i s_i
 
     by steps w <- w - eta * D g, where g is the gradient of F estimated from `batch_size` rows. For the squared error
-    l = (y - yhat)^2, **without a half**, so one step over a batch B of b rows is::
+    l = (y - yhat)^2, **without a half**, so one step over a batch B of b rows is
 
-        w <- w - eta * D ((2/b) sum_B s_i (yhat_i - y_i) x_i + alpha * R'(w))
+    .. math::
+
+        w \leftarrow w - \eta D \Bigl( \frac{2}{b} \sum_{i \in B} s_i (\hat y_i - y_i) x_i + \alpha R'(w) \Bigr)
 
     with l' in the place of 2 (yhat_i - y_i) for other losses. The intercept is not penalised. D is the identity for the plain
     schedules; with learning_rate="auto" it undoes the units and the correlations of the columns (see Notes).
@@ -78,7 +82,8 @@ class MiniBatchLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimat
         - "squared_epsilon_insensitive": ``max(|r| - epsilon, 0)^2``
         - "quantile": ``-quantile * r`` where r < 0, ``(1 - quantile) * r`` beyond
     epsilon : float, default=0.1
-        Threshold of the losses that have one, in units of y.
+        Threshold of the losses that have one, in units of y. For "huber" take about the size of an ordinary error: with far
+        less, the loss is 2 * epsilon times the absolute error, beside which a given `alpha` weighs more.
     quantile : float, default=0.5
         The quantile of y given x that loss="quantile" predicts; 0.5 is the median.
     penalty : {"l2", "l1", "elasticnet"} or None, default="l2"
@@ -145,7 +150,7 @@ class MiniBatchLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimat
     random_state : int, RandomState instance or None, default=None
         Seed for the order of the rows and the choice of the held-out rows. An int makes fits reproducible.
     verbose : int, default=0
-        1 prints a line for each epoch.
+        1 prints a line for each epoch, and for each call of `partial_fit`.
 
     Attributes
     ----------
@@ -190,9 +195,11 @@ class MiniBatchLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimat
     learning_rate="auto" descends as if the columns were standardised (mean 0, standard deviation 1) and then stretched along
     directions in which correlation makes the descent slow: D = S (I + sum_k gain_k q_k q_k') S with S = diag(1 / sigma_j) and
     q_k eigenvectors of the correlation matrix. Coefficients are returned in the user's units, and the minimum does not change.
-    The step size is 1 / L(b), with L(b) the expected smoothness [1]_ of b out of n rows::
+    The step size is 1 / L(b), with L(b) the expected smoothness [1]_ of b out of n rows:
 
-        L(b) = n(b-1) / (b(n-1)) * L + (n-b) / (b(n-1)) * L_max
+    .. math::
+
+        L(b) = \frac{n (b - 1)}{b (n - 1)} L + \frac{n - b}{b (n - 1)} L_{\max}
 
     where L is the curvature of the mean loss and L_max that of the longest row. For losses that grow linearly, the curvature
     is taken as the mean slope divided by the median residual of the best constant prediction. So the step depends neither on
@@ -615,6 +622,7 @@ class MiniBatchLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimat
         self.__dict__.pop("validation_scores_", None)
         if self.early_stopping:
             self.validation_scores_ = np.mean(history.score, axis=1)
+        warn_of_epsilon(self, problem)
         warn_if_poor(self, problem, history, excess, self._promise(problem), self.step_size_)
         watch.end_fit()
 

@@ -53,7 +53,7 @@ def random_case(seed):
     """Arguments of a pass, and where its run is cut into several calls."""
     rng = np.random.default_rng(seed)
     n_samples, n_features = rng.integers(1, 40), rng.integers(1, 30)
-    is_sparse, batch_size = rng.random() < 0.5, int(rng.choice([1, rng.integers(2, 50)]))
+    is_sparse, batch_size = rng.random() < 0.5, int(rng.choice([1, rng.integers(2, 50), rng.integers(50, 120)]))
     X = rng.standard_normal((n_samples, n_features)).astype(rng.choice([np.float32, np.float64]))
     if is_sparse:
         X[rng.random(X.shape) >= rng.choice([0.0, 0.1, 0.4, 1.0])] = 0.0

@@ -39,6 +39,13 @@ def test_scores_are_r2_of_each_epochs_parameters_on_the_given_rows(n_targets, we
     np.testing.assert_allclose(model.validation_scores_, expected, rtol=1e-12)
 
 
+def test_targets_that_do_not_vary_score_one_if_they_are_met_and_else_zero():
+    model = MiniBatchLinearRegressor(None, early_stopping=True, max_iter=1, tol=None)
+    for y_val, score in (np.full(5, 3.0), 1.0), (np.full(5, 4.0), 0.0):
+        model.fit(np.zeros((9, 1)), np.full(9, 3.0), X_val=np.zeros((5, 1)), y_val=y_val)
+        assert model.validation_scores_.tolist() == [score] == [r2_score(y_val, np.full(5, 3.0))]
+
+
 def test_rows_of_ones_own_are_watched_and_all_others_are_learned_from():
     y, whole = Y[:, 0], {"random_state": 0, "max_iter": 4, "tol": None}
     watching = MiniBatchLinearRegressor(early_stopping=True, **whole)

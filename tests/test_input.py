@@ -424,3 +424,14 @@ def test_sparse_rows_hold_no_more_than_sixteen_bytes_each_beyond_the_data(batch_
     finally:
         tracemalloc.stop()
     assert peak < 16 * n + 8e6  # blocks of rows that are unpacked, and what sums of them take
+
+
+@pytest.mark.parametrize(("epsilon", "is_warned"), [(0.1, True), (0.4, True), (2.0, False), (60.0, False)])
+def test_an_epsilon_so_small_that_a_penalty_weighs_more_is_named(epsilon, is_warned):
+    X, y = diabetes()  # the median leaves errors of 62 on average
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        MiniBatchLinearRegressor(loss="huber", epsilon=epsilon, alpha=1e-4, random_state=0).fit(X, y)
+        MiniBatchLinearRegressor(loss="huber", epsilon=epsilon, random_state=0).fit(X, y)
+    assert [warning.category for warning in caught] == is_warned * [UserWarning]
+    assert not is_warned or f"alpha=0.0001 weighs as much as {1e-4 / (2 * epsilon):g}" in str(caught[0].message)

@@ -5,7 +5,8 @@ Three descents in one valley
 Batch, mini-batch and stochastic descent are one algorithm: each step goes against the gradient on
 ``batch_size`` rows. With all rows, the path is smooth, with one step per epoch. With two rows,
 there are three steps per epoch and a little noise; with one row, six steps and more noise. All
-three start at the white circle, run for the same number of epochs and end at their star.
+three start at the white circle and run for the same number of epochs towards the cross, the
+minimum. A star marks where each one is.
 """
 
 import matplotlib.pyplot as plt
@@ -40,4 +41,3 @@ plt.title("20 epochs each")
 figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.6), layout="constrained")
 LossCurveDisplay.from_estimator(models, ax=left, log_scale=True)
 LossCurveDisplay.from_estimator(models, ax=right, log_scale=True, per="step")
-plt.show()

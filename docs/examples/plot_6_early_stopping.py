@@ -36,9 +36,9 @@ for name, model in models.items():
     print(f"{name:15} {model.n_iter_:3d} epochs   R^2: its rows {own:.2f}, new rows {new:.2f}")
 
 # %%
-# The score (thin) peaks and then falls; ``coef_`` is taken at the peak. To show the fall,
-# ``n_iter_no_change`` is 60 here; the default is 5. A penalty is the other remedy; ``alpha=1`` uses
-# it with the default learning rate.
+# The score peaks and then falls, while the objective falls on; ``coef_`` is taken at the peak. To
+# show the fall, ``n_iter_no_change`` is 60 here; the default is 5. A penalty is the other remedy;
+# ``alpha=1`` uses it with the default learning rate.
 
 display = LossCurveDisplay.from_estimator({"early_stopping": models["early_stopping"]})
 display.score_ax_.axvline(1 + np.argmax(models["early_stopping"].validation_scores_), color="0.7")
