@@ -22,7 +22,7 @@ def table(is_sparse, n_targets=1, is_raw=True):
     rng = np.random.default_rng(0)
     units = 10.0 ** rng.uniform(-2, 2, D) if is_raw else np.ones(D)
     if is_sparse:
-        X = random_array((N, D), density=0.05, rng=rng, format="csr") * units
+        X = random_array((N, D), density=0.05, random_state=rng, format="csr") * units
     else:
         factors = is_raw * (3 * rng.standard_normal((N, 2)) @ rng.standard_normal((2, D)) + 5)
         X = (rng.standard_normal((N, D)) + factors) * units

@@ -172,7 +172,7 @@ def test_targets_that_are_done_stay_so_over_a_pause(many_targets, parameters):
 
 def test_targets_in_wide_sparse_rows_are_each_ones_own_fit():
     rng = np.random.default_rng(0)
-    X = random_array((200, 1100), density=0.01, rng=rng, format="csr")
+    X = random_array((200, 1100), density=0.01, random_state=rng, format="csr")
     Y = X @ rng.standard_normal((1100, 5)) + np.geomspace(0.01, 1, 5) * rng.standard_normal((200, 5))
     model = MiniBatchLinearRegressor(8, alpha=0.01, random_state=0)
     together, alone = clone(model).fit(X, Y), [clone(model).fit(X, y) for y in Y.T]
@@ -326,7 +326,7 @@ def test_targets_end_as_their_own_fits_also_where_max_iter_ends_others(many_targ
     X, Y = many_targets
     if is_wide:
         rng = np.random.default_rng(1)
-        X = random_array((300, 1500), density=0.02, rng=rng, format="csr")
+        X = random_array((300, 1500), density=0.02, random_state=rng, format="csr")
         Y = X @ rng.standard_normal((1500, 4)) + np.geomspace(0.1, 3, 4) * rng.standard_normal((300, 4))
     n_iter = [MiniBatchLinearRegressor(random_state=0, **parameters).fit(X, y).n_iter_ for y in Y.T]
     model = MiniBatchLinearRegressor(random_state=0, max_iter=max(n_iter) - 1, **parameters)

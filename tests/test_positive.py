@@ -90,7 +90,7 @@ def test_other_losses(batch_size, loss, penalty):
 def test_sparse_rows(batch_size):
     rng = np.random.default_rng(0)
     for d in 40, 1100:  # unpacked, and not
-        X = random_array((600, d), density=0.05, rng=rng, format="csr")
+        X = random_array((600, d), density=0.05, random_state=rng, format="csr")
         y = X @ np.where(np.arange(d) % 3, 1.0, -1.0) + 0.1 * rng.standard_normal(600)
         model = MiniBatchLinearRegressor(batch_size, penalty="l2", alpha=1e-3, positive=True, random_state=0).fit(X, y)
         center, ridge = X.mean(axis=0), np.sqrt(600 * 1e-3 / 2) * np.eye(d)
