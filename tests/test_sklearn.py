@@ -101,8 +101,11 @@ def test_html_repr_names_every_parameter():
         assert name in html
 
 
-@pytest.mark.skipif(sklearn.__version__ < "1.8", reason="older representations document no parameters")
-def test_html_repr_documents_every_parameter():
+@pytest.mark.skipif(Version(sklearn.__version__) < Version("1.8"), reason="older representations document no parameters")
+def test_html_repr_documents_every_parameter_if_there_is_a_page_to_link_to(monkeypatch):
+    assert 'href="#' not in MiniBatchLinearRegressor()._repr_html_()
+    monkeypatch.setattr(MiniBatchLinearRegressor, "_doc_link_template", "https://example.org/{estimator_name}.html")
     html = MiniBatchLinearRegressor()._repr_html_()
     assert html.count("param-doc-description") >= len(MiniBatchLinearRegressor().get_params())
     assert "Number of rows in a step" in html
+    assert "https://example.org/MiniBatchLinearRegressor.html" in html
