@@ -1,7 +1,7 @@
 """A grid search beside the same over SGDRegressor and Ridge: seconds, best score, share of time outside the kernel.
 
-python -m benchmarks.search         (24 candidates, a minute; one thread)
-python -m benchmarks.search 200     (so many candidates; a quarter of an hour)
+python -m benchmarks.search              (24 candidates, one thread; a quarter of an hour, ten minutes of it SGDRegressor's)
+python -m benchmarks.search 200 50000    (so many candidates, and tables of so many rows at most; five minutes)
 """
 
 import os
@@ -45,11 +45,13 @@ def table(n, d):
     return X, X @ (rng.standard_normal(d) / X.std(axis=0)) + 2 * np.sqrt(d) * rng.standard_normal(n)
 
 
-def main(n_candidates=24):
+def main(n_candidates=24, most_rows=400_000):
     warnings.simplefilter("ignore")
     problem.engine = engine = Timed(problem.engine)
     alphas = np.geomspace(1e-6, 1, n_candidates // 4)
     for n, d in (500, 10), (50_000, 20), (400_000, 50):
+        if n > most_rows:
+            continue
         X, y = table(n, d)
         searches = {
             "skgd": (MiniBatchLinearRegressor(random_state=0), {"batch_size": [8, 32, 128, 512], "alpha": alphas}),
