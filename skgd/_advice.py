@@ -17,8 +17,8 @@ def of_divergence(model, problem, epoch, eta):
     return ValueError(
         f"learning_rate={model.learning_rate!r} with {given}={getattr(model, given):g} diverged in epoch {epoch} at step "
         f"size {eta:.3g}; the largest step that is safe for this data with batch_size={model.batch_size} is about "
-        f"{plain_safe_step(model, problem):.2g}. Use learning_rate='auto', standardise the columns, or {cure}. The model is "
-        f"what it was before."
+        f"{plain_safe_step(model, problem):.2g}. Use learning_rate='auto', standardise the columns, or {cure}, which is slow "
+        f"where columns are in unlike units. The model is what it was before."
     )
 
 
@@ -29,10 +29,9 @@ def warn_of_epsilon(model, problem):
     ordinary = np.max(problem.constant_loss) / (2.0 * model.epsilon)  # the mean |r| of the best constant, if it is this large
     if model.epsilon < FAR_SMALLER * ordinary:
         warn(
-            f"epsilon={model.epsilon:g} is far smaller than ordinary errors. So loss='huber' is 2 * epsilon times the absolute "
-            f"error, beside which alpha={model.alpha:g} weighs as much as {model.alpha / (2 * model.epsilon):g} beside the "
-            f"absolute error itself. y is about {ordinary:.2g} from its best constant: choose an epsilon of about the size of "
-            f"an ordinary error."
+            "epsilon is far smaller than ordinary errors. This makes loss='huber' small, and a penalty weighs far more than "
+            f"its alpha says. epsilon={model.epsilon:g} with alpha={model.alpha:g}, but y is about {ordinary:.2g} from its best "
+            f"constant: try epsilon={ordinary:.2g}, or set alpha=0."
         )
 
 
@@ -89,12 +88,14 @@ def of_plain(model, problem, history, eta):
     if model.tol is None or np.all(last <= problem.constant_loss):
         return None
     safe, (given, longer, shorter) = plain_safe_step(model, problem), step_names(model)
-    too, cure = ("long", shorter) if np.max(eta) > safe else ("short", longer)
+    too, cure = ("long", f", or {shorter}") if np.max(eta) > safe else ("short", f", or {longer}")
+    if safe / 2 < np.max(eta) <= safe:
+        cure = ": for some columns even the longest safe step is too short"
     return (
         f"The descent ended at an objective of {np.mean(last):.3g}, above the {np.mean(problem.constant_loss):.3g} of a "
         f"constant prediction: with {given}={getattr(model, given):g} its steps are too {too}. The largest that is safe for "
-        f"this data with batch_size={model.batch_size} is about {safe:.2g}. Use learning_rate='auto', standardise the columns, "
-        f"or {cure}."
+        f"this data with batch_size={model.batch_size} is about {safe:.2g}. Use learning_rate='auto' or standardise the "
+        f"columns{cure}."
     )
 
 

@@ -61,7 +61,7 @@ class Watch:
     def end_epoch(self, history, fitted):
         """Whether a callback wants to stop; `fitted` makes the attributes that predict needs."""
         if self.verbose:
-            line = f"{self.task} {self.before + len(history.objective)}: objective {np.mean(history.objective[-1]):.6g}"
+            line = f"{self.task} {self.before + len(history.objective)}: objective {np.mean(history.objective[-1]):#.6g}"
             if history.score:
                 line += f", R^2 on held-out rows {np.mean(history.score[-1]):.6f}"
             print(line)

@@ -266,6 +266,11 @@ class RowsInChunks:
 def checked(check, noun, number, chunk):
     """The rows that `check` makes of (X, y) or (X, y, sample_weight), empty if there are none; errors name the chunk."""
     try:
+        if not isinstance(chunk, tuple | list):
+            raise TypeError(
+                f"must be (X, y) or (X, y, sample_weight), got {type(chunk).__name__}. A single table goes to fit, or to "
+                f"fit_chunks as [(X, y)]."
+            )
         if not 2 <= len(chunk) <= 3:
             raise ValueError(f"must be (X, y) or (X, y, sample_weight), got {len(chunk)} parts.")
         X, y, sample_weight = (*chunk, None)[:3]

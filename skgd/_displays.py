@@ -343,13 +343,14 @@ class DescentPathDisplay:
         for k, (name, path) in enumerate(self.paths.items()):
             style = line_style(STYLES[k % len(STYLES)], len(path) <= FEW_POINTS, line_kw)
             label = {"label": name} if name != "" else {}
-            self.lines_ += ax.plot(*path.T, **{"markersize": 3.5, "linewidth": 1.2} | label | style)
-            ax.plot(*self.ends[name], color=style["color"], marker="*", markersize=13, markeredgecolor="white", zorder=3)
-        ax.plot(*self.minimum, "+", color="black", markersize=11, markeredgewidth=1.5, zorder=4)
+            faint = {"alpha": 1.0 if len(path) <= 200 else 0.5}  # what fluctuates for long covers itself
+            self.lines_ += ax.plot(*path.T, **{"markersize": 3.5, "linewidth": 1.2} | faint | label | style)
+            ax.plot(*self.ends[name], color=style["color"], marker="*", markersize=13, markeredgecolor="white", zorder=5)
+        ax.plot(*self.minimum, "+", color="black", markersize=11, markeredgewidth=1.5, zorder=4, linestyle="", label="minimum")
         ax.plot(*next(iter(self.paths.values()))[0], "o", color="black", markersize=7, markerfacecolor="white", zorder=3)
         ax.set(xlabel=self.labels[0], ylabel=self.labels[1])
-        if list(self.paths) != [""]:
-            ax.legend(frameon=True, framealpha=0.9)
+        ax.plot([], [], "*", color="0.4", markersize=11, label="coef_ at the end")
+        ax.legend(frameon=True, framealpha=0.9)
         return self
 
 

@@ -75,7 +75,8 @@ def proximal(coef, threshold, lowest):
 
 def penalty_at(penalty, coef):
     """Value of the penalty at coefficients of shape (..., n_features)."""
-    return 0.5 * penalty.l2 * np.sum(coef**2, axis=-1) + penalty.l1 * np.sum(np.abs(coef), axis=-1)
+    value = 0.5 * penalty.l2 * np.einsum("...j,...j", coef, coef)  # no copy of what may be long
+    return value + penalty.l1 * np.sum(np.abs(coef), axis=-1) if penalty.l1 > 0.0 else value
 
 
 def best_constant(loss, rows):

@@ -131,7 +131,7 @@ class Problem:
             return
         descend, data, loss, penalty = self.engine_arguments
         # To follow the penalty of sparse rows' parameters from step to step would cost all columns: one value a run.
-        apart = penalty_at(self.penalty, parameters[targets, COEF, :-1])[:, None] if rows.is_sparse else 0.0
+        apart = penalty_at(self.penalty, parameters[:, COEF, :-1])[targets, None] if rows.is_sparse else 0.0
         for metric, places in self.by_metric(targets):
             found = objectives[places]
             arrays = rows.y, rows.weight, order, self.batch_size, steps[places], metric, loss, penalty

@@ -158,7 +158,8 @@ class MiniBatchLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimat
         In the units of the given columns and in the dtype of X (float64 if float32 cannot represent the values).
     intercept_ : float or ndarray of shape (n_targets,)
     n_iter_ : int
-        Number of epochs of the last `fit`, plus one for each later `partial_fit`.
+        Number of epochs of the last `fit`, plus one for each later `partial_fit`. With batch_size=None and the squared error
+        (up to 1000 columns) epochs are steps on sums over the rows, which are read once.
     n_steps_ : int
         Number of updates of the parameters since the start.
     step_size_ : float or ndarray of shape (n_targets,)
@@ -507,6 +508,7 @@ class MiniBatchLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimat
                     rest_at(end, parameters)
             state = replace(state.after(parameters, problem.center, 1, passes.n_batches), stream=stream)
             self._publish(state, state.parameters[:, AVERAGE], passes, history, problem)
+            warn_of_epsilon(self, problem)
             self.n_iter_ = getattr(self, "n_iter_", 0) + 1
             self.loss_curve_ = np.append(getattr(self, "loss_curve_", []), np.mean(history.objective))
         return self

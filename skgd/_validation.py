@@ -99,7 +99,9 @@ def check_weight(sample_weight, n_samples):
 def check_weighted(rows):
     """Refuse to fit no rows, or what says that there are none."""
     if not rows:
-        raise ValueError("sample_weight is zero for every row, or there are no rows. Give some row a weight > 0.")
+        raise ValueError(
+            "There are no rows, or sample_weight is zero for every row. Check where they come from, or give one a weight > 0."
+        )
 
 
 def check_alike(kind, of_first):

@@ -290,7 +290,7 @@ def test_chunks_without_rows_are_left_out():
         expected = MiniBatchLinearRegressor(batch_size, **options).fit_chunks(cut(X, y, weight))
         np.testing.assert_allclose(model.coef_, expected.coef_, rtol=1e-9)
     for nothing in ([], [(X[:300], y[:300], zero)]):
-        with pytest.raises(ValueError, match="there are no rows"):
+        with pytest.raises(ValueError, match="There are no rows"):
             MiniBatchLinearRegressor(None).fit_chunks(nothing)
 
 

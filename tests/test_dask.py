@@ -245,7 +245,7 @@ def test_what_does_not_fit_is_refused():
         with pytest.raises(ValueError, match="need steps in one order"):
             DaskMiniBatchLinearRegressor(32, **option).fit(*ROWS)
         DaskMiniBatchLinearRegressor(10_000, **option).fit(*ROWS)
-    with pytest.raises(ValueError, match="there are no rows"):
+    with pytest.raises(ValueError, match="There are no rows"):
         model.fit(ROWS[0][:0], ROWS[1][:0])
     assert not hasattr(model, "coef_")
 

@@ -144,7 +144,7 @@ def test_styles_of_ones_own_replace_ours_under_any_of_their_names():
     (line,) = display.lines_
     assert (line.get_linestyle(), line.get_color(), line.get_markersize(), line.get_label()) == ("--", "red", 9, "mine")
     path = DescentPathDisplay.from_estimator({0: model, 1: model}, X, y, line_kw={"lw": 3}, contour_kw={"cmap": "viridis"})
-    assert [text.get_text() for text in path.ax_.get_legend().get_texts()] == ["0", "1"]
+    assert [text.get_text() for text in path.ax_.get_legend().get_texts()] == ["0", "1", "minimum", "coef_ at the end"]
 
 
 @pytest.mark.parametrize("given", [{}, [1], "model", StandardScaler()])
