@@ -30,8 +30,8 @@ def warn_of_epsilon(model, problem):
     if model.epsilon < FAR_SMALLER * ordinary:
         warn(
             "epsilon is far smaller than ordinary errors. This makes loss='huber' small, and a penalty weighs far more than "
-            f"its alpha says. epsilon={model.epsilon:g} with alpha={model.alpha:g}, but y is about {ordinary:.2g} from its best "
-            f"constant: try epsilon={ordinary:.2g}, or set alpha=0."
+            f"its alpha says. epsilon={model.epsilon:g} with alpha={model.alpha:g}, but y is about {ordinary:.2g} from its "
+            f"best constant: try epsilon={ordinary:.2g}, or set alpha=0."
         )
 
 
