@@ -6,7 +6,8 @@ from sklearn.exceptions import ConvergenceWarning
 from skgd._geometry import plain_metric, safe_step
 from skgd._validation import warn
 
-FAR_SMALLER = 0.01  # an epsilon of huber that is no larger a share of ordinary errors makes the loss small beside a penalty
+FAR_SMALLER = 0.01  # an epsilon of huber that is no larger a share of y's spread makes the loss small beside a penalty
+MATTERS = 1e-3  # an alpha that then weighs as much as this one
 
 
 def of_divergence(model, problem, epoch, eta):
@@ -26,12 +27,12 @@ def warn_of_epsilon(model, problem):
     """Warn if huber's epsilon is so small that a penalty weighs more than its alpha says."""
     if model.loss != "huber" or model.penalty is None or model.alpha == 0.0:
         return
-    ordinary = np.max(problem.constant_loss) / (2.0 * model.epsilon)  # the mean |r| of the best constant, if it is this large
-    if model.epsilon < FAR_SMALLER * ordinary:
+    spread = np.max(problem.constant_loss) / (2.0 * model.epsilon)  # the mean |r| of the best constant, if it is this large
+    if model.epsilon < FAR_SMALLER * spread and model.alpha * spread / model.epsilon > MATTERS:
         warn(
-            "epsilon is far smaller than ordinary errors. This makes loss='huber' small, and a penalty weighs far more than "
-            f"its alpha says. epsilon={model.epsilon:g} with alpha={model.alpha:g}, but y is about {ordinary:.2g} from its "
-            f"best constant: try epsilon={ordinary:.2g}, or set alpha=0."
+            "epsilon is far smaller than the spread of y. This makes loss='huber' small, and a penalty weighs far more than "
+            f"its alpha says. epsilon={model.epsilon:g} with alpha={model.alpha:g}, but y spreads by about {spread:.2g}: raise "
+            f"epsilon to about the size of an ordinary error, or lower alpha."
         )
 
 

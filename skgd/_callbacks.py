@@ -46,8 +46,8 @@ class Watch:
 
     def __init__(self, estimator, **data):
         self.verbose = estimator.verbose
-        # fit counts the epochs, from 1; a stream the calls of partial_fit
-        self.task, self.before = ("Epoch", 0) if data else ("Chunk", getattr(estimator, "n_iter_", 0))
+        # fit counts its epochs; partial_fit the passes since the start
+        self.task, self.before = ("Epoch", 0) if data else ("Pass", getattr(estimator, "n_iter_", 0))
         self.data = {"estimator": estimator, **data}
         self.fit = self.epoch = None
         if data and getattr(estimator, "_skl_callbacks", None):

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any, Literal, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.optimize import minimize
 from scipy.sparse import issparse
+from sklearn.exceptions import NotFittedError
 from sklearn.utils.validation import check_is_fitted
 
 from skgd._objective import LOSSES, loss_and_slope, make_penalty, penalty_at
@@ -23,6 +24,7 @@ STYLES: list[dict[str, Any]] = [
     {"color": "#000000", "linestyle": (0, (5, 1, 1, 1, 1, 1)), "marker": "v"},
     {"color": "#56B4E9", "linestyle": (0, (8, 2)), "marker": "P"},
 ]
+OF_THE_OBJECTIVE = "loss", "epsilon", "quantile", "penalty", "alpha", "l1_ratio", "positive"
 MOST_ROWS = 10_000  # for contours, at even distances
 FEW_POINTS = 40  # up to here each is marked
 
@@ -38,6 +40,8 @@ def new_axes(ax):
 
 def best_of(estimator):
     """The estimator that a fitted search has found, or the estimator itself."""
+    if hasattr(estimator, "refit") and hasattr(estimator, "estimator") and not hasattr(estimator, "best_estimator_"):
+        raise NotFittedError(f"This {type(estimator).__name__} has no best_estimator_. Fit it, with refit=True.")
     return getattr(estimator, "best_estimator_", estimator)
 
 
@@ -168,10 +172,13 @@ class LossCurveDisplay:
         if ax.get_xscale() == "linear":  # there is no half of an epoch
             from matplotlib.ticker import MaxNLocator
 
-            ax.xaxis.set_major_locator(MaxNLocator(integer=True))
-        lines = [line for line in (*ax.lines, *(score_ax.lines if score_ax else ())) if not line.get_label().startswith("_")]
+            ax.xaxis.set_major_locator(MaxNLocator("auto", steps=[1, 2, 5, 10], integer=True))
+        on_top, below = (score_ax, ax) if score_ax else (ax, None)
+        lines = [line for axes in (ax, score_ax) if axes for line in axes.lines if not line.get_label().startswith("_")]
+        if below and below.get_legend():
+            below.get_legend().remove()
         if lines:
-            ax.legend(handles=lines, frameon=False)
+            on_top.legend(handles=lines, framealpha=0.9)
         return self
 
 
@@ -179,7 +186,8 @@ def score_axes(ax):
     """The axes of scores at the right of others: those that are there, or new ones."""
     label = "R² on held-out rows"
     for other in ax.get_shared_x_axes().get_siblings(ax):
-        if other is not ax and other.get_ylabel() == label:
+        is_on_top = other.get_subplotspec() == ax.get_subplotspec() and other.get_position().bounds == ax.get_position().bounds
+        if other is not ax and is_on_top and other.get_ylabel() == label:
             return other
     twin = ax.twinx()
     twin.set_ylabel(label)
@@ -317,10 +325,8 @@ class DescentPathDisplay:
         labels = tuple(titles[column] for column in columns)
         sizes = np.sqrt(weight @ table[:, columns] ** 2 / weight.sum())
         sizes[sizes == 0.0] = 1.0
-        found = minimize(
-            lambda z: float(objective(*(z / sizes))), rest[columns] * sizes, method="Powell", options={"xtol": 1e-6}
-        )
-        return cls(paths, ends, objective, found.x / sizes, sizes, labels).plot(ax=ax, line_kw=line_kw, contour_kw=contour_kw)
+        minimum = least(first, table, y, weight, rest, columns)
+        return cls(paths, ends, objective, minimum, sizes, labels).plot(ax=ax, line_kw=line_kw, contour_kw=contour_kw)
 
     def plot(self, ax: Any = None, *, line_kw: dict[str, Any] | None = None, contour_kw: dict[str, Any] | None = None) -> Self:
         """Draw; see `from_estimator`."""
@@ -346,12 +352,29 @@ class DescentPathDisplay:
             faint = {"alpha": 1.0 if len(path) <= 200 else 0.5}  # what fluctuates for long covers itself
             self.lines_ += ax.plot(*path.T, **{"markersize": 3.5, "linewidth": 1.2} | faint | label | style)
             ax.plot(*self.ends[name], color=style["color"], marker="*", markersize=13, markeredgecolor="white", zorder=5)
-        ax.plot(*self.minimum, "+", color="black", markersize=11, markeredgewidth=1.5, zorder=4, linestyle="", label="minimum")
+        named = ax.get_legend_handles_labels()[1]  # by a picture drawn here before
+        marks = {name: {"label": name} if name not in named else {} for name in ("minimum", "coef_ at the end")}
+        ax.plot(
+            *self.minimum, "+", color="black", markersize=11, markeredgewidth=1.5, zorder=4, linestyle="", **marks["minimum"]
+        )
         ax.plot(*next(iter(self.paths.values()))[0], "o", color="black", markersize=7, markerfacecolor="white", zorder=3)
         ax.set(xlabel=self.labels[0], ylabel=self.labels[1])
-        ax.plot([], [], "*", color="0.4", markersize=11, label="coef_ at the end")
+        ax.plot([], [], "*", color="0.4", markersize=11, **marks["coef_ at the end"])
         ax.legend(frameon=True, framealpha=0.9)
         return self
+
+
+def least(model, table, y, weight, rest, columns):
+    """The parameters `columns` of the table, the intercept's ones included, at the minimum, while all others are `rest`."""
+    n_features, others = table.shape[1] - 1, np.setdiff1d(np.arange(table.shape[1]), columns)
+    drawn = [column for column in columns if column < n_features]
+    given = {name: getattr(model, name) for name in OF_THE_OBJECTIVE}
+    exact = MiniBatchLinearRegressor(None, tol=1e-8, fit_intercept=n_features in columns, random_state=0, **given)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the picture shows what they would say
+        exact.fit(table[:, drawn], y - table[:, others] @ rest[others], weight)
+    found = dict(zip(drawn, exact.coef_, strict=True)) | {n_features: exact.intercept_}
+    return np.array([found[column] for column in columns])
 
 
 def find_column(parameter, n_features, names):

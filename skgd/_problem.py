@@ -31,7 +31,7 @@ except ImportError:
 
     warnings.warn(
         "skgd runs without its compiled kernel: many times slower, the same algorithm, other random orders. To have it, "
-        "reinstall skgd where a C compiler is available.",
+        "reinstall skgd, with pip's --no-cache-dir, where a C compiler is available.",
         RuntimeWarning,
         stacklevel=2,
     )
@@ -98,7 +98,8 @@ class Problem:
         """
         X, y = moments.as_rows(self.center)
         rows = Rows(X, y, np.ones(len(X)), np.arange(len(X), dtype=np.int32), self.center)
-        constant = moments.target_mean if self.geometries[0].metric[1, -1] > 0.0 else self.constant  # without an intercept
+        has_intercept = self.geometries[0].metric[1, -1] > 0.0
+        constant = moments.target_mean if has_intercept else self.constant
         loss = moments.target_variance + (moments.target_mean - constant) ** 2
         geometries = tuple(geometry.about_zero() for geometry in self.geometries)
         rows_in_weight = moments.n_rows / moments.weight

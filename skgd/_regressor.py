@@ -508,7 +508,8 @@ class MiniBatchLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimat
                     rest_at(end, parameters)
             state = replace(state.after(parameters, problem.center, 1, passes.n_batches), stream=stream)
             self._publish(state, state.parameters[:, AVERAGE], passes, history, problem)
-            warn_of_epsilon(self, problem)
+            if not go_on:
+                warn_of_epsilon(self, problem)
             self.n_iter_ = getattr(self, "n_iter_", 0) + 1
             self.loss_curve_ = np.append(getattr(self, "loss_curve_", []), np.mean(history.objective))
         return self

@@ -45,7 +45,7 @@ def test_several_curves_have_a_legend_and_a_validation_score_its_own_axis():
         "piped": make_pipeline(StandardScaler(), MiniBatchLinearRegressor(random_state=0)).fit(X, y),
     }
     display = LossCurveDisplay.from_estimator(models)
-    assert [text.get_text() for text in display.ax_.get_legend().get_texts()] == ["stopped", "piped", "stopped: R²"]
+    assert [text.get_text() for text in display.score_ax_.get_legend().get_texts()] == ["stopped", "piped", "stopped: R²"]
     np.testing.assert_array_equal(display.score_ax_.lines[0].get_ydata(), models["stopped"].validation_scores_)
     assert len(display.score_ax_.lines) == 1
     assert len({line.get_color() for line in display.lines_}) == 3
@@ -58,7 +58,7 @@ def test_curves_added_to_others_share_the_axis_of_scores_and_no_colour():
     assert second.score_ax_ is first.score_ax_
     assert len(first.figure_.axes) == 2
     assert len({line.get_color() for line in (*first.lines_, *second.lines_)}) == 4
-    assert [text.get_text() for text in first.ax_.get_legend().get_texts()] == ["objective", "objective", "R²", "R²"]
+    assert [text.get_text() for text in first.score_ax_.get_legend().get_texts()] == ["objective", "objective", "R²", "R²"]
 
 
 @pytest.mark.parametrize("log", [False, True])
@@ -68,7 +68,7 @@ def test_epochs_are_marked_by_whole_numbers_also_on_given_axes(log):
         ax.set_xscale("log")
     LossCurveDisplay.from_estimator(MiniBatchLinearRegressor(max_iter=4, tol=None).fit(X, y), ax=ax)
     ticks = ax.get_xticks()
-    assert ax.get_xscale() == ("log" if log else "linear")
+    assert isinstance(ax.xaxis.get_major_locator(), matplotlib.ticker.LogLocator) == log
     assert log or np.all(ticks == ticks.round())
 
 
@@ -196,3 +196,33 @@ def test_without_matplotlib_a_picture_says_what_to_install(monkeypatch):
     monkeypatch.setattr(builtins, "__import__", without)
     with pytest.raises(ImportError, match=r"pip install .skgd\[plot\]"):
         LossCurveDisplay.from_estimator(model)
+
+
+def test_panels_that_share_an_axis_have_scores_of_their_own():
+    model = MiniBatchLinearRegressor(early_stopping=True, random_state=0).fit(X, y)
+    panels = matplotlib.pyplot.subplots(1, 2, sharex=True)[1]
+    displays = [LossCurveDisplay.from_estimator(model, ax=ax) for ax in panels]
+    assert displays[0].score_ax_ is not displays[1].score_ax_
+
+
+@pytest.mark.parametrize("loss", ["squared_error", "quantile"])
+@pytest.mark.parametrize("positive", [False, True])
+def test_the_cross_is_at_the_minimum_over_the_two_parameters_of_what_the_best_model_says_of_the_others(loss, positive):
+    rng = np.random.default_rng(0)
+    table = rng.standard_normal((60, 3)) @ [[1.0, 0.98, 0.0], [0.0, 0.1, 0.0], [0.0, 0.0, 1.0]] + [0.0, 0.0, 50.0]
+    target = table @ [-1.0, 2.0, 3.0] + 0.1 * rng.standard_normal(60)
+    plain = {"loss": loss, "positive": positive, "random_state": 0, "record_steps": True}
+    far = MiniBatchLinearRegressor(learning_rate="constant", eta0=1e-9, max_iter=1, tol=None, **plain).fit(table, target)
+    near = MiniBatchLinearRegressor(None, average=True, **plain).fit(table, target)
+    display = DescentPathDisplay.from_estimator({"far": far, "near": near}, table, target)
+    around = display.minimum + 1e-3 * rng.standard_normal((500, 2))
+    allowed = around[np.all(around >= 0.0, axis=1)] if positive else around
+    assert np.all(display.objective(*allowed.T) >= display.objective(*display.minimum) - 1e-9)
+    assert not positive or np.all(display.minimum >= 0.0)
+    np.testing.assert_allclose(display.minimum, near.coef_[:2], atol=0.1)  # and not what is best beside the far one's
+
+
+def test_a_search_without_a_best_estimator_says_so():
+    search = GridSearchCV(MiniBatchLinearRegressor(), {"alpha": [0.0]}, refit=False)
+    with pytest.raises(NotFittedError, match="refit=True"):
+        LossCurveDisplay.from_estimator(search.fit(X, y))

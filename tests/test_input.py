@@ -5,6 +5,7 @@ import tracemalloc
 import warnings
 
 import numpy as np
+import pandas as pd
 import pytest
 from scipy.sparse import csr_array
 from sklearn.base import clone
@@ -434,4 +435,32 @@ def test_an_epsilon_so_small_that_a_penalty_weighs_more_is_named(epsilon, is_war
         MiniBatchLinearRegressor(loss="huber", epsilon=epsilon, alpha=1e-4, random_state=0).fit(X, y)
         MiniBatchLinearRegressor(loss="huber", epsilon=epsilon, random_state=0).fit(X, y)
     assert [warning.category for warning in caught] == is_warned * [UserWarning]
-    assert not is_warned or f"epsilon={epsilon:g} with alpha=0.0001, but y is about 65" in str(caught[0].message)
+    assert not is_warned or f"epsilon={epsilon:g} with alpha=0.0001, but y spreads by about 65" in str(caught[0].message)
+
+
+def test_a_stream_is_told_once_of_an_epsilon_that_is_too_small_and_counts_its_passes(capsys):
+    X, y = diabetes()
+    model = MiniBatchLinearRegressor(loss="huber", alpha=0.1, verbose=1)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        for start in range(0, 300, 100):
+            model.partial_fit(X[start : start + 100], y[start : start + 100])
+    assert len(caught) == 1
+    assert [line.split(":")[0] for line in capsys.readouterr().out.splitlines()] == ["Pass 1", "Pass 2", "Pass 3"]
+
+
+def test_where_even_the_longest_safe_step_is_too_short_no_longer_one_is_advised():
+    X, y = diabetes()
+    X = X * np.geomspace(1, 1e4, 10) + 100.0
+    with pytest.raises(ValueError, match="safe") as error:
+        MiniBatchLinearRegressor(1, learning_rate="constant").fit(X, y)
+    safe = float(str(error.value).split("is about ")[1].split(". ")[0])
+    with pytest.warns(UserWarning, match="even the longest safe step is too short") as caught:
+        MiniBatchLinearRegressor(1, learning_rate="constant", eta0=0.9 * safe, random_state=0).fit(X, y)
+    assert "raise eta0" not in str(caught[0].message)
+
+
+@pytest.mark.parametrize("chunk", [pd.DataFrame({"a": [1.0, 2.0]}), "a path"])
+def test_what_is_no_chunk_is_named_by_its_type(chunk):
+    with pytest.raises(TypeError, match=rf"Chunk 0: must be \(X, y\).*got {type(chunk).__name__}"):
+        MiniBatchLinearRegressor(None).fit_chunks([chunk])

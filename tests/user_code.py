@@ -1,6 +1,6 @@
 """User code for type checkers: mypy --strict and pyright accept it, and find an error in each line that says `type: ignore`.
 
-mypy --strict tests/user_code.py && pyright tests/user_code.py
+mypy --strict --follow-imports=silent tests/user_code.py && pyright --project pyproject.toml
 """
 
 from typing import assert_type
