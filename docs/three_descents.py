@@ -21,7 +21,7 @@ models = {
 display = DescentPathDisplay.from_estimator(models, X, y, ax=plt.subplots(figsize=(5.6, 4.4), layout="constrained")[1])
 display.ax_.get_legend().set_loc("lower left")
 paths = [line.get_xydata() for line in display.lines_]
-stars = [line for line in display.ax_.lines if line.get_marker() == "*"]
+stars = [line for line in display.ax_.lines if line.get_marker() == "*" and len(line.get_xdata())]  # but for the legend
 
 
 def draw(n_epochs):
