@@ -41,7 +41,7 @@ kernel = Extension(
     define_macros=[("Py_LIMITED_API", "0x030B0000")] if ABI3 else [],
     py_limited_api=ABI3,
     extra_compile_args=FLAGS,
-    optional=os.environ.get("SKGD_REQUIRE_KERNEL", "0") == "0",
+    optional=os.environ.get("SKGD_REQUIRE_KERNEL", "") in ("", "0"),
 )
 setup(
     ext_modules=[kernel],
