@@ -3,11 +3,15 @@
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
-from skgd._geometry import plain_metric, safe_step
+from skgd._geometry import SAFETY, plain_metric, safe_step
+from skgd._objective import SQUARED_ERROR
+from skgd._reading import Target, look_at
+from skgd._stopping import score_name
 from skgd._validation import warn
 
 FAR_SMALLER = 0.01  # an epsilon of huber that is no larger a share of y's spread makes the loss small beside a penalty
 MATTERS = 1e-3  # an alpha that then weighs as much as this one
+UNUSUAL = 10.0  # times the largest loss of a start or a constant so far: after a chunk of a plain stream with more, one looks
 
 
 def of_divergence(model, problem, epoch, eta):
@@ -17,10 +21,44 @@ def of_divergence(model, problem, epoch, eta):
     given, _, cure = step_names(model)
     return ValueError(
         f"learning_rate={model.learning_rate!r} with {given}={getattr(model, given):g} diverged in epoch {epoch} at step "
-        f"size {eta:.3g}; the largest step that is safe for this data with batch_size={model.batch_size} is about "
-        f"{plain_safe_step(model, problem):.2g}. Use learning_rate='auto', standardise the columns, or {cure}, which is slow "
-        f"where columns are in unlike units. The model is what it was before."
+        f"size {eta:.3g}. {safe_steps(model, problem)} Use learning_rate='auto', standardise the columns, or {cure}, which is "
+        f"slow where columns are in unlike units. The model is what it was before."
     )
+
+
+def check_end(model, problem, passes, start, end, history):
+    """The objectives at the end of a plain descent, one for each target; an error if they tell of a divergence.
+
+    A descent has diverged if it ends above its start and above the best constant prediction, with steps beyond the safe one:
+    shorter ones may do so by chance, where the columns explain next to nothing. Steps that soon become shorter may recover.
+    """
+    value = objectives_at(problem, end)
+    risen = value > problem.constant_loss
+    will_shorten = model.learning_rate == "optimal" or (model.learning_rate == "adaptive" and not history.converged)
+    if risen.any() and not will_shorten and passes.schedule.eta(passes.n_steps) > plain_safe_step(model, problem):
+        risen &= value > objectives_at(problem, start)
+        if risen.any():
+            raise of_divergence(model, problem, len(history.objective), passes.schedule.eta(passes.n_steps))
+    return value
+
+
+def check_chunk(model, problem, passes, end, history):
+    """An error if a plain stream has diverged: where a chunk's loss was far above all before, the model makes it no better."""
+    suspicious = history.objective[-1] > UNUSUAL * passes.scale
+    if suspicious.any() and np.any((objectives_at(problem, end) > UNUSUAL * passes.scale)[suspicious]):
+        raise of_divergence(model, problem, 1, passes.schedule.eta(passes.n_steps))
+
+
+def objectives_at(problem, parameters):
+    """The objective of each target at its parameters, in one pass over the rows."""
+    targets = [Target(problem, k) for k in range(len(parameters))]
+    with np.errstate(over="ignore", invalid="ignore"):
+        return np.array([value for value, _ in look_at(targets, parameters, problem.loss)])
+
+
+def is_still_falling(model, value, history):
+    """Whether all epochs that were asked for were made, and the last was better than the one before."""
+    return (value < history.objective[-1]) & (model.tol is None)
 
 
 def warn_of_epsilon(model, problem):
@@ -36,15 +74,18 @@ def warn_of_epsilon(model, problem):
         )
 
 
-def warn_if_poor(model, problem, history, excess, promise, eta):
-    """Warn if the descent ended before its plateau, or on one that is not the minimum."""
+def warn_if_poor(model, problem, history, excess, promise, value):
+    """Warn if the descent ended before its plateau, or on one that is not the minimum.
+
+    `excess` is what is left to gain under "auto", and `value` the objective at the end of a plain descent.
+    """
     if history.interrupted:
         return
     message = (
         of_too_few_epochs(model, problem, history)
         if not history.converged and model.tol is not None
         else of_excess(excess, max(promise, problem.rows.n_features / len(problem.rows) / 4))
-        or (of_auto if model.learning_rate == "auto" else of_plain)(model, problem, history, eta)
+        or (of_auto(model, problem, history) if value is None else of_plain(model, problem, history, value))
     )
     if message:
         warn(message, ConvergenceWarning)
@@ -74,29 +115,29 @@ def of_excess(excess, promise):
     )
 
 
-def of_auto(model, problem, history, eta):
-    if not (history.score and np.any(np.max(history.score, axis=0) < 0.0)):
+def of_auto(model, problem, history):
+    score = np.min(np.max(history.score, axis=0)) if history.score else 0.0
+    if score >= 0.0:
         return None
     return (
-        f"R^2 on the held-out rows is {np.min(np.max(history.score, axis=0)):.2g}: a constant predicts them better. The "
-        f"columns carry no information about y, or the {len(problem.rows)} rows left for training are too few: set "
-        f"early_stopping=False, or give more rows."
+        f"{score_name(model.loss)} on the held-out rows is {score:.2g}: a constant predicts them better. The columns carry no "
+        f"information about y, or the {len(problem.rows)} rows left for training are too few: set early_stopping=False, or "
+        f"give more rows."
     )
 
 
-def of_plain(model, problem, history, eta):
-    last = history.objective[-1]
-    if model.tol is None or np.all(last <= problem.constant_loss):
+def of_plain(model, problem, history, value):
+    if np.all((value <= problem.constant_loss) | is_still_falling(model, value, history)):
         return None
     safe, (given, longer, shorter) = plain_safe_step(model, problem), step_names(model)
-    too, cure = ("long", f", or {shorter}") if np.max(eta) > safe else ("short", f", or {longer}")
-    if safe / 2 < np.max(eta) <= safe:
+    eta = np.max(model.step_size_)
+    too, cure = ("long", f", or {shorter}") if eta > safe else ("short", f", or {longer}")
+    if safe / 2 < eta <= safe:
         cure = ": for some columns even the longest safe step is too short"
     return (
-        f"The descent ended at an objective of {np.mean(last):.3g}, above the {np.mean(problem.constant_loss):.3g} of a "
-        f"constant prediction: with {given}={getattr(model, given):g} its steps are too {too}. The largest that is safe for "
-        f"this data with batch_size={model.batch_size} is about {safe:.2g}. Use learning_rate='auto' or standardise the "
-        f"columns{cure}."
+        f"The descent ended at an objective of {np.mean(value):.3g}, above the {np.mean(problem.constant_loss):.3g} of a "
+        f"constant prediction: with {given}={getattr(model, given):g} its steps are too {too}. {safe_steps(model, problem)} "
+        f"Use learning_rate='auto' or standardise the columns{cure}."
     )
 
 
@@ -107,9 +148,19 @@ def step_names(model):
     return "eta0", "raise eta0", "lower eta0"
 
 
+def safe_steps(model, problem):
+    """A sentence about the step that is safe, and where the border is, if that is known."""
+    safe = plain_safe_step(model, problem)
+    sentence = f"A step that is safe for this data with batch_size={model.batch_size} is about {safe:.2g}"
+    if problem.is_full_batch and problem.loss == SQUARED_ERROR and model.momentum == 0.0:
+        return f"{sentence}; above about {2.0 * SAFETY * safe:.2g} it diverges."
+    return f"{sentence}."
+
+
 def plain_safe_step(model, problem):
-    """The largest step that is safe for a plain schedule, about."""
+    """A step that is safe for a plain schedule, about: 1 / (curvature of the objective), for batches the expected one."""
     rows = (problem.whole or problem).rows.representatives
     batch_size = len(rows) if problem.is_full_batch else problem.batch_size
     metric = plain_metric(rows.n_features, model.fit_intercept)
-    return safe_step(rows, batch_size, metric) / np.max(problem.curvature)
+    step = safe_step(rows, batch_size, metric)
+    return 1.0 / (np.max(problem.curvature) / step + problem.penalty.l2) if step > 0.0 else np.inf

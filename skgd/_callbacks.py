@@ -5,6 +5,8 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from skgd._stopping import score_name
+
 try:
     from sklearn.callback import CallbackSupportMixin
     from sklearn.callback import with_callbacks as with_callbacks_of_scikit_learn
@@ -63,7 +65,7 @@ class Watch:
         if self.verbose:
             line = f"{self.task} {self.before + len(history.objective)}: objective {np.mean(history.objective[-1]):#.6g}"
             if history.score:
-                line += f", R^2 on held-out rows {np.mean(history.score[-1]):.6f}"
+                line += f", {score_name(self.data['estimator'].loss)} on held-out rows {np.mean(history.score[-1]):.6f}"
             print(line)
         if self.fit is None:
             return False

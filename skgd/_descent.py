@@ -9,8 +9,7 @@ from skgd._problem import engine
 from skgd._reference import AVERAGE, COEF, GRADIENT
 from skgd._rows import BUFFER
 
-GROWTH = 1e12  # the descent has diverged if the loss is this many times that of the start or of a constant prediction,
-STALLED_GROWTH = 10.0  # or only this many times, if the loss has stopped falling
+GROWTH = 1e12  # of the loss over that of the start and of a constant prediction: ends a plain descent before numbers overflow
 DISK_BLOCK = 2**13  # numbers of X that are read from disk at a time: 64 kilobytes
 
 
@@ -52,8 +51,8 @@ def descend(epochs, parameters, passes, plateau, watch, fitted, score=None, reco
         Is told of each epoch, and may stop the descent.
     fitted : callable(parameters) -> dict
         The attributes that predict needs, for those who watch.
-    score : callable(parameters) -> ndarray of shape (n_targets,), optional
-        R^2 on validation rows; tells the plateau rule of targets that are to end.
+    score : callable(parameters, is_done) -> ndarray of shape (n_targets,), optional
+        D^2 on validation rows; tells the plateau rule of targets that are to end.
     record_steps : bool
 
     Returns
@@ -63,12 +62,13 @@ def descend(epochs, parameters, passes, plateau, watch, fitted, score=None, reco
     history = History(path=[parameters[:, COEF].copy()] if record_steps else [])
     for epoch in epochs:
         watch.begin_epoch()
+        was_done = passes.is_done | plateau.ended
         # 1. to 3. the rows in this epoch's order, and a step for each mini-batch
         monitored = passes.make(epoch, parameters, history)
         # 4. what was minimised
         history.objective.append(monitored)
         if score is not None:
-            history.score.append(score(parameters))
+            history.score.append(score(parameters, was_done))
         # 5. stop
         if plateau.patience < np.inf:
             plateau.observe(monitored)
@@ -94,15 +94,17 @@ class Passes:
         Which targets stay as they are. They become more as the descent goes on.
     objective : ndarray of shape (n_targets,), optional
         What was minimised in the epoch before, of targets that are done.
+    scale : ndarray of shape (n_targets,), optional
+        The largest loss of a start or of a constant prediction before.
     """
 
-    def __init__(self, problem, schedule, n_steps, seed, is_done, objective=None):
+    def __init__(self, problem, schedule, n_steps, seed, is_done, objective=None, scale=0.0):
         self.n_batches = problem.n_batches
         self.problem, self.schedule, self.n_steps, self.seed = problem, schedule, n_steps, seed
         self.is_shuffled = seed is not None and not problem.is_full_batch and problem.rows.is_in_memory
         self.order = problem.rows.numbers.copy() if self.is_shuffled else problem.rows.numbers
         self.run = problem.longest_run(schedule)
-        self.scale = np.maximum(problem.constant_loss, problem.unit)
+        self.scale = np.maximum(problem.constant_loss, scale)
         self.objective = np.zeros(len(is_done)) if objective is None else np.array(objective)
         self.leave(is_done)
 
@@ -163,7 +165,7 @@ class Passes:
             steps = self.schedule.steps(t, self.places, self.n_steps, self.n_steps + n_batches)
             objectives = np.empty((len(targets), n_steps))
             problem.take_steps(order, steps, targets, parameters, objectives)
-            if made == 0 and not history.objective:
+            if first == 1.0:  # the start
                 self.scale[targets] = np.maximum(self.scale[targets], objectives[:, 0])
             total, made = total + objectives.sum(axis=1), made + n_steps
             if history.path:
@@ -174,8 +176,9 @@ class Passes:
         return self.objective.copy()
 
     def check(self, objective, parameters, history):
-        """Raise an error if an epoch has diverged."""
-        if not ((objective <= GROWTH * self.scale).all() and np.isfinite(parameters[:, :GRADIENT]).all()):
+        """Raise an error if an epoch has diverged. The steps of "auto" are bounded, and their numbers may only overflow."""
+        most = GROWTH * self.scale if self.schedule.is_plain else np.finfo(np.float64).max
+        if not ((objective <= most).all() and np.isfinite(parameters[:, :GRADIENT]).all()):
             raise Divergence(len(history.objective) + 1, self.schedule.eta(self.n_steps))
 
     def finished(self, plateau, history):
@@ -187,8 +190,6 @@ class Passes:
         if not is_done.any():
             return False
         self.leave(is_done)
-        if self.schedule.is_plain and np.any(self.objective > STALLED_GROWTH * self.scale, where=self.is_done):
-            raise Divergence(len(history.objective), self.schedule.eta(self.n_steps))
         return self.is_done.all()
 
 

@@ -86,7 +86,7 @@ class LossCurveDisplay:
     objective : dict of str to ndarray
         The objective of each estimator, by the estimator's name; the names appear in the legend.
     validation_score : dict of str to ndarray
-        R^2 on the held-out rows, for the estimators that have it.
+        D^2 on the held-out rows (R^2 for the squared error), for the estimators that have it.
     per : {"epoch", "chunk", "step"}
         What a point is: an epoch of `fit`, a call of `partial_fit`, a step.
 
@@ -160,7 +160,9 @@ class LossCurveDisplay:
         self.score_ax_ = score_ax = score_axes(ax) if self.validation_score else None
         is_alone = list(self.objective) == [""]
         curves = [(ax, "objective" if is_alone else name, curve) for name, curve in self.objective.items()]
-        curves += [(score_ax, "R²" if is_alone else f"{name}: R²", curve) for name, curve in self.validation_score.items()]
+        curves += [
+            (score_ax, "score" if is_alone else f"{name}: score", curve) for name, curve in self.validation_score.items()
+        ]
         taken = len(ax.lines) + (len(score_ax.lines) if score_ax else 0)  # of the styles, where curves are added to others
         for k, (axes, label, curve) in enumerate(curves):
             number = np.arange(1, len(curve) + 1)
@@ -184,7 +186,7 @@ class LossCurveDisplay:
 
 def score_axes(ax):
     """The axes of scores at the right of others: those that are there, or new ones."""
-    label = "R² on held-out rows"
+    label = "D² on held-out rows (of the squared error: R²)"
     for other in ax.get_shared_x_axes().get_siblings(ax):
         is_on_top = other.get_subplotspec() == ax.get_subplotspec() and other.get_position().bounds == ax.get_position().bounds
         if other is not ax and is_on_top and other.get_ylabel() == label:

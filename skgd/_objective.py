@@ -80,9 +80,9 @@ def penalty_at(penalty, coef):
 
 
 def best_constant(loss, rows):
-    """The constant prediction of smallest loss on a sample of the rows, for each target."""
-    weight = rows.sampled.weights
-    return np.array([constant_between(loss, np.sort(y), weight[np.argsort(y)]) for y in rows.sampled.targets])
+    """The constant prediction of smallest loss for each target."""
+    weight = rows.weights
+    return np.array([constant_between(loss, np.sort(y), weight[np.argsort(y)]) for y in rows.targets])
 
 
 def constant_between(loss, y, weight):

@@ -68,7 +68,7 @@ class Problem:
                 constant = moments.target_mean if model.fit_intercept else constant
                 loss_of_constant = moments.target_variance + (moments.target_mean - constant) ** 2
             else:
-                constant = best_constant(loss, rows) if model.fit_intercept else constant
+                constant = best_constant(loss, rows.sampled) if model.fit_intercept else constant
                 loss_of_constant = constant_loss(loss, rows, constant)
         if not np.isfinite(loss_of_constant).all():
             raise ValueError("y is too large: its squared error exceeds the range of float64. Divide y by a power of ten.")

@@ -14,12 +14,12 @@ from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from skgd._advice import of_divergence, warn_if_poor, warn_of_epsilon
+from skgd._advice import check_chunk, check_end, of_divergence, warn_if_poor, warn_of_epsilon
 from skgd._callbacks import CallbackSupportMixin, Watch, with_callbacks
 from skgd._chunks import Chunks, RowsInChunks
 from skgd._descent import Divergence, Passes, descend
 from skgd._finish import finish
-from skgd._objective import LOSSES, SQUARED_ERROR
+from skgd._objective import LOSSES, SQUARED_ERROR, constant_loss
 from skgd._plan import epochs_of, hold_out, problem_of_chunk, problem_of_fit
 from skgd._reading import Target, look_at
 from skgd._reference import AVERAGE, COEF, VELOCITY
@@ -137,11 +137,13 @@ class MiniBatchLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimat
     shuffle : bool, default=True
         Whether the rows are visited in a new random order in each epoch.
     early_stopping : bool, default=False
-        Whether to watch R^2 on rows that are not learned from: held out at random, or given to `fit` as X_val and y_val. An
-        epoch is worse if R^2 is lower than the best by more than `tol`, by more than chance, and on most of these rows. After
-        `n_iter_no_change` worse epochs in a row, the fit ends with the parameters that scored best.
+        Whether to watch rows that are not learned from: held out at random, or given to `fit` as X_val and y_val. They are
+        judged by D^2 = 1 - loss / loss of the best constant prediction for them, with the model's own loss: R^2 for the
+        squared error, scikit-learn's d2_pinball_score for quantiles. An epoch is worse if D^2 is lower than the best by more
+        than `tol`, by more than chance, and on most of these rows. After `n_iter_no_change` worse epochs in a row, the fit
+        ends with the parameters that scored best.
     validation_fraction : float, default=0.1
-        Share of the rows that early_stopping holds out, at least two, since R^2 needs them. Unused if X_val is given.
+        Share of the rows that early_stopping holds out, at least two, since D^2 needs them. Unused if X_val is given.
     record_steps : bool, default=False
         Whether to keep the loss and the parameters of every step in `loss_path_`, `coef_path_` and `intercept_path_`.
     warm_start : bool, default=False
@@ -168,7 +170,7 @@ class MiniBatchLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimat
         The objective of each epoch: the mean over its mini-batches of the loss before the step, plus the penalty. (For wide
         sparse X the penalty is evaluated only once every few thousand steps.) With several targets, the mean over them.
     validation_scores_ : ndarray of shape (n_epochs,)
-        R^2 on the rows that early_stopping watches. With several targets, the mean over them.
+        D^2 on the rows that early_stopping watches (R^2 for the squared error). With several targets, the mean over them.
     coef_path_ : ndarray of shape (n_steps + 1, n_features) or (n_steps + 1, n_targets, n_features)
         The coefficients at the start and after each step (not their average), with record_steps. If recording began in a
         later call, the path begins there.
@@ -500,13 +502,19 @@ class MiniBatchLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimat
             problem, stream = problem_of_chunk(self, rows, state)
             if not go_on:
                 state = State.start(self._start(problem), state.seed)
+            is_plain = self.learning_rate != "auto"
+            if is_plain:  # whose start predicts zero, and is what a divergence is measured by
+                start = constant_loss(problem.loss, problem.rows, np.zeros(len(problem.constant)))
+                state = replace(state, scale=np.maximum(state.scale, start))
             passes, _, history, parameters = self._descend(problem, replace(state, stream=stream), watch)
-            if self.learning_rate == "auto":
+            if is_plain:
+                check_chunk(self, problem, passes, parameters[:, AVERAGE], history)
+            else:
                 stream = stream.with_level(history.objective[-1], len(problem.rows))
                 if self.average == "auto" and stream.knows_the_minimum_of(problem.loss):
                     end, _ = finish(problem.on_few_rows(stream.moments), parameters[:, AVERAGE], self._promise(problem))
                     rest_at(end, parameters)
-            state = replace(state.after(parameters, problem.center, 1, passes.n_batches), stream=stream)
+            state = replace(state.after(parameters, problem.center, 1, passes.n_batches), stream=stream, scale=passes.scale)
             self._publish(state, state.parameters[:, AVERAGE], passes, history, problem)
             if not go_on:
                 warn_of_epsilon(self, problem)
@@ -607,14 +615,18 @@ class MiniBatchLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimat
         if not go_on:
             state = State.start(self._start(problem, *start), state.seed)
         state = state.about(self._subject(problem))
-        validation = held_out and Validation(held_out, self.tol or 0.0, *(state.best or (state.parameters[:, AVERAGE],)))
+        before = state.best or (state.parameters[:, AVERAGE],)
+        validation = held_out and Validation(held_out, problem.loss, self.tol or 0.0, *before)
         passes, plateau, history, parameters = self._descend(problem, state, watch, self.max_iter, validation)
         is_done = passes.is_done | history.converged
         end, excess = self._finish(problem, passes, parameters, is_done, validation, plateau.ended)
+        is_auto = self.learning_rate == "auto"
+        value = None if is_auto else check_end(self, problem, passes, state.at(problem.center)[:, COEF], end, history)
         state = replace(
             state.after(parameters, problem.center, len(history.objective), passes.n_batches),
             stream=self._stream_after_fit(problem, moments, end, history),
             factor=passes.factor,
+            scale=problem.constant_loss if is_auto else passes.scale,
             plateau=(None, None) if history.converged else (plateau.best, plateau.waited),
             objective=history.objective[-1],
             reading=None if history.converged else passes.memory,
@@ -626,7 +638,7 @@ class MiniBatchLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimat
         if self.early_stopping:
             self.validation_scores_ = np.mean(history.score, axis=1)
         warn_of_epsilon(self, problem)
-        warn_if_poor(self, problem, history, excess, self._promise(problem), self.step_size_)
+        warn_if_poor(self, problem, history, excess, self._promise(problem), value)
         watch.end_fit()
 
     def _subject(self, problem):
@@ -665,8 +677,8 @@ class MiniBatchLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimat
         def fitted(parameters):
             return self._fitted(given(parameters), problem)
 
-        def score(parameters):
-            found = validation.observe(given(parameters))
+        def score(parameters, is_done):
+            found = validation.observe(given(parameters), is_done)
             plateau.ended = validation.waited >= plateau.patience
             return found
 
@@ -686,7 +698,8 @@ class MiniBatchLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimat
             targets = [Target(problem, k) for k in range(len(problem.constant))]
             return epochs(targets, state.at(problem.center), 0.1 * (self.tol or 0.0), state.reading)
         schedule = Schedule.of(self, problem, state, in_fit)
-        return Passes(problem, schedule, state.n_steps, state.seed if self.shuffle else None, is_done, state.objective)
+        seed = state.seed if self.shuffle else None
+        return Passes(problem, schedule, state.n_steps, seed, is_done, state.objective, state.scale)
 
     def _finish(self, problem, passes, parameters, is_done, validation, ended):
         """Where the fit ends, and what is left to gain there. Each target ends as its own fit would.

@@ -22,6 +22,7 @@ class State:
     stream: Stream = Stream()  # noqa: RUF009 (immutable)
     factor: np.ndarray | float = 1.0  # (n_targets,), of the step: what plateaus have made of it
     plateau: tuple = (None, None)  # of a fit that max_iter has ended: its best objectives, and for how long they stand
+    scale: np.ndarray | float = 0.0  # (n_targets,): the largest loss of a start or of a constant prediction so far
     objective: np.ndarray | None = None  # (n_targets,): what the last fit minimised, in its last epoch
     best: tuple | None = (
         None  # with early stopping: the parameters that scored best, their scores, and how long others are worse

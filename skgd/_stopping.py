@@ -1,6 +1,8 @@
-"""When to stop: the plateau rule, which can be paused and resumed."""
+"""When to stop: the plateau rule, and held-out rows that are predicted worse; both can be paused and resumed."""
 
 import numpy as np
+
+from skgd._objective import SQUARED_ERROR, best_constant, constant_loss, is_straight, loss_and_slope, rounding_of
 
 CHANCE = 1.5  # standard errors up to which a difference may be due to chance
 
@@ -27,30 +29,41 @@ class Plateau:
 
 
 class Validation:
-    """Rows that are not learned from: R^2 on them, and whether parameters predict them worse than the best ones so far.
+    """Rows that are not learned from: D^2 on them, and whether parameters predict them worse than the best ones so far.
 
-    R^2 on some rows goes up and down by chance, and a few outlying rows may decide it. So parameters are called worse only if
-    their R^2 is lower by more than `tol`, more rows are predicted worse than better, and the mean of the rows' differences is
-    CHANCE standard errors from zero. A single row that outweighs all others makes it one.
+    D^2 = 1 - loss / (loss of the best constant on these rows), with the model's own loss. For the squared error it is R^2, for
+    quantiles scikit-learn's d2_pinball_score.
+
+    D^2 on some rows goes up and down by chance, and a few outlying rows may decide it. So parameters are called worse only if
+    their D^2 is lower by more than `tol`, more rows are predicted worse than better, and the mean of the rows' differences is
+    CHANCE standard errors from zero. A single row that outweighs all others makes it one. Where a loss grows linearly, a row
+    counts as much as the loss is steep on its side: of a quantile, few rows on one side balance many on the other.
 
     Parameters
     ----------
     rows : Rows, or others that add up functions of rows
+    loss : Loss
     tol : float
-        A difference of R^2 that does not matter.
+        A difference of D^2 that does not matter.
     parameters : ndarray of shape (n_targets, n_features + 1)
         The best so far; the intercept is taken at zero.
     score, waited : ndarray of shape (n_targets,), optional
-        The R^2 of the best, and for how many epochs in a row others have been worse.
+        The D^2 of the best, and for how many epochs in a row others have been worse.
     """
 
-    def __init__(self, rows, tol, parameters, score=None, waited=None):
-        self.rows, self.tol, self.best = rows, tol, np.array(parameters)
+    def __init__(self, rows, loss, tol, parameters, score=None, waited=None):
+        self.rows, self.loss, self.tol, self.best = rows, loss, tol, np.array(parameters)
         self.score = np.full(len(parameters), -np.inf) if score is None else np.array(score)
         self.waited = np.zeros(len(parameters), dtype=np.int64) if waited is None else np.array(waited)
         (moments,) = rows.add_up((moments_of_targets,))
-        self.weight, self.variance = moments.weight, moments.target_variance
-        self.check_range(self.variance)
+        self.check_range(moments.target_variance)
+        self.weight, constant = moments.weight, moments.target_mean
+        if loss == SQUARED_ERROR:
+            self.constant_loss = moments.target_variance
+        else:
+            constant = best_constant(loss, rows if rows.is_in_memory else rows.sampled)
+            self.constant_loss = constant_loss(loss, rows, constant)
+        self.rounding = loss_and_slope(loss, rounding_of(constant))[0]
 
     @property
     def state(self):
@@ -58,33 +71,38 @@ class Validation:
         return self.best, self.score, self.waited
 
     def check_range(self, squares):
-        """Refuse rows whose R^2 float64 cannot hold."""
+        """Refuse rows whose D^2 float64 cannot hold."""
         if not np.isfinite(squares).all():
             raise ValueError("X_val or y_val is too large: squared errors exceed the range of float64. Check their units.")
 
     def compare(self, parameters):
-        """R^2 of these parameters, and whether they are worse than the best."""
+        """D^2 of these parameters, and whether they are worse than the best."""
         with np.errstate(over="ignore", invalid="ignore"):
-            (sums,) = self.rows.add_up((differences, parameters, self.best))
+            (sums,) = self.rows.add_up((differences, self.loss, parameters, self.best))
         self.check_range(sums)
-        square, majority, difference, first, second, weight_square = sums
-        score, mean = r_squared(square / self.weight, self.variance), difference / self.weight
+        loss, majority, difference, first, second, weight_square = sums
+        score, mean = explained(loss / self.weight, self.constant_loss, self.rounding), difference / self.weight
         error = np.sqrt(np.maximum(second - 2.0 * mean * first + mean**2 * weight_square, 0.0))
         return score, (score < self.score - self.tol) & (majority > 0.0) & (difference > CHANCE * error)
 
-    def observe(self, parameters):
-        """Take note of an epoch's parameters; their R^2."""
+    def observe(self, parameters, is_done):
+        """Take note of an epoch's parameters, but not of targets that were done before; D^2 of all."""
         score, worse = self.compare(parameters)
-        self.waited = np.where(worse, self.waited + 1, 0)
-        better = score > self.score
+        self.waited = np.where(is_done, self.waited, np.where(worse, self.waited + 1, 0))
+        better = (score > self.score) & ~is_done
         self.best[better], self.score[better], self.waited[better] = parameters[better], score[better], 0
         return score
 
 
-def r_squared(square, variance):
-    """R^2 from the mean square of the errors and the variance of the targets; of targets that do not vary, 1 or 0."""
-    varies = variance > 0.0
-    return np.where(varies, 1.0 - square / np.where(varies, variance, 1.0), np.where(square > 0.0, 0.0, 1.0))
+def score_name(loss):
+    """What D^2 is called for the loss of this name."""
+    return "R^2" if loss == "squared_error" else "D^2"
+
+
+def explained(loss, of_constant, rounding):
+    """D^2 from the mean losses of predictions and of the best constant; 1 or 0 where all targets are alike up to rounding."""
+    varies = of_constant > rounding
+    return np.where(varies, 1.0 - loss / np.where(varies, of_constant, 1.0), np.where(loss > rounding, 0.0, 1.0))
 
 
 def moments_of_targets(rows):
@@ -92,12 +110,17 @@ def moments_of_targets(rows):
     return rows.without_columns().moments(False)
 
 
-def differences(rows, parameters, others):
-    """Sums over the rows, for each target: of s e^2, s sign(d), s d, s^2 d, s^2 d^2 and s^2.
+def differences(rows, loss, parameters, others):
+    """Sums over the rows, for each target: of s l, s c sign(d), s d, s^2 d, s^2 d^2 and s^2.
 
-    e is the error of the parameters, and d by how much e^2 exceeds that of the others.
+    l is the loss of the parameters, d by how much it exceeds that of the others, and c the slope that the loss has in the end
+    on the row's side, or 1 if it has none.
     """
-    weight, square = rows.weights, rows.residuals(parameters) ** 2
-    difference = square - rows.residuals(others) ** 2
-    sums = square @ weight, np.sign(difference) @ weight, difference @ weight, difference @ weight**2, difference**2 @ weight**2
-    return np.array([*sums, np.full(len(square), weight @ weight)])
+    weight, residual = rows.weights, rows.residuals(parameters)
+    value = loss_and_slope(loss, residual)[0]
+    difference = value - loss_and_slope(loss, rows.residuals(others))[0]
+    votes = np.sign(difference)
+    if is_straight(loss):
+        votes *= np.where(residual > 0.0, loss.cap_above, loss.cap_below)
+    sums = value @ weight, votes @ weight, difference @ weight, difference @ weight**2, difference**2 @ weight**2
+    return np.array([*sums, np.full(len(value), weight @ weight)])

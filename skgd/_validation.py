@@ -137,11 +137,11 @@ def check_has_validation(model, X_val):
 
 
 def check_validation(rows, n_targets):
-    """Rows for early stopping, with as many targets as are learned, and enough of them for R^2."""
+    """Rows for early stopping, with as many targets as are learned, and enough of them for D^2."""
     if rows.n_targets != n_targets:
         raise ValueError(f"y_val has {rows.n_targets} targets, but y has {n_targets}. Give as many.")
     if len(rows) < 2:
-        raise ValueError(f"R^2 needs at least 2 rows with a weight, got {len(rows)}. Give more rows.")
+        raise ValueError(f"D^2 needs at least 2 rows with a weight, got {len(rows)}. Give more rows.")
     return rows
 
 

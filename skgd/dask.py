@@ -25,11 +25,12 @@ from skgd._callbacks import Watch, with_callbacks
 from skgd._chunks import RowsInChunks, Survey, added, check_number_of_columns, checked, joined
 from skgd._descent import History, Passes
 from skgd._moments import Moments
+from skgd._objective import rounding_of
 from skgd._regressor import MiniBatchLinearRegressor
 from skgd._rows import Rows
 from skgd._sklearn import fit_context
 from skgd._step_size import Schedule
-from skgd._stopping import r_squared
+from skgd._stopping import explained
 from skgd._validation import check_has_validation, check_parameters, check_weighted, unchanged_on_error
 
 FAN_IN = 8  # sums that a task adds up
@@ -188,7 +189,8 @@ class DaskMiniBatchLinearRegressor(MiniBatchLinearRegressor):
         partitions = Partitions.of(self, X, y, sample_weight, reset=False, expected=len(parameters))
         moments = partitions.add_up(moments_of_residuals, parameters)
         check_weighted(moments)
-        return float(np.mean(r_squared(moments.variance + moments.center**2, moments.target_variance)))
+        rounding = rounding_of(moments.target_mean) ** 2
+        return float(np.mean(explained(moments.variance + moments.center**2, moments.target_variance, rounding)))
 
     def to_local(self) -> MiniBatchLinearRegressor:
         """A MiniBatchLinearRegressor that predicts the same and can go on with partial_fit."""
@@ -207,7 +209,7 @@ class DaskMiniBatchLinearRegressor(MiniBatchLinearRegressor):
         if not isinstance(problem.rows, DaskRows) or problem.is_full_batch:
             return super()._passes(problem, state, in_fit, is_done)
         schedule = Schedule.of(self, problem, state, in_fit)
-        return PassesInParallel(problem, schedule, state.n_steps, state.seed, is_done, state.objective)
+        return PassesInParallel(problem, schedule, state.n_steps, state.seed, is_done, state.objective, state.scale)
 
 
 class Partitions:
@@ -283,8 +285,8 @@ class DaskRows(RowsInChunks):
 class PassesInParallel(Passes):
     """Epochs of several passes side by side, from common parameters; the mean of their ends is taken."""
 
-    def __init__(self, problem, schedule, n_steps, seed, is_done, objective):
-        super().__init__(problem, schedule, n_steps, seed, is_done, objective)
+    def __init__(self, problem, schedule, n_steps, seed, is_done, objective, scale):
+        super().__init__(problem, schedule, n_steps, seed, is_done, objective, scale)
         partitions = problem.rows.source
         self.parts, self.client = redistributed(partitions, problem.rows.prepared, seed), partitions.client
         self.n_batches = -(-self.n_batches // min(len(self.parts), PARALLEL))

@@ -89,7 +89,7 @@ def test_unshuffled_plain_steps_are_those_of_fit(kind, batch_size):
 def test_plain_steps_on_all_chunks_at_once_are_those_of_fit(sparse, batch_size):
     X, y, weight = table()
     X = csr_array(X) if sparse else X
-    options = PLAIN | {"loss": "huber", "epsilon": 0.5, "alpha": 0.1, "record_steps": True}
+    options = PLAIN | {"loss": "huber", "epsilon": 0.5, "alpha": 0.1, "record_steps": True, "eta0": 1e-4}
     whole = MiniBatchLinearRegressor(batch_size, **options).fit(X, y, weight)
     chunked = MiniBatchLinearRegressor(batch_size, **options).fit_chunks(cut(X, y, weight))
     np.testing.assert_allclose(chunked.coef_path_, whole.coef_path_, rtol=1e-9)

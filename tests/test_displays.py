@@ -45,7 +45,7 @@ def test_several_curves_have_a_legend_and_a_validation_score_its_own_axis():
         "piped": make_pipeline(StandardScaler(), MiniBatchLinearRegressor(random_state=0)).fit(X, y),
     }
     display = LossCurveDisplay.from_estimator(models)
-    assert [text.get_text() for text in display.score_ax_.get_legend().get_texts()] == ["stopped", "piped", "stopped: R²"]
+    assert [text.get_text() for text in display.score_ax_.get_legend().get_texts()] == ["stopped", "piped", "stopped: score"]
     np.testing.assert_array_equal(display.score_ax_.lines[0].get_ydata(), models["stopped"].validation_scores_)
     assert len(display.score_ax_.lines) == 1
     assert len({line.get_color() for line in display.lines_}) == 3
@@ -58,7 +58,12 @@ def test_curves_added_to_others_share_the_axis_of_scores_and_no_colour():
     assert second.score_ax_ is first.score_ax_
     assert len(first.figure_.axes) == 2
     assert len({line.get_color() for line in (*first.lines_, *second.lines_)}) == 4
-    assert [text.get_text() for text in first.score_ax_.get_legend().get_texts()] == ["objective", "objective", "R²", "R²"]
+    assert [text.get_text() for text in first.score_ax_.get_legend().get_texts()] == [
+        "objective",
+        "objective",
+        "score",
+        "score",
+    ]
 
 
 @pytest.mark.parametrize("log", [False, True])

@@ -1,15 +1,19 @@
 """Early stopping: rows to watch, and what it must not cost."""
 
+import warnings
+from functools import partial
+
 import numpy as np
 import pytest
 from scipy.sparse import csr_array
 from sklearn import config_context
 from sklearn.base import clone
-from sklearn.metrics import r2_score
+from sklearn.metrics import d2_absolute_error_score, d2_pinball_score, r2_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from skgd import MiniBatchLinearRegressor
+from skgd._objective import LOSSES, SQUARED_ERROR, loss_and_slope
 from skgd._rows import Rows
 from skgd._stopping import Validation
 
@@ -54,10 +58,10 @@ def test_rows_of_ones_own_are_watched_and_all_others_are_learned_from():
 
 
 @pytest.mark.parametrize("batch_size", [1, 32, None])
-@pytest.mark.parametrize("loss", ["squared_error", "huber"])
-def test_where_nothing_is_learned_by_heart_the_fit_is_that_without(batch_size, loss):
+@pytest.mark.parametrize("options", [{}, {"loss": "huber", "epsilon": 1.0}], ids=str)
+def test_where_nothing_is_learned_by_heart_the_fit_is_that_without(batch_size, options):
     y = Y[:, 0]
-    model = MiniBatchLinearRegressor(batch_size, loss=loss, random_state=0)
+    model = MiniBatchLinearRegressor(batch_size, random_state=0, **options)
     watching = clone(model).set_params(early_stopping=True).fit(X[LEARNED], y[LEARNED], X_val=X[WATCHED], y_val=y[WATCHED])
     without = model.fit(X[LEARNED], y[LEARNED])
     assert watching.n_iter_ == without.n_iter_
@@ -71,7 +75,10 @@ def test_what_is_learned_by_heart_is_given_up_for_the_best_score(options):
     model.fit(A[:90], y[:90], X_val=A[90:], y_val=y[90:])
     without = MiniBatchLinearRegressor(random_state=0, **options).fit(A[:90], y[:90])
     if "penalty" not in options:  # the l1 norm takes one more step, to exact zeros
-        np.testing.assert_allclose(model.score(A[90:], y[90:]), model.validation_scores_.max(), rtol=1e-6)
+        loss = LOSSES[model.loss](model.epsilon, model.quantile)
+        losses = [loss_and_slope(loss, r)[0].mean() for r in (model.predict(A[90:]) - y[90:], y[90:].mean() - y[90:])]
+        best = 1.0 - losses[0] / losses[1]  # with huber the mean is not the best constant, but near it
+        np.testing.assert_allclose(best, model.validation_scores_.max(), rtol=1e-6 if model.loss == "squared_error" else 1e-2)
     assert model.n_iter_ < without.n_iter_
     assert model.score(A[90:], y[90:]) > without.score(A[90:], y[90:]) + 0.1
 
@@ -102,10 +109,10 @@ def test_worse_is_by_more_than_tol_on_most_rows_and_by_more_than_chance(weighted
     y, weight = rng.standard_normal(50), rng.integers(1, 4, 50).astype(float) if weighted else np.ones(50)
     rows = Rows.of(np.ones((50, 1)), y[None], weight)
     best, other = np.array([[0.0, 0.1]]), np.array([[0.0, 0.8]])
-    validation = Validation(rows, 1e-4, best)
+    validation = Validation(rows, SQUARED_ERROR, 1e-4, best)
     score, _ = validation.compare(best)
     np.testing.assert_allclose(score, r2_score(y, np.full(50, 0.1), sample_weight=weight))
-    validation.observe(best)
+    validation.observe(best, np.zeros(1, bool))
     difference = (0.8 - y) ** 2 - (0.1 - y) ** 2
     mean = np.average(difference, weights=weight)
     error = np.sqrt(np.sum(weight**2 * (difference - mean) ** 2)) / weight.sum()
@@ -180,8 +187,68 @@ def test_worse_on_the_mean_counts_only_if_most_rows_say_so(share_of_worse):
     n = 1000
     far, near = np.full(int(share_of_worse * n), -1.0), np.full(n - int(share_of_worse * n), 0.35)
     y = np.concatenate([far, near])  # predicted 0.1 at best, and 0.5: far worse for the first, a little better for the others
-    validation = Validation(Rows.of(np.ones((n, 1)), y[None], np.ones(n)), 1e-4, np.array([[0.0, 0.1]]))
-    validation.observe(np.array([[0.0, 0.1]]))
+    validation = Validation(Rows.of(np.ones((n, 1)), y[None], np.ones(n)), SQUARED_ERROR, 1e-4, np.array([[0.0, 0.1]]))
+    validation.observe(np.array([[0.0, 0.1]]), np.zeros(1, bool))
     score, worse = validation.compare(np.array([[0.0, 0.5]]))
     assert score < validation.score - 0.1
     assert worse == (share_of_worse > 0.5)
+
+
+JUDGED = {  # by scikit-learn, from targets and predictions
+    ("squared_error", 0.5): r2_score,
+    ("quantile", 0.05): partial(d2_pinball_score, alpha=0.05),
+    ("quantile", 0.5): d2_absolute_error_score,
+    ("quantile", 0.9): partial(d2_pinball_score, alpha=0.9),
+}
+
+
+@pytest.mark.parametrize("batch_size", [1, 32, None])
+@pytest.mark.parametrize(("loss", "quantile"), JUDGED)
+def test_scores_are_those_of_the_models_own_loss(loss, quantile, batch_size):
+    one = {**PLAIN, "max_iter": 1, "random_state": 0}  # epoch, after which nothing is better
+    model = MiniBatchLinearRegressor(batch_size, early_stopping=True, loss=loss, quantile=quantile, **one)
+    weight = np.random.default_rng(0).uniform(0.5, 2.0, 100)
+    model.fit(X[LEARNED], Y[LEARNED, 0], X_val=X[WATCHED], y_val=Y[WATCHED, 0], sample_weight_val=weight)
+    score = JUDGED[loss, quantile](Y[WATCHED, 0], model.predict(X[WATCHED]), sample_weight=weight)
+    # scikit-learn takes a target for the best constant, which may be a rounding of the weights away from ours.
+    np.testing.assert_allclose(model.validation_scores_[-1], score, rtol=1e-9)
+
+
+@pytest.mark.parametrize("quantile", [0.05, 0.9])
+@pytest.mark.parametrize("batch_size", [1, 4, 32])
+def test_a_watched_quantile_covers_what_it_should(quantile, batch_size):
+    rng = np.random.default_rng(batch_size)
+    A = rng.standard_normal((1500, 4))
+    y = A @ rng.standard_normal(4) + rng.gamma(1.0, 2.0, 1500)
+    watching = MiniBatchLinearRegressor(batch_size, loss="quantile", quantile=quantile, early_stopping=True, random_state=0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        watching.fit(A, y)
+    # 1,350 rows: four standard errors of a share of rows are 0.024 and 0.033.
+    assert np.mean(y <= watching.predict(A)) == pytest.approx(quantile, abs=0.035)
+
+
+@pytest.mark.parametrize("value", [1.0, 1.1, 1e6 + 0.1])
+def test_targets_that_are_alike_up_to_rounding_do_not_vary(value):
+    """The mean of seven times the same number may differ from it in its last digit."""
+    model = MiniBatchLinearRegressor(early_stopping=True, random_state=0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        model.fit(X[LEARNED], Y[LEARNED, 0], X_val=X[WATCHED][:7], y_val=np.full(7, value))
+        constant = clone(model).fit(X[LEARNED], np.full(len(X[LEARNED]), value), X_val=X[WATCHED][:7], y_val=np.full(7, value))
+    assert (model.validation_scores_ == 0.0).all()
+    assert (constant.validation_scores_ == 1.0).all()
+
+
+@pytest.mark.parametrize("loss", ["squared_error", "huber", "quantile"])
+@pytest.mark.parametrize("batch_size", [8, 32])
+def test_a_target_that_is_done_is_not_judged_again(loss, batch_size):
+    rng = np.random.default_rng(0)
+    A = rng.standard_normal((200, 12))
+    targets = np.column_stack([A @ rng.standard_normal(12) + noise * rng.standard_normal(200) for noise in (0.01, 1.0, 10.0)])
+    given = {"X_val": A[150:], "y_val": targets[150:]}
+    model = MiniBatchLinearRegressor(batch_size, loss=loss, epsilon=1.0 if loss == "huber" else 0.1, early_stopping=True)
+    model.set_params(random_state=0).fit(A[:150], targets[:150], **given)
+    for k, target in enumerate(targets.T):
+        alone = clone(model).fit(A[:150], target[:150], X_val=A[150:], y_val=target[150:])
+        np.testing.assert_allclose(model.coef_[k], alone.coef_, rtol=1e-7, atol=1e-9)

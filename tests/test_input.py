@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from scipy.sparse import csr_array
 from sklearn.base import clone
-from sklearn.exceptions import FitFailedWarning
+from sklearn.exceptions import ConvergenceWarning, FitFailedWarning
 from sklearn.linear_model import LinearRegression
 from sklearn.model_selection import GridSearchCV
 
@@ -105,7 +105,8 @@ def test_a_step_that_diverges_says_so_names_the_safe_step_and_leaves_the_model_a
     X_raw, y_raw = diabetes()
     model.set_params(eta0=0.5)
     with pytest.raises(
-        ValueError, match=r"eta0=0.5 diverged in epoch \d+ .* largest step that is safe .* about [\d.e-]+\. Use"
+        ValueError,
+        match=r"eta0=0.5 diverged in epoch \d+ .* A step that is safe .* about [\d.e-]+(; above .* it diverges)?\. Use",
     ):
         model.fit(X_raw, y_raw)
     np.testing.assert_equal(vars(model.set_params(eta0=0.001)), before)
@@ -117,7 +118,7 @@ def test_the_safe_step_of_the_error_is_safe():
         model = MiniBatchLinearRegressor(batch_size, learning_rate="constant", eta0=1.0, random_state=0)
         with pytest.raises(ValueError, match="diverged") as caught:
             model.fit(X_raw, y_raw)
-        safe = float(str(caught.value).split("is about ")[1].split(". Use")[0])
+        safe = float(str(caught.value).split("is about ")[1].split(";")[0].split(". Use")[0])
         model.set_params(eta0=safe, tol=None, max_iter=50).fit(X_raw, y_raw)
         assert model.loss_curve_[-1] < model.loss_curve_[0]
         with pytest.raises(ValueError, match="diverged"):  # and not needlessly small
@@ -464,3 +465,82 @@ def test_where_even_the_longest_safe_step_is_too_short_no_longer_one_is_advised(
 def test_what_is_no_chunk_is_named_by_its_type(chunk):
     with pytest.raises(TypeError, match=rf"Chunk 0: must be \(X, y\).*got {type(chunk).__name__}"):
         MiniBatchLinearRegressor(None).fit_chunks([chunk])
+
+
+SIX = np.arange(6.0)[:, None], np.array([0.0, 0.8, 2.2, 2.3, 4.3, 4.9])  # the lecture's rows
+
+
+@pytest.mark.parametrize(
+    ("batch_size", "options"),
+    [
+        (2, {"eta0": 0.12, "max_iter": 50, "tol": None}),
+        (1, {"eta0": 0.08}),
+        (None, {"eta0": 0.112, "max_iter": 5, "tol": None, "fit_intercept": False}),
+        (2, {"eta0": 0.12, "learning_rate": "invscaling", "power_t": 0.01}),
+        (2, {"eta0": 0.12, "loss": "squared_epsilon_insensitive", "tol": None, "max_iter": 20}),
+        (None, {"eta0": 0.01, "alpha": 1000.0}),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("wrap", [np.asarray, csr_array])
+def test_a_plain_descent_that_ends_above_its_start_and_the_best_constant_has_diverged(batch_size, options, wrap):
+    model = MiniBatchLinearRegressor(batch_size, **{"learning_rate": "constant", "random_state": 0, **options})
+    with pytest.raises(ValueError, match="diverged in epoch"):
+        model.fit(wrap(SIX[0]), SIX[1])
+    assert not hasattr(model, "coef_")
+    with pytest.raises(ValueError, match="diverged in epoch"):
+        model.fit(wrap(SIX[0]), np.column_stack([SIX[1], np.zeros(6)]))
+
+
+def test_the_border_of_the_full_batch_is_the_one_of_the_lectures_rows():
+    model = MiniBatchLinearRegressor(None, learning_rate="constant", eta0=0.2, fit_intercept=False, max_iter=20, tol=None)
+    border = 1.0 / np.mean(SIX[0] ** 2)  # 0.109: 2 / curvature, which is 2 mean(x^2)
+    with pytest.raises(ValueError, match=rf"is about 0.05; above about {border:.2g} it diverges\."):
+        model.fit(*SIX)
+    model.set_params(eta0=0.99 * border).fit(*SIX)  # which a safe step does not reach, and which converges
+    assert model.loss_curve_[-1] < model.loss_curve_[0]
+    with pytest.raises(ValueError, match="diverged"):
+        model.set_params(eta0=1.01 * border).fit(*SIX)
+
+
+def test_a_few_plain_steps_that_were_asked_for_are_silent_while_the_loss_falls():
+    X_raw, y_raw = diabetes()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        model = MiniBatchLinearRegressor(None, learning_rate="constant", eta0=1e-6, max_iter=3, tol=None).fit(X_raw, y_raw)
+    assert model.loss_curve_[-1] > y_raw.var()
+
+
+def test_steps_that_are_safe_do_not_diverge_though_the_columns_explain_nothing():
+    rng = np.random.default_rng(0)
+    A, noise = rng.standard_normal((200, 5)), rng.standard_normal(200)
+    model = MiniBatchLinearRegressor(1, learning_rate="constant", eta0=0.02, max_iter=5, tol=1e-2, n_iter_no_change=1)
+    with pytest.warns(ConvergenceWarning, match="above the .* of a constant prediction"):
+        model.fit(A, noise - noise.mean())
+
+
+def test_a_plain_stream_that_diverges_says_so_long_before_numbers_overflow():
+    rng, model = np.random.default_rng(0), MiniBatchLinearRegressor(1, learning_rate="constant", eta0=0.3)
+    with pytest.raises(ValueError, match="diverged"):
+        for _ in range(1000):
+            model.partial_fit(rng.standard_normal((5, 2)), rng.standard_normal(5))
+    assert np.abs(model.coef_).max() < 1e3
+
+
+def test_targets_of_any_size_in_any_order_are_no_divergence_of_a_plain_stream():
+    rng, model = np.random.default_rng(0), MiniBatchLinearRegressor(1, learning_rate="constant", eta0=0.01)
+    for scale in 10.0 ** rng.uniform(-6, 6, 500):
+        model.partial_fit(rng.standard_normal((1, 2)), scale * rng.standard_normal(1))
+
+
+@pytest.mark.parametrize("loss", ["epsilon_insensitive", "squared_epsilon_insensitive", "quantile", "huber"])
+@pytest.mark.parametrize("sparse", [False, True])
+@pytest.mark.parametrize("batch_size", [1, 2, None])
+def test_chunks_whose_best_constant_has_no_loss_are_no_divergence(loss, sparse, batch_size):
+    """Chunks of three rows, most of them within the insensitive zone; or of zeros and ones, without an intercept."""
+    rng = np.random.default_rng(0)
+    model = MiniBatchLinearRegressor(batch_size, loss=loss, epsilon=0.5, fit_intercept=not sparse, random_state=0)
+    for _ in range(300):
+        A = (rng.random((3, 4)) < 0.3).astype(float) if sparse else rng.standard_normal((3, 4))
+        y = A @ [1.0, 2.0, 0.0, 0.0] if sparse else 0.5 * rng.standard_normal(3)
+        model.partial_fit(csr_array(A) if sparse else A, y)

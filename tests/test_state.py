@@ -244,7 +244,7 @@ def regression_stream(seed=0):
 def test_the_cap_keeps_a_stream_from_a_chunk_unlike_all_before(monkeypatch):
     def run():
         chunk, _ = regression_stream()
-        model = MiniBatchLinearRegressor(random_state=0)
+        model = MiniBatchLinearRegressor(random_state=0, average=False)  # which keeps what its steps have made
         for k in range(101):
             X, y = chunk(100 if k < 100 else 128)
             X[:, 0] *= 1000.0 if k == 100 else 1.0
@@ -253,8 +253,7 @@ def test_the_cap_keeps_a_stream_from_a_chunk_unlike_all_before(monkeypatch):
 
     assert abs(run() - 3.3) < 0.5  # plain least squares of all these rows is near 3e-3
     monkeypatch.setattr("skgd._step_size.SAFE_CAP", np.inf)
-    with pytest.raises(ValueError, match="too large"):
-        run()
+    assert abs(run() - 3.3) > 0.5
 
 
 @pytest.mark.parametrize("size", [1, 50])
@@ -380,7 +379,7 @@ def test_held_out_rows_count_by_their_weight_and_are_not_learned_from():
     assert len(held_out) + len(train) == len(rows)
     coef = np.random.default_rng(1).standard_normal(10)
     by_hand = r2_score(y[held_out], X[held_out] @ coef + 3.0, sample_weight=weight[held_out])
-    score, _ = Validation(watched, 0.0, np.zeros((1, 11))).compare(np.append(coef, 3.0)[None])
+    score, _ = Validation(watched, SQUARED_ERROR, 0.0, np.zeros((1, 11))).compare(np.append(coef, 3.0)[None])
     assert score == pytest.approx([by_hand], rel=1e-12)
 
 

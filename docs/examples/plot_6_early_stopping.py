@@ -3,12 +3,12 @@ Early stopping
 ==============
 
 If a table has many columns for its number of rows, a model can overfit: the training objective
-keeps falling long after the predictions have begun to get worse. ``early_stopping=True`` watches R²
-on rows that are not learned from. They are a random part of the rows, or some of your own as
-``X_val`` and ``y_val``: later rows of a time series, say, or other groups. If the score has become
-worse by more than chance, the fit ends with the parameters that scored best. Early stopping only
-makes sense with small steps, so this example uses a plain schedule with a small step size, on
-columns of standard deviation 1.
+keeps falling long after the predictions have begun to get worse. ``early_stopping=True`` watches D²
+(R² for the squared error) on rows that are not learned from. They are a random part of the rows, or
+some of your own as ``X_val`` and ``y_val``: later rows of a time series, say, or other groups. If
+the score has become worse by more than chance, the fit ends with the parameters that scored best.
+Early stopping only makes sense with small steps, so this example uses a plain schedule with a small
+step size, on columns of standard deviation 1.
 """
 
 import matplotlib.pyplot as plt
