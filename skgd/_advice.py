@@ -16,6 +16,9 @@ UNUSUAL = 10.0  # times the largest loss of a start or a constant so far: after 
 
 def of_divergence(model, problem, epoch, eta):
     """The error to raise."""
+    (n_not_finite,) = problem.rows.add_up((count_not_finite,))
+    if n_not_finite:
+        return ValueError("X contains NaN or infinity, which assume_finite=True has let in.")
     if model.learning_rate == "auto":
         return ValueError("The numbers in X and y are too large or too small for float64. Rescale them by powers of ten.")
     given, _, cure = step_names(model)
@@ -24,6 +27,12 @@ def of_divergence(model, problem, epoch, eta):
         f"size {eta:.3g}. {safe_steps(model, problem)} Use learning_rate='auto', standardise the columns, or {cure}, which is "
         f"slow where columns are in unlike units. The model is what it was before."
     )
+
+
+def count_not_finite(rows):
+    """How many numbers of X are NaN or infinity."""
+    taken = (rows.take(which) for _, which in rows.blocks())
+    return sum(np.count_nonzero(~np.isfinite(X.data if rows.is_sparse else X)) for X in taken)
 
 
 def check_end(model, problem, passes, start, end, history):

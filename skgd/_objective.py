@@ -75,8 +75,12 @@ def proximal(coef, threshold, lowest):
 
 def penalty_at(penalty, coef):
     """Value of the penalty at coefficients of shape (..., n_features)."""
-    value = 0.5 * penalty.l2 * np.einsum("...j,...j", coef, coef)  # no copy of what may be long
-    return value + penalty.l1 * np.sum(np.abs(coef), axis=-1) if penalty.l1 > 0.0 else value
+    value = np.zeros(np.shape(coef)[:-1])
+    if penalty.l2 > 0.0:
+        value = value + 0.5 * penalty.l2 * np.einsum("...j,...j", coef, coef)  # no copy of what may be long
+    if penalty.l1 > 0.0:
+        value = value + penalty.l1 * np.sum(np.abs(coef), axis=-1)
+    return value
 
 
 def best_constant(loss, rows):

@@ -20,6 +20,7 @@ from skgd._objective import (
     loss_and_slope,
     make_penalty,
     penalty_at,
+    rounding_of,
 )
 from skgd._reference import COEF, GRADIENT, STEP, update
 from skgd._rows import Rows
@@ -40,6 +41,7 @@ LONGEST_RUN = 16384  # batches in one compiled call: their steps then fit into t
 UPKEEP = 4  # a call for sparse rows also visits each column, and so reads at least this many numbers for each
 LARGEST_RUN = 2**26  # numbers that a call may visit: some tenths of a second, between which Ctrl-C is served
 ROUNDING = 1e-12  # a residual of this share of the best constant prediction is none
+LARGEST = 1e100  # of targets: their squares, and those of quotients of targets and columns, must be finite
 UNPACKED = 2**18  # numbers of sparse rows that are unpacked at a time: two megabytes
 
 
@@ -61,6 +63,7 @@ class Problem:
     @classmethod
     def of(cls, model, rows, moments):
         """What the model is to minimise over these rows, with these moments (those of the targets are enough)."""
+        check_targets(moments, rows.representatives)
         loss = LOSSES[model.loss](model.epsilon, model.quantile)
         constant = np.zeros(rows.n_targets)
         with np.errstate(over="ignore", invalid="ignore"):
@@ -70,8 +73,6 @@ class Problem:
             else:
                 constant = best_constant(loss, rows.sampled) if model.fit_intercept else constant
                 loss_of_constant = constant_loss(loss, rows, constant)
-        if not np.isfinite(loss_of_constant).all():
-            raise ValueError("y is too large: its squared error exceeds the range of float64. Divide y by a power of ten.")
         curvature, typical_loss = curvature_at(loss, rows, constant)
         unit = np.maximum(np.minimum(loss_of_constant, typical_loss), loss_and_slope(loss, ROUNDING * constant)[0])
         penalty = make_penalty(model.penalty, model.alpha, model.l1_ratio, model.positive)
@@ -193,6 +194,18 @@ class Problem:
     def averaging_interval(self):
         """Steps between two looks at all columns, for an average that does without the others."""
         return int(np.ceil(UPKEEP * self.rows.n_features / self.numbers_in_a_batch)) if self.rows.is_sparse else 1
+
+
+def check_targets(moments, rows):
+    """Refuse targets whose squares, and those of coefficients and slopes that go with them, float64 cannot hold."""
+    mean, deviation = moments.target_mean, np.sqrt(moments.target_variance)
+    if np.isnan(mean).any() or np.isinf(mean).any():
+        raise ValueError("y contains NaN or infinity, which assume_finite=True has let in.")
+    if not np.all(np.maximum(np.abs(mean), deviation) <= LARGEST):
+        raise ValueError(f"y is too large: it must be below {LARGEST:.0e}, about. Divide y by a power of ten.")
+    lost = deviation < 1.0 / LARGEST
+    if lost.any() and np.any(np.ptp(rows.targets[lost], axis=1) > rounding_of(mean[lost])):
+        raise ValueError(f"y varies too little: its deviation must be above {1.0 / LARGEST:.0e}. Multiply y by a power of ten.")
 
 
 def gradient_over(rows, problem, targets, parameters):

@@ -45,6 +45,7 @@ from skgd._version import DOCUMENTATION
 
 Table: TypeAlias = ArrayLike | sparray | spmatrix  # data frames are ArrayLike
 Request: TypeAlias = bool | str | None  # of metadata: see scikit-learn's metadata routing
+OF_COLUMNS: dict[str, Any] = {"accept_sparse": "csr", "dtype": [np.float64, np.float32]}  # what X may be
 PATHS = "coef_path_", "intercept_path_", "loss_path_"
 NOT_OF_THE_DESCENT = {"max_iter", "warm_start", "record_steps", "random_state", "verbose"}
 
@@ -382,7 +383,7 @@ class MiniBatchLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimat
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
             C-ordered or CSR data of type float64 or float32 are not copied; anything else is copied once. Rows of weight 0
-            are never read.
+            change nothing, but are checked as all others are: NaN in one is refused.
         y : array-like of shape (n_samples,) or (n_samples, n_targets)
         sample_weight : array-like of shape (n_samples,), optional
             Scaled to mean 1, so multiplying all weights by the same number changes nothing.
@@ -534,7 +535,7 @@ class MiniBatchLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimat
         ndarray of shape (n_samples,) or (n_samples, n_targets)
         """
         check_is_fitted(self)
-        X = validate_data(self, X, accept_sparse="csr", dtype=[np.float64, np.float32], reset=False)
+        X = in_floats(validate_data(self, X, **OF_COLUMNS, reset=False))
         return X @ self.coef_.T + self.intercept_
 
     def __sklearn_tags__(self):
@@ -572,9 +573,10 @@ class MiniBatchLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimat
                 "This gathers a Dask collection into memory. skgd.dask.DaskMiniBatchLinearRegressor fits it where it is. To "
                 "gather it without this warning, give X.compute()."
             )
-        dtype = [np.float64, np.float32]
-        checks = {"accept_sparse": "csr", "dtype": dtype, "order": "C", "multi_output": True, "y_numeric": True}
-        X, y = validate_data(self, X, y, **checks, reset=reset)
+        if issparse(y):
+            raise TypeError("y is sparse, but targets must be dense: give y.toarray().")
+        X, y = validate_data(self, X, y, **OF_COLUMNS, order="C", multi_output=True, y_numeric=True, reset=reset)
+        X = in_floats(X)
         X = compressed(X) if issparse(X) else np.require(X, requirements="CA")
         if reset:
             self._single_target = y.ndim == 1
@@ -774,6 +776,11 @@ class MiniBatchLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimat
 def rest_at(end, parameters):
     """Have the engine's parameters stand still at `end`."""
     parameters[:, [COEF, AVERAGE]], parameters[:, VELOCITY] = end[:, None], 0.0
+
+
+def in_floats(X):
+    """X in floats: of a frame of sparse columns, scikit-learn keeps bools and integers as they are."""
+    return X if X.dtype in OF_COLUMNS["dtype"] else X.astype(np.float64)
 
 
 def compressed(X):

@@ -171,12 +171,13 @@ class DaskMiniBatchLinearRegressor(MiniBatchLinearRegressor):
         validate_data(self, example_of(X), reset=False)
         local, shape = with_only(self, *COLUMNS, *FITTED), np.shape(self.intercept_)
         if is_frame(X):
-            dtype = np.result_type(self.coef_, np.float64)
+            is_single = all(column == np.float32 for column in X.dtypes)  # scikit-learn computes others in float64
+            dtype = np.result_type(self.coef_, self.intercept_, np.float32 if is_single else np.float64)
             if not shape:
                 return X.map_partitions(predict_frame, local, meta=("prediction", dtype))
             blocks = [delayed(predict_rows, pure=False)(part, local) for part in parts_of(X)]
             return da.concatenate([da.from_delayed(block, (np.nan, *shape), dtype) for block in blocks])
-        X, dtype = in_full_rows(X), np.result_type(X.dtype, self.coef_, np.float32)
+        X, dtype = in_full_rows(X), np.result_type(X.dtype, self.coef_, self.intercept_, np.float32)
         kept = {"chunks": (X.chunks[0], shape)} if shape else {"drop_axis": 1}
         return X.map_blocks(predict_rows, with_only(local, "n_features_in_", *FITTED), dtype=dtype, **kept)
 

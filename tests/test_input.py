@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy.sparse import csr_array
+from sklearn import config_context
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning, FitFailedWarning
 from sklearn.linear_model import LinearRegression
@@ -521,9 +522,13 @@ def test_steps_that_are_safe_do_not_diverge_though_the_columns_explain_nothing()
 
 def test_a_plain_stream_that_diverges_says_so_long_before_numbers_overflow():
     rng, model = np.random.default_rng(0), MiniBatchLinearRegressor(1, learning_rate="constant", eta0=0.3)
-    with pytest.raises(ValueError, match="diverged"):
+
+    def learn():
         for _ in range(1000):
             model.partial_fit(rng.standard_normal((5, 2)), rng.standard_normal(5))
+
+    with pytest.raises(ValueError, match="diverged"):
+        learn()
     assert np.abs(model.coef_).max() < 1e3
 
 
@@ -544,3 +549,55 @@ def test_chunks_whose_best_constant_has_no_loss_are_no_divergence(loss, sparse, 
         A = (rng.random((3, 4)) < 0.3).astype(float) if sparse else rng.standard_normal((3, 4))
         y = A @ [1.0, 2.0, 0.0, 0.0] if sparse else 0.5 * rng.standard_normal(3)
         model.partial_fit(csr_array(A) if sparse else A, y)
+
+
+def test_a_frame_of_sparse_bools_is_read_as_its_numbers():
+    frame = pd.get_dummies(pd.Series(list("abcabcaa") * 9), sparse=True)
+    assert isinstance(frame.dtypes.iloc[0], pd.SparseDtype)
+    X, y = frame.to_numpy(float), np.arange(72.0)
+    model = MiniBatchLinearRegressor(random_state=0).fit(frame, y)
+    np.testing.assert_allclose(model.predict(frame), clone(model).fit(X, y).predict(X), rtol=1e-12)
+    for sparse_integers in (frame, frame.astype(pd.SparseDtype(int))):
+        stream, dense = clone(model).partial_fit(sparse_integers, y), clone(model).partial_fit(X, y)
+        np.testing.assert_allclose(stream.predict(sparse_integers), dense.predict(X), rtol=1e-12)
+        chunked = clone(model).fit_chunks([(sparse_integers, y)])
+        np.testing.assert_allclose(chunked.predict(X), clone(model).fit_chunks([(X, y)]).predict(X), rtol=1e-12)
+
+
+def test_sparse_targets_are_refused_with_the_cure():
+    X, y = data()
+    for method in ("fit", "partial_fit"):
+        with pytest.raises(TypeError, match=r"targets must be dense: give y\.toarray\(\)"):
+            getattr(MiniBatchLinearRegressor(), method)(X, csr_array(y[:, None]))
+
+
+@BATCHES
+@pytest.mark.parametrize("learning_rate", ["auto", "constant"])
+@pytest.mark.parametrize("loss", ["squared_error", "quantile"])
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_what_assume_finite_lets_in_is_named(batch_size, learning_rate, loss, value):
+    X, y = data()
+    for method in ("fit", "partial_fit"):
+        model = MiniBatchLinearRegressor(batch_size, learning_rate=learning_rate, loss=loss)
+        with config_context(assume_finite=True), np.errstate(all="ignore"):
+            with pytest.raises(ValueError, match="X contains NaN or infinity"):
+                getattr(model, method)(with_entry(X, value), y)
+            with pytest.raises(ValueError, match="y contains NaN or infinity"):
+                getattr(model, method)(X, with_entry(y, value))
+
+
+@BATCHES
+def test_nan_in_a_row_of_weight_zero_is_refused_as_the_docstring_says(batch_size):
+    X, y = data()
+    weight = np.where(np.arange(len(y)) == 3, 0.0, 1.0)
+    with pytest.raises(ValueError, match="Input X contains NaN"):
+        MiniBatchLinearRegressor(batch_size).fit(with_entry(X, np.nan), y, weight)
+
+
+@BATCHES
+@pytest.mark.parametrize("scale", [1e-201, 1e-150, 1e-101, 1e101, 1e150])
+def test_targets_too_large_or_small_for_squares_are_refused(batch_size, scale):
+    X, y = data()
+    for method in ("fit", "partial_fit"):
+        with pytest.raises(ValueError, match="y is too large" if scale > 1.0 else "y varies too little"):
+            getattr(MiniBatchLinearRegressor(batch_size), method)(X, scale * y)
