@@ -68,6 +68,7 @@ def problem_of_chunk(model, rows, state):
     counted = stream.bounded(rows, parameters, problem.loss)
     stream = stream.with_rows(counted)
     check_range(stream.moments, counted)
+    problem = replace(problem, deviation=np.sqrt(stream.moments.target_variance))
     if rows.is_sparse and model.fit_intercept:
         rows = rows.with_far_columns_centred(stream.moments.center, stream.moments.variance)
         counted, problem = rows, replace(problem, rows=rows)

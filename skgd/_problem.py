@@ -57,6 +57,7 @@ class Problem:
     constant_loss: np.ndarray  # its loss,
     unit: np.ndarray  # the same, of typical rows: what changes of the objective are compared with,
     curvature: np.ndarray  # and the curvature of a parabola as steep as the loss there
+    deviation: np.ndarray  # of the targets
     geometries: tuple[Geometry, ...] = ()  # one for each target; they differ in what the penalty adds to the columns
     whole: Problem | None = None  # the same on all rows, where these here are few that stand for them
 
@@ -77,7 +78,9 @@ class Problem:
         unit = np.maximum(np.minimum(loss_of_constant, typical_loss), loss_and_slope(loss, ROUNDING * constant)[0])
         penalty = make_penalty(model.penalty, model.alpha, model.l1_ratio, model.positive)
         batch_size = len(rows) if model.batch_size is None else min(model.batch_size, len(rows))
-        return cls(rows, batch_size, loss, penalty, constant, loss_of_constant, unit, curvature)
+        return cls(
+            rows, batch_size, loss, penalty, constant, loss_of_constant, unit, curvature, np.sqrt(moments.target_variance)
+        )
 
     @property
     def is_full_batch(self):

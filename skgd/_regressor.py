@@ -47,6 +47,7 @@ Table: TypeAlias = ArrayLike | sparray | spmatrix  # data frames are ArrayLike
 Request: TypeAlias = bool | str | None  # of metadata: see scikit-learn's metadata routing
 OF_COLUMNS: dict[str, Any] = {"accept_sparse": "csr", "dtype": [np.float64, np.float32]}  # what X may be
 PATHS = "coef_path_", "intercept_path_", "loss_path_"
+ROUNDED = 1e-3  # deviations of y, whose square is far below any promise: float32 may round predictions by as much
 NOT_OF_THE_DESCENT = {"max_iter", "warm_start", "record_steps", "random_state", "verbose"}
 
 
@@ -158,7 +159,8 @@ class MiniBatchLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimat
     Attributes
     ----------
     coef_ : ndarray of shape (n_features,) or (n_targets, n_features)
-        In the units of the given columns and in the dtype of X (float64 if float32 cannot represent the values).
+        In the units of the given columns and in the dtype of X (float64 where float32 cannot represent the values, or rounds
+        predictions by more than a thousandth of y's deviation).
     intercept_ : float or ndarray of shape (n_targets,)
     n_iter_ : int
         Number of epochs of the last `fit`, plus one for each later `partial_fit`. With batch_size=None and the squared error
@@ -761,7 +763,9 @@ class MiniBatchLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimat
     def _fitted(self, parameters, problem):
         """What predict needs: in X's precision, if that can hold it."""
         dtype = (problem.whole or problem).rows.dtype
-        if np.abs(parameters).max() > np.finfo(dtype).max:
+        size = np.abs(parameters[:, -1]) + np.abs(parameters[:, :-1]) @ np.abs(problem.center)  # of what predictions sum up
+        rounding = np.finfo(dtype).eps * size
+        if np.abs(parameters).max() > np.finfo(dtype).max or np.any(rounding > ROUNDED * problem.deviation):
             dtype = np.float64
         return {
             "coef_": self._per_target(parameters[:, :-1].astype(dtype)),

@@ -601,3 +601,23 @@ def test_targets_too_large_or_small_for_squares_are_refused(batch_size, scale):
     for method in ("fit", "partial_fit"):
         with pytest.raises(ValueError, match="y is too large" if scale > 1.0 else "y varies too little"):
             getattr(MiniBatchLinearRegressor(batch_size), method)(X, scale * y)
+
+
+@BATCHES
+@pytest.mark.parametrize("way", ["fit", "partial_fit"])
+@pytest.mark.parametrize("loss", ["squared_error", "quantile"])
+def test_float32_is_left_where_it_would_cost_the_promise(batch_size, way, loss):
+    X, y = data(500)
+    X, y = X.astype(np.float32), y + np.random.default_rng(2).standard_normal(500)
+    model = MiniBatchLinearRegressor(batch_size, loss=loss, random_state=0)
+    assert getattr(model, way)(X, y).predict(X).dtype == np.float32
+    single, double = (getattr(clone(model), way)(A, y + 1e7).predict(A) for A in (X, X.astype(float)))
+    np.testing.assert_allclose(single - 1e7, double - 1e7, atol=1e-5)  # a float32 near 1e7 is a whole number
+
+
+@BATCHES
+def test_float32_columns_far_from_zero_keep_the_promise(batch_size):
+    X, y = data(500)
+    X = (X + 1e4).astype(np.float32)
+    model = MiniBatchLinearRegressor(batch_size, random_state=0).fit(X, y)
+    assert gap(model, X.astype(float), y) < 1e-3
