@@ -11,40 +11,40 @@ or for as many as have been made, since what has fallen slowly for long will go 
 
 import numpy as np
 
+from skgd._descent import FullBatch
 from skgd._objective import SQUARED_ERROR
 from skgd._reading import look_at
 from skgd._reference import AVERAGE, COEF
 
 LAST = 5  # steps whose gains say what all further ones will gain
+MARGIN = 0.1  # of the tolerance: what is left is an estimate
 TAIL = 10.0  # at most: at least this many times as much
 
 
-class ConjugateGradients:
-    """Epochs of the full batch: each reads all rows once and takes a step of each target.
+class ConjugateGradients(FullBatch):
+    """Each epoch is a step along a direction that is conjugate to those before, for each target.
 
     Parameters
     ----------
     targets : list of Target
         Of the same rows.
-    parameters : ndarray of shape (n_targets, >= 1, n_features + 1)
-        As the engine has them: where to start comes first.
-    accuracy : float
-        A target has arrived if no more than this share of the excess of the best constant prediction is left.
-    memory : tuple, optional
+    starts : ndarray of shape (n_targets, n_features + 1)
+    tol : float
+        A target has arrived if no more than a tenth of this share of the excess of the best constant prediction is left.
+    memory : dict, optional
         What a descent that has paused here has left.
     """
 
-    n_batches, result, factor = 1, AVERAGE, 1.0
-    knows_excess = True
-
-    def __init__(self, targets, parameters, accuracy, memory=None):
-        self.targets, self.accuracy, self.point = targets, accuracy, parameters[:, COEF].copy()
+    def __init__(self, targets, starts, tol, memory=None):
+        self.targets, self.accuracy, self.point = targets, MARGIN * tol, starts.copy()
         self.scale = np.array([target.geometry.metric[1] for target in targets])
         self.value, self.gradient = (np.array(part) for part in zip(*look_at(targets, self.point, SQUARED_ERROR), strict=True))
         self.direction, self.gains = -self.scale * self.gradient, np.full((len(targets), LAST), np.inf)
         self.n_steps = np.zeros(len(targets))
-        if memory is not None and np.allclose(memory[0], self.gradient, rtol=1e-6, atol=1e-9 * np.abs(memory[0]).max()):
-            _, self.direction, self.gains, self.n_steps = (np.array(part) for part in memory)  # it was about these rows
+        known = None if memory is None else memory["gradient"]
+        if known is not None and np.allclose(known, self.gradient, rtol=1e-6, atol=1e-9 * np.abs(known).max()):
+            for name, part in memory.items():  # it was about these rows
+                setattr(self, name, np.array(part))
 
     @property
     def left(self):
@@ -64,7 +64,7 @@ class ConjugateGradients:
     @property
     def memory(self):
         """What a later fit goes on with."""
-        return self.gradient, self.direction, self.gains, self.n_steps
+        return {name: getattr(self, name) for name in ("gradient", "direction", "gains", "n_steps")}
 
     def step(self):
         """Read the rows and move each target that has not arrived."""
@@ -94,14 +94,6 @@ class ConjugateGradients:
         parameters[:, [COEF, AVERAGE]] = self.point[:, None]
         history.note_step(objective, parameters)
         return objective
-
-    def finished(self, plateau, history):
-        """Whether all targets are as near to their minimum as asked for, or are to end for another reason."""
-        return (self.is_done | plateau.ended).all()
-
-    def length(self, t):
-        """The steps are as long as the rows say."""
-        return np.ones(len(self.targets))
 
     def end(self, parameters):
         """Where the descent has ended."""

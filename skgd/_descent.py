@@ -6,8 +6,10 @@ from functools import partial
 import numpy as np
 
 from skgd._problem import engine
+from skgd._reading import Target
 from skgd._reference import AVERAGE, COEF, GRADIENT
 from skgd._rows import BUFFER
+from skgd._step_size import Schedule
 
 GROWTH = 1e12  # of the loss over that of the start and of a constant prediction: ends a plain descent before numbers overflow
 DISK_BLOCK = 2**13  # numbers of X that are read from disk at a time: 64 kilobytes
@@ -44,7 +46,7 @@ def descend(epochs, parameters, passes, plateau, watch, fitted, score=None, reco
         The numbers of the epochs to make.
     parameters : ndarray of shape (n_targets, 5, n_features + 1)
         See `_reference`.
-    passes : Passes or Readings
+    passes : Passes or FullBatch
         What an epoch is.
     plateau : Plateau
     watch : Watch
@@ -77,6 +79,31 @@ def descend(epochs, parameters, passes, plateau, watch, fitted, score=None, reco
         if history.converged or history.interrupted:
             break
     return history
+
+
+class FullBatch:
+    """Epochs of the full batch under "auto": each reads all rows once and makes one step of each target.
+
+    What Readings and ConjugateGradients have in common. They know how far the minimum is, and go on from their `memory`, a dict
+    of arrays with an entry for each target.
+    """
+
+    n_batches, result, factor = 1, AVERAGE, 1.0
+    knows_excess = True
+
+    @classmethod
+    def of(cls, model, problem, state, in_fit, is_done):
+        """For a call of fit."""
+        targets = [Target(problem, k) for k in range(len(problem.constant))]
+        return cls(targets, state.at(problem.center)[:, COEF], model.tol or 0.0, state.reading)
+
+    def finished(self, plateau, history):
+        """Whether all targets are as near to their minimum as asked for, or are to end for another reason."""
+        return (self.is_done | plateau.ended).all()
+
+    def length(self, t):
+        """The rows say how long a step is."""
+        return np.ones(len(self.targets))
 
 
 class Passes:
@@ -112,6 +139,12 @@ class Passes:
         """Descend with the other targets only."""
         self.is_done, self.targets = is_done, np.flatnonzero(~is_done).astype(np.int32)
         self.places = self.targets if is_done.any() else slice(None)
+
+    @classmethod
+    def of(cls, model, problem, state, in_fit, is_done):
+        """For a call of fit or partial_fit."""
+        schedule, seed = Schedule.of(model, problem, state, in_fit), state.seed if model.shuffle else None
+        return cls(problem, schedule, state.n_steps, seed, is_done, state.objective, state.scale)
 
     memory = None  # they need none
     knows_excess = False  # what is left to gain after their last step

@@ -1,6 +1,6 @@
 """The end of a descent under "auto": check whether it is as near to the minimum as promised, and if not, continue.
 
-A reading estimates how much the objective can still fall. If that is too much, more readings follow; if there are too many
+A reading estimates how much the objective can still fall. If that is too much, more of them follow; if there are too many
 columns for a Hessian, conjugate gradients or L-BFGS-B continue instead. With an l1 norm, or coefficients
 that must be >= 0, the end always has exact zeros.
 """
@@ -12,18 +12,18 @@ from scipy.optimize import minimize
 
 from skgd._conjugate import ConjugateGradients
 from skgd._geometry import full_batch_step
-from skgd._objective import SQUARED_ERROR, is_quadratic, is_straight, loss_and_slope, proximal
-from skgd._reading import DAMPINGS, NARROWER, WINDOW, Target, approach, look_at, smooth_steps
+from skgd._newton import ACCURACY, FAR, Newton
+from skgd._objective import SQUARED_ERROR, is_quadratic, proximal
+from skgd._reading import Target, look_at
 
-NARROWINGS = 16  # times that a rounding is halved at most to see how far the minimum is
-WIDE_STEPS, ROUNDS = 200, 8  # of L-BFGS-B for each rounding, and roundings
+WIDE_STEPS, ROUNDS, NARROWER = 200, 8, 0.1  # of L-BFGS-B for each rounding, roundings, and by how much the next is narrower
 TAIL = 10.0  # times what its last ten steps have gained, all further ones would gain, about
 
 
 def proximal_step(target, start):
     """A step on all rows, short enough for each of them, that ends on exact zeros; where it leads if the objective falls."""
-    penalty, loss = target.penalty, target.rounded(target.width(start, WINDOW))
-    eta = full_batch_step(target.geometry, penalty.l2 / target.curvature) * target.geometry.metric[1] / loss.curvature
+    penalty, loss = target.penalty, target.rounded(start, FAR)
+    eta = full_batch_step(target.geometry, penalty.l2 / target.curvature) * target.geometry.metric[1] / loss.steepest
     end = start - eta * target.look(start, loss)[1]
     end[:-1] = proximal(end[:-1], eta[:-1] * penalty.l1, penalty.lowest)
     (values,) = target.objectives(np.vstack([start, end]), target.loss)
@@ -89,55 +89,24 @@ class Wide:
 def approach_wide(target, start, accuracy):
     """Steps from `start` on, until no more than this share is left; where they end, and what is left."""
     if is_quadratic(target.loss, target.penalty):
-        way = ConjugateGradients([target], start[None, None], accuracy)
+        way = ConjugateGradients([target], start[None], 10.0 * accuracy)
         for _ in range(WIDE_STEPS * ROUNDS):
             if way.is_done:
                 break
             way.step()
         return way.point[0], way.left[0]
-    way, width = Wide(target, start), target.width(start, WINDOW)
+    way, loss = Wide(target, start), target.rounded(start, FAR)
     end, ((best,),) = start, target.objectives(start, target.loss)
     for _ in range(ROUNDS):
-        loss = target.rounded(width)
         gained = way.descend(loss, accuracy * (target.constant_loss - best))
         ((exact,), (rounded,)) = target.objectives(way.point, target.loss, loss)
-        left = TAIL * gained + exact - rounded
+        left = TAIL * gained + rounded - exact
         if exact <= best:
             end, best = way.point, exact
         if left <= accuracy * (target.constant_loss - best):
             break
-        width *= NARROWER
+        loss = target.loss.rounded(NARROWER * loss.width)
     return end, left
-
-
-def shortfall(target, parameters, gradient, tolerated):
-    """What is left to gain, from the gradient and the curvature.
-
-    The curvature of the squared error is that of the whitened rows. Of another loss that grows like a square, it is that of a
-    sample of the rows. A loss that grows linearly is rounded so narrowly that the rounding costs less than is `tolerated`, and
-    read.
-    """
-    basis = target.geometry.whitening
-    if not is_straight(target.loss):
-        gradient = np.append(gradient[:-1] @ basis, gradient[-1])
-        if target.loss == SQUARED_ERROR:
-            return 0.5 * np.sum(gradient**2) / target.loss.curvature
-        gradient[:-1] -= target.penalty.l2 * (parameters[:-1] @ basis)
-        *_, hessian, secant = target.sampled.read(parameters, basis, target.loss)
-        ((_, _, expected, _),) = smooth_steps(target, parameters, basis, DAMPINGS[:1], gradient, hessian, secant)
-        return expected
-    residual, weight = target.residuals(parameters)
-    width = target.width(parameters, WINDOW)
-    for _ in range(NARROWINGS):
-        loss = target.rounded(width)
-        lost = loss_and_slope(target.loss, residual)[0] - loss_and_slope(loss, residual)[0]
-        rounding = weight @ lost / weight.sum()
-        if rounding <= 0.5 * tolerated:
-            break
-        width *= 0.5
-    *_, gradient, hessian, secant = target.read(parameters, basis, loss)
-    ((_, _, expected, _),) = smooth_steps(target, parameters, basis, DAMPINGS[1:2], gradient, hessian, secant)
-    return rounding + expected
 
 
 def finish(problem, parameters, promise, hastily=False):
@@ -180,22 +149,26 @@ def finish(problem, parameters, promise, hastily=False):
 
 def finish_target(target, start, value, gradient, promise):
     """The same for one target, whose objective and gradient at the start are given."""
-    makes_zeros, is_narrow = target.penalty.makes_zeros, not target.rows.is_wide
-    constant = np.append(np.zeros(len(start) - 1), target.constant)
+    makes_zeros, constant = target.penalty.makes_zeros, np.append(np.zeros(len(start) - 1), target.constant)
     if target.unit == 0.0:  # all targets are zero
         return constant, 0.0
     if not value <= target.constant_loss:
         start = constant
         value, gradient = target.look(start, target.loss)
-
-    def share(left):
-        return target.share_of_reach(left, value)
-
-    tolerated = min(promise, 1.0) * (target.constant_loss - value)
-    if is_narrow and not makes_zeros and share(shortfall(target, start, gradient, tolerated)) <= promise:
-        return start, 0.0
-    if is_narrow:
-        end, excess = approach(target, start, 0.0 if makes_zeros else 0.25 * promise)
-        return end, share(excess)
-    end, left = approach_wide(target, start, promise)
-    return end, share(left)
+    if target.rows.is_wide:
+        end, left = approach_wide(target, start, promise)
+        return end, target.share_of_reach(left, value)
+    if target.loss == SQUARED_ERROR and not makes_zeros:  # whose curvature is that of the whitened rows
+        slope = np.append(gradient[:-1] @ target.basis, gradient[-1])
+        if target.share_of_reach(0.5 * slope @ slope / target.loss.curvature, value) <= promise:
+            return start, 0.0
+    cost = FAR
+    if not makes_zeros:
+        tolerated = 0.5 * min(promise, 1.0) * (target.constant_loss - value)
+        way = Newton(target, start, 0.0, tolerated / value)
+        way.read()
+        if target.share_of_reach(way.left, value) <= promise:
+            return start, 0.0
+        cost = min(FAR, way.left / value)
+    end, left = Newton(target, start, ACCURACY if makes_zeros else max(ACCURACY, promise), cost).approach()
+    return end, target.share_of_reach(left, value)

@@ -9,6 +9,11 @@ bends upwards with a constant curvature until its slope reaches a cap, and is li
     l(r) = q * (e - q / (2 * curvature))     l'(r) = sign(r) * q
 
 with one cap for predictions above the target and one for those below.
+
+A loss with kinks is a straight line and c |r + insensitive| + c |r - insensitive|. These kinks can be given a width h: each |r|
+becomes sqrt(r^2 + h^2), which lies above it, comes down to it with h, and has a curvature everywhere (Nesterov 2005)::
+
+    F(w) - min F  <=  (F_h(w) - min F_h) + (F_h(w*) - F(w*)) - (F_h(w) - F(w))
 """
 
 from typing import NamedTuple
@@ -26,6 +31,16 @@ class Loss(NamedTuple):
     curvature: float
     cap_above: float
     cap_below: float
+    width: float = 0.0  # of the kinks
+
+    def rounded(self, width):
+        """The loss with its kinks, if it has any, rounded over this width."""
+        return self._replace(width=width) if self.curvature == STEEP else self
+
+    @property
+    def steepest(self):
+        """The largest curvature."""
+        return 0.5 * (self.cap_above + self.cap_below) / self.width if self.width > 0.0 else self.curvature
 
 
 class Penalty(NamedTuple):
@@ -54,11 +69,37 @@ SQUARED_ERROR = LOSSES["squared_error"](None, None)
 
 def loss_and_slope(loss, residual):
     """Value and derivative of a loss at an array of residuals."""
-    insensitive, curvature, cap_above, cap_below = loss
+    insensitive, curvature, cap_above, cap_below, width = loss
+    if width > 0.0:
+        (apart, distance), line, c = kinks(loss, residual), 0.5 * (cap_above - cap_below), 0.25 * (cap_above + cap_below)
+        value = line * residual + c * (distance.sum(axis=0) - 2.0 * insensitive)
+        return value, line + c * np.sum(apart / distance, axis=0)
     excess = np.maximum(np.abs(residual) - insensitive, 0.0)
     with np.errstate(over="ignore"):  # a kink's curvature times any excess: the cap holds
         steepness = np.minimum(curvature * excess, np.where(residual > 0.0, cap_above, cap_below))
     return steepness * (excess - 0.5 * steepness / curvature), np.copysign(steepness, residual)
+
+
+def kinks(loss, residual):
+    """Signed distances of residuals from both kinks, and what these are rounded to."""
+    apart = np.stack([residual - loss.insensitive, residual + loss.insensitive])
+    return apart, np.hypot(apart, loss.width)
+
+
+def bend(loss, residual):
+    """The second derivative of a loss."""
+    if loss.width > 0.0:
+        return 0.25 * (loss.cap_above + loss.cap_below) * np.sum(loss.width**2 / kinks(loss, residual)[1] ** 3, axis=0)
+    excess = np.abs(residual) - loss.insensitive
+    cap = np.where(residual > 0.0, loss.cap_above, loss.cap_below)
+    return np.where((excess >= 0.0) & (loss.curvature * excess < cap), loss.curvature, 0.0)
+
+
+def secant(loss, residual):
+    """The curvature of a parabola that touches a loss at each residual and lies above it (Hunter & Lange 2000)."""
+    with np.errstate(divide="ignore"):
+        of_kinks = 0.25 * (loss.cap_above + loss.cap_below) * np.sum(1.0 / kinks(loss, residual)[1], axis=0)
+    return np.minimum(of_kinks, loss.curvature)
 
 
 def make_penalty(name, alpha, l1_ratio, positive=False):

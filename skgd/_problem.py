@@ -122,7 +122,7 @@ class Problem:
         """The pass, its rows and the objective, as the engine takes them."""
         sparse = self.rows.is_sparse
         data = self.compressed_rows if sparse else (self.rows.X,)
-        return engine.descend_sparse if sparse else engine.descend, data, np.array(self.loss), np.array(self.penalty)
+        return engine.descend_sparse if sparse else engine.descend, data, np.array(self.loss[:4]), np.array(self.penalty)
 
     def take_steps(self, order, steps, targets, parameters, objectives):
         """One step for each mini-batch of `order` and each of some targets; steps and objectives have a row for each target."""

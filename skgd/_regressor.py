@@ -26,7 +26,7 @@ from skgd._reference import AVERAGE, COEF, VELOCITY
 from skgd._rows import Rows
 from skgd._sklearn import Interval, StrOptions, fit_context, validate_parameter_constraints
 from skgd._state import State, moved_to
-from skgd._step_size import SCHEDULES, Schedule, plateau_of
+from skgd._step_size import SCHEDULES, plateau_of
 from skgd._stopping import Validation
 from skgd._stream import Stream
 from skgd._validation import (
@@ -131,8 +131,8 @@ class MiniBatchLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimat
         `fit` stops once the objective has not fallen by more than `tol` times the loss of the best constant prediction in
         each of `n_iter_no_change` epochs in a row. For the squared error, `tol` is in units of R^2, whatever the units of y;
         for losses that grow linearly, it is relative to the loss of the median residual. None runs all `max_iter` epochs, and
-        "auto" then keeps its step. For losses other than the squared error, or more than 1000 columns, the full batch of
-        "auto" stops when what is left to gain is below `tol` / 10.
+        "auto" then keeps its step. For losses other than the squared error, the full batch of "auto" stops when what is left to
+        gain is below `tol`; with more than 1000 columns, for the squared error, below `tol` / 10.
     n_iter_no_change : int, default=5
         Epochs without progress before `fit` stops. If an epoch has fewer than 20 noisy steps, "auto" counts 20 steps as one
         epoch.
@@ -698,12 +698,7 @@ class MiniBatchLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimat
     def _passes(self, problem, state, in_fit, is_done):
         """What makes the epochs."""
         epochs = epochs_of(self, problem) if in_fit else Passes
-        if epochs is not Passes:
-            targets = [Target(problem, k) for k in range(len(problem.constant))]
-            return epochs(targets, state.at(problem.center), 0.1 * (self.tol or 0.0), state.reading)
-        schedule = Schedule.of(self, problem, state, in_fit)
-        seed = state.seed if self.shuffle else None
-        return Passes(problem, schedule, state.n_steps, seed, is_done, state.objective, state.scale)
+        return epochs.of(self, problem, state, in_fit, is_done)
 
     def _finish(self, problem, passes, parameters, is_done, validation, ended):
         """Where the fit ends, and what is left to gain there. Each target ends as its own fit would.

@@ -155,7 +155,7 @@ def test_what_is_left_is_not_estimated_too_small(fit_intercept):
     target = Target(problem, 0)
     ends = []
     for accuracy in 1e-2, 1e-3, 1e-4, 1e-14:
-        way = ConjugateGradients([target], np.zeros((1, 1, D + 1)), accuracy)
+        way = ConjugateGradients([target], np.zeros((1, D + 1)), accuracy)
         assert not way.is_done
         for _ in range(1000):
             way.step()

@@ -51,7 +51,7 @@ def arguments(
         "batch_size": batch_size,
         "steps": np.tile(steps, (n_targets, 1)),
         "metric": metric,
-        "loss": np.array(loss or LOSSES["squared_error"](0.1, 0.5)),
+        "loss": np.array((loss or LOSSES["squared_error"](0.1, 0.5))[:4]),
         "penalty": np.array([l2, l1, lowest]),
         "targets": np.arange(n_targets, dtype=np.int32),
         "parameters": np.random.default_rng(1).standard_normal((n_targets, 5, D + 1)),
