@@ -11,6 +11,7 @@ from skgd._validation import warn
 
 FAR_SMALLER = 0.01  # an epsilon of huber that is no larger a share of y's spread makes the loss small beside a penalty
 MATTERS = 1e-3  # an alpha that then weighs as much as this one
+LEAST_RISE = 1.0 + 1e-9  # times the loss of a constant: more is not rounding
 UNUSUAL = 10.0  # times the largest loss of a start or a constant so far: after a chunk of a plain stream with more, one looks
 
 
@@ -42,7 +43,7 @@ def check_end(model, problem, passes, start, end, history):
     shorter ones may do so by chance, where the columns explain next to nothing. Steps that soon become shorter may recover.
     """
     value = objectives_at(problem, end)
-    risen = value > problem.constant_loss
+    risen = value > LEAST_RISE * problem.constant_loss
     will_shorten = model.learning_rate == "optimal" or (model.learning_rate == "adaptive" and not history.converged)
     if risen.any() and not will_shorten and passes.schedule.eta(passes.n_steps) > plain_safe_step(model, problem):
         risen &= value > objectives_at(problem, start)
@@ -66,8 +67,8 @@ def objectives_at(problem, parameters):
 
 
 def is_still_falling(model, value, history):
-    """Whether all epochs that were asked for were made, and the last was better than the one before."""
-    return (value < history.objective[-1]) & (model.tol is None)
+    """Whether all plain epochs that were asked for were made, and the end is better than the last of them was on its way."""
+    return (value < history.objective[-1]) & (model.tol is None) & (model.learning_rate != "auto")
 
 
 def warn_of_epsilon(model, problem):
@@ -86,15 +87,14 @@ def warn_of_epsilon(model, problem):
 def warn_if_poor(model, problem, history, excess, promise, value):
     """Warn if the descent ended before its plateau, or on one that is not the minimum.
 
-    `excess` is what is left to gain under "auto", and `value` the objective at the end of a plain descent.
+    `excess` is what is left to gain, where that is known, and `value` the objective at the end, where it was looked at.
     """
     if history.interrupted:
         return
     message = (
         of_too_few_epochs(model, problem, history)
         if not history.converged and model.tol is not None
-        else of_excess(excess, max(promise, problem.rows.n_features / len(problem.rows) / 4))
-        or (of_auto(model, problem, history) if value is None else of_plain(model, problem, history, value))
+        else of_excess(excess, promise) or of_score(model, problem, history) or of_end(model, problem, history, value)
     )
     if message:
         warn(message, ConvergenceWarning)
@@ -124,7 +124,7 @@ def of_excess(excess, promise):
     )
 
 
-def of_auto(model, problem, history):
+def of_score(model, problem, history):
     score = np.min(np.max(history.score, axis=0)) if history.score else 0.0
     if score >= 0.0:
         return None
@@ -135,18 +135,20 @@ def of_auto(model, problem, history):
     )
 
 
-def of_plain(model, problem, history, value):
-    if np.all((value <= problem.constant_loss) | is_still_falling(model, value, history)):
+def of_end(model, problem, history, value):
+    if value is None or np.all((value <= LEAST_RISE * problem.constant_loss) | is_still_falling(model, value, history)):
         return None
+    above = f"objective of {np.mean(value):.3g}, above the {np.mean(problem.constant_loss):.3g} of a constant prediction"
+    if model.learning_rate == "auto":
+        return f"The descent ended at an {above}: {model.max_iter} epochs are too few. Raise max_iter, or set tol."
     safe, (given, longer, shorter) = plain_safe_step(model, problem), step_names(model)
     eta = np.max(model.step_size_)
     too, cure = ("long", f", or {shorter}") if eta > safe else ("short", f", or {longer}")
     if safe / 2 < eta <= safe:
         cure = ": for some columns even the longest safe step is too short"
     return (
-        f"The descent ended at an objective of {np.mean(value):.3g}, above the {np.mean(problem.constant_loss):.3g} of a "
-        f"constant prediction: with {given}={getattr(model, given):g} its steps are too {too}. {safe_steps(model, problem)} "
-        f"Use learning_rate='auto' or standardise the columns{cure}."
+        f"The descent ended at an {above}: with {given}={getattr(model, given):g} its steps are too {too}. "
+        f"{safe_steps(model, problem)} Use learning_rate='auto' or standardise the columns{cure}."
     )
 
 

@@ -12,11 +12,13 @@ from scipy.optimize import minimize
 
 from skgd._conjugate import ConjugateGradients
 from skgd._geometry import full_batch_step
-from skgd._newton import ACCURACY, FAR, Newton
+from skgd._newton import FAR, Newton
 from skgd._objective import SQUARED_ERROR, is_quadratic, proximal
 from skgd._reading import Target, look_at
 
 WIDE_STEPS, ROUNDS, NARROWER = 200, 8, 0.1  # of L-BFGS-B for each rounding, roundings, and by how much the next is narrower
+ACCURACY = 1e-5  # the finest that an end is asked for: what is gained beyond costs readings and no prediction shows it
+LEAST = 1e-9  # of the objective: the least that rounding may add at first
 TAIL = 10.0  # times what its last ten steps have gained, all further ones would gain, about
 
 
@@ -162,13 +164,10 @@ def finish_target(target, start, value, gradient, promise):
         slope = np.append(gradient[:-1] @ target.basis, gradient[-1])
         if target.share_of_reach(0.5 * slope @ slope / target.loss.curvature, value) <= promise:
             return start, 0.0
-    cost = FAR
-    if not makes_zeros:
-        tolerated = 0.5 * min(promise, 1.0) * (target.constant_loss - value)
-        way = Newton(target, start, 0.0, tolerated / value)
-        way.read()
-        if target.share_of_reach(way.left, value) <= promise:
-            return start, 0.0
-        cost = min(FAR, way.left / value)
-    end, left = Newton(target, start, ACCURACY if makes_zeros else max(ACCURACY, promise), cost).approach()
-    return end, target.share_of_reach(left, value)
+    accuracy = min(ACCURACY, promise) if makes_zeros or promise == np.inf else promise
+    cost = 0.5 * accuracy * target.reach(value) / value
+    way = Newton(target, start, accuracy, target.rounded(start, max(cost, LEAST)))
+    way.read()
+    if not way.ended() and way.left > 0.1 * target.reach(value):
+        way = Newton.far(target, start, accuracy)
+    return way.approach()

@@ -23,11 +23,12 @@ import numpy as np
 from scipy.sparse import diags_array, hstack, issparse
 from scipy.sparse.linalg import svds
 
+from skgd._objective import rounding_of
 from skgd._rows import squared
 
 FEW_COLUMNS = 100  # up to here a full eigendecomposition is faster than an iteration for one eigenvalue
 NEGLIGIBLE = 1e-13  # an eigenvalue below this share of the largest is a redundant column and rounding
-INDISTINCT = 1e-20  # below this share, predictions have no digits left for it
+INDISTINCT = 1e-4  # of a deviation: where rounding of the columns makes as much of a direction, predictions know nothing of it
 DOUBTFUL = 1e-8  # below this share, products of columns have lost half their digits
 WORTHWHILE = 1.5  # the factor by which an eigenvalue must miss its bound to be corrected
 LEAST_AXES = 32  # corrected at any batch size; more only as far as they cost no more than the rows of a batch
@@ -192,23 +193,24 @@ def axes_out_of_band(eigenvalues, eigenvectors, low, high, most):
 
 
 def whitening_of(eigenvalues, eigenvectors, metric, z=None):
-    """A matrix whose columns v_k make uncorrelated variables of deviation 1 of centred rows, redundant ones left out.
+    """A matrix whose columns make uncorrelated variables of deviation 1 of centred rows, redundant ones left out.
 
     From the eigenvalues of z'z; where these span more than its products have digits, z is looked at a second time, in the
     coordinates that the first look has found (as in Cholesky QR: Yamamoto et al. 2015).
     """
-    largest, n_features = eigenvalues[-1], len(eigenvalues)
+    largest, root = eigenvalues[-1], np.sqrt(metric[1, :-1])
     if largest <= 0.0:
-        return np.zeros((n_features, 0))
-    vectors = eigenvectors / np.sqrt(np.maximum(eigenvalues, n_features * np.finfo(np.float64).eps * largest))
-    kept = eigenvalues > NEGLIGIBLE * largest
-    if z is not None and eigenvalues[0] < DOUBTFUL * largest:
-        table = z @ vectors
-        again, rotation = np.linalg.eigh(table.T @ table)
-        again = np.maximum(again, NEGLIGIBLE * again[-1])
-        vectors = vectors @ rotation / np.sqrt(again)
-        kept = np.sum(vectors**2, axis=0) * largest * INDISTINCT < 1.0
-    return np.sqrt(metric[1, :-1])[:, None] * vectors[:, kept]
+        return np.zeros((len(root), 0))
+    if z is None or eigenvalues[0] >= DOUBTFUL * largest:
+        kept = eigenvalues > NEGLIGIBLE * largest
+        return root[:, None] * eigenvectors[:, kept] / np.sqrt(eigenvalues[kept])
+    deviation = np.linalg.norm(z @ eigenvectors, axis=0)
+    rounding = rounding_of(np.abs(metric[0, :-1]) * root + 1.0) @ np.abs(eigenvectors)  # of what a direction sums up
+    kept = rounding < INDISTINCT * deviation
+    vectors = eigenvectors[:, kept] / deviation[kept]
+    table = z @ vectors
+    again, rotation = np.linalg.eigh(table.T @ table)
+    return root[:, None] * (vectors @ rotation) / np.sqrt(np.maximum(again, NEGLIGIBLE * again[-1]))
 
 
 def full_batch_step(geometry, ridge):

@@ -5,58 +5,95 @@ From a reading of all rows at p (see _reading.py) the step d minimises a model o
     m(d) = g.d + d'(H + damping (M - H)) d / 2 + penalty(p + d)                 0 <= damping <= 1
 
 H is the curvature of the loss, and M that of parabolas which touch it at each row and lie above it. With damping 1 every step
-gains (Hunter & Lange 2000); with 0 it is Newton's. After a step that gained G, where the model foresaw m and the one without
-damping m_0, the damping becomes what would have foreseen G (as in Levenberg 1944, Marquardt 1963)::
+gains (majorisation-minimisation, Hunter & Lange 2000); with 0 it is Newton's (proximal Newton with a penalty that makes zeros).
+After a step that gained G, where the model foresaw m and the one without damping m_0, the damping becomes what would have
+foreseen G (as in Levenberg 1944, Marquardt 1963)::
 
     damping (m_0 - G) / (m_0 - m)
 
-A step that loses is taken anew from the same reading, damped more. What Newton's step would gain is about what is left
-(Newton's decrement). Kinks are rounded (see _objective.py), and become half as wide once rounding costs more than is left.
+A step that loses is taken anew from the same reading, damped more. What Newton's step would gain (Newton's decrement) and what
+rounding costs are about what is left. Kinks are rounded (see _objective.py), and become half as wide once rounding costs more
+than is left. When so little is left that the way may end, the duality gap decides (see _duality.py).
 """
+
+from typing import NamedTuple
 
 import numpy as np
 
 from skgd._descent import Divergence, FullBatch
+from skgd._duality import DualSums, duality_gap
 from skgd._geometry import NEGLIGIBLE
-from skgd._objective import penalty_at
+from skgd._objective import is_straight, penalty_at
 from skgd._reading import derivatives_over
 from skgd._reference import AVERAGE, COEF
 from skgd._rows import SAMPLE
 
-FIRST = 0.3  # damping
+FIRST = 0.3  # damping: from .15 to .6 readings stay within 1 %
 DAMP = 2.0  # the damping is at most divided by this after a step that gained, and at least multiplied after one that lost
 FAR, NEAR = 0.05, 1e-4  # share of the objective that rounding may add at first; the second from the fit of a sample
-NARROWER = 0.5  # a kink becomes, where rounding costs more than the next step may gain
-ACCURACY, LEAST = 1e-5, 1e-10  # of the best constant's loss: the finest that an approach is asked for, and rounding errors
+NARROWER = 0.5  # a kink becomes, where rounding costs more than the next step may gain; with .25 or .7 readings rise by a fifth
+ROUNDING = 1e-13  # of the sizes that a gradient is a difference of: a zero that asks for less stays
+MOST_SIGNS = 10  # steps of an active set for each column: it needs about one, and more only where rounding leads it in circles
+LEAST = 1e-10  # of the best constant's loss: rounding errors
 MOST_READINGS = 40
 SMALL = 4  # with more than this many times the rows of a sample, the readings start from a fit of the sample
+TIGHTER = 0.1  # of what is left, an end that the duality gap does not bear out tries to leave
+ROUNDS = 3  # of corrections of the dual point: a reading each, and needed where steps lead beyond caps
+LOOSE = 30.0  # the duality gap may be as many times what is left where few rows are curved; then Newton's decrement decides
+
+
+class Model(NamedTuple):
+    """A quadratic model of the objective without the penalty, in the coordinates of steps."""
+
+    gradient: np.ndarray
+    hessian: np.ndarray
+    extra: np.ndarray  # what parabolas above the loss are curved beyond it
+
+
+class Step(NamedTuple):
+    """A step of a damped model."""
+
+    end: np.ndarray  # where it leads
+    moved: np.ndarray  # the same in the coordinates of steps, from the start
+    gain: float  # of the model without damping
+    damped_gain: float
+
+
+def solved(gram, linear):
+    """The solution of gram v = linear, of smallest norm if there are several."""
+    try:
+        return np.linalg.solve(gram, linear)
+    except np.linalg.LinAlgError:
+        return np.linalg.lstsq(gram, linear, rcond=NEGLIGIBLE)[0]
 
 
 def minimum_of(gram, linear, strength, lowest, v):
     """The minimum of v'Gv / 2 - b'v + sum_j strength_j |v_j| over v_j >= lowest_j (0 or -inf), from a `v` near it.
 
     An active set of signs: each step goes to the minimum for the signs given, or to the first zero on the way there; at that
-    minimum the zero that asks most is freed (Lawson & Hanson 1974; with an l1 norm, Lee, Battle, Raina & Ng 2006).
+    minimum the zero that promises most is freed (Lawson & Hanson 1974; with an l1 norm, Lee, Battle, Raina & Ng 2006).
     """
     has_sign = (strength > 0.0) | (lowest == 0.0)
-    signs, tolerance = np.sign(v) * has_sign, 1e-9 * np.max(np.abs(linear) + strength)
-    for _ in range(10 * len(v)):
+    signs, is_barred = np.sign(v) * has_sign, np.zeros(len(v), dtype=bool)
+    for _ in range(MOST_SIGNS * len(v)):
         free, end = np.flatnonzero((signs != 0.0) | ~has_sign), np.zeros_like(v)
-        end[free] = np.linalg.solve(gram[np.ix_(free, free)], (linear - strength * signs)[free])
+        end[free] = solved(gram[np.ix_(free, free)], (linear - strength * signs)[free])
         crossing = np.flatnonzero(end * signs < 0.0)
         if len(crossing):
             shares = v[crossing] / (v[crossing] - end[crossing])
-            first = crossing[np.argmin(shares)]
-            v = v + shares.min() * (end - v)
+            first, share = crossing[np.argmin(shares)], shares.min()
+            is_barred[first] = share == 0.0  # rounding: what was freed goes nowhere, until something else moves
+            v = v + share * (end - v)
             v[first] = signs[first] = 0.0
-            if shares.min() == 0.0:  # rounding: what was freed goes nowhere
-                break
             continue
+        is_barred &= np.array_equal(v, end)
         v, gradient = end, gram @ end - linear
-        asks = np.where(signs == 0.0, np.maximum(-gradient, np.where(lowest == 0.0, 0.0, gradient)) - strength, 0.0) * has_sign
-        chosen = np.argmax(asks)
-        if asks[chosen] <= tolerance:
+        asks = np.maximum(-gradient, np.where(lowest == 0.0, 0.0, gradient)) - strength
+        size = np.abs(gram) @ np.abs(v) + np.abs(linear) + strength  # of what the gradient is a difference of
+        may_go = has_sign & (signs == 0.0) & ~is_barred & (asks > ROUNDING * size)
+        if not may_go.any():
             break
+        chosen = np.argmax(np.where(may_go, asks**2 / np.diag(gram), 0.0))
         signs[chosen] = -np.sign(gradient[chosen])
     return v
 
@@ -71,15 +108,21 @@ class Newton:
         What to read first.
     accuracy : float
         The excess over the minimum that ends the way, as a share of the excess of the best constant prediction.
-    cost : float
-        What the first rounding may add to the objective, as a share of it.
+    loss : Loss
+        The rounded loss to begin with.
     """
 
-    def __init__(self, target, start, accuracy, cost=FAR):
-        self.target, self.accuracy, self.damping = target, accuracy, FIRST
+    def __init__(self, target, start, accuracy, loss):
+        self.target, self.promise, self.accuracy, self.damping = target, accuracy, accuracy, FIRST
         self.trial = self.point = self.best = start
-        self.loss = self.loss_of_model = target.rounded(start, cost)
+        self.loss = self.loss_of_model = loss
         self.model, self.value, self.best_value, self.left, self.arrived = None, np.inf, np.inf, np.inf, False
+        self.is_widened = False
+
+    @classmethod
+    def far(cls, target, start, accuracy):
+        """From a start that may be far from the minimum."""
+        return cls(target, start, accuracy, target.rounded(start, FAR))
 
     def request(self):
         """What to add up over all rows."""
@@ -93,28 +136,34 @@ class Newton:
         if exact < self.best_value:
             self.best, self.best_value = self.trial, exact
         noise, gained = LEAST * target.unit, self.value - value_before
-        lost = not gained >= -noise
+        lost = self.model is not None and not gained >= -noise
         if self.model is not None:
-            foreseen = self.damping * (self.expected - gained) / max(self.expected - self.promised, noise)
+            foreseen = self.damping * (self.next.gain - gained) / max(self.next.gain - self.next.damped_gain, noise)
             self.arrived = lost and self.damping == 1.0  # rounding errors
             least = min(1.0, self.damping * DAMP if lost else self.damping / DAMP)
             self.damping = float(np.clip(np.nan_to_num(foreseen, nan=1.0), least, 1.0))
         if not lost:
-            self.point, self.value, self.model, self.loss_of_model = self.trial, value, model, self.loss
-            _, decrement, _ = self.step(0.0)
+            self.point, self.value, self.model, self.loss_of_model = self.trial, value, Model(*model), self.loss
+            self.newton = self.step(0.0)
             rounding = value - exact
-            self.left = min(rounding + decrement, self.best_value)  # no objective is negative
+            self.left = min(rounding + self.newton.gain, self.best_value)  # no objective is negative
             self.arrived = self.left <= max(self.accuracy * target.reach(self.best_value), noise)
-            if decrement <= rounding:
+            if self.newton.gain <= rounding:
                 self.loss = target.loss.rounded(max(NARROWER * self.loss.width, target.narrowest))
-        self.trial, self.expected, self.promised = self.step(self.damping)
+        self.next = self.step(self.damping)
+        self.trial = self.next.end
         return exact
 
+    def hessian(self, damping):
+        """The curvature of the model, with what damping and rounding errors ask for."""
+        gradient, hessian, extra = self.model
+        least = NEGLIGIBLE * max(np.trace(hessian), self.target.curvature)
+        return hessian + damping * extra + least * np.eye(len(gradient))
+
     def step(self, damping):
-        """Where the model leads from the last reading that gained, and what it gains: without damping, and with it."""
+        """The minimum of the model of the last reading that gained."""
         penalty, basis, (gradient, hessian, extra) = self.target.penalty, self.target.basis, self.model
-        size, coef = len(gradient), self.point[:-1]
-        damped = hessian + damping * extra + NEGLIGIBLE * max(np.trace(hessian), self.target.curvature) * np.eye(size)
+        size, coef, damped = len(gradient), self.point[:-1], self.hessian(damping)
         damped[:-1, :-1] += penalty.l2 * (basis.T @ basis)
         slope = gradient + np.append(penalty.l2 * (basis.T @ coef), 0.0)
         v, strength, lowest = np.zeros(size), np.zeros(size), np.full(size, -np.inf)
@@ -125,8 +174,51 @@ class Newton:
         end = minimum_of(damped, damped @ v - slope, strength, lowest, v)
         moved = end - v
         there = basis @ end[:-1] if penalty.makes_zeros else coef + basis @ moved[:-1]
-        gained = penalty_at(penalty, coef) - penalty_at(penalty, there) - gradient @ moved - 0.5 * moved @ hessian @ moved
-        return np.append(there, self.point[-1] + moved[-1]), gained, gained - 0.5 * damping * moved @ extra @ moved
+        gain = penalty_at(penalty, coef) - penalty_at(penalty, there) - gradient @ moved - 0.5 * moved @ hessian @ moved
+        return Step(np.append(there, self.point[-1] + moved[-1]), moved, gain, gain - 0.5 * damping * moved @ extra @ moved)
+
+    def certify(self):
+        """Bound what is left at the best point by the duality gap; each round reads all rows once."""
+        target, steps, gap = self.target, [self.newton.moved], self.best_value  # no objective is negative
+        about = target.k, target.center, self.point, target.basis, target.has_intercept, self.loss_of_model, target.loss
+        for _ in range(ROUNDS):
+            (sums,) = target.rows.add_up((DualSums.over, *about, steps))
+            total = target.rows.total_weight
+            found = duality_gap(sums, total, target.loss, target.penalty, self.point, target.deviation)
+            value = sums.loss / total + penalty_at(target.penalty, self.point[:-1])
+            gap = min(gap, max(found - (value - self.best_value), 0.0))
+            if gap <= self.promise * target.reach(self.best_value):
+                break
+            miss = (sums.v - sums.capped) / total
+            miss = np.append(target.basis.T @ miss[:-1], miss[-1])
+            if not np.abs(miss).max() > 0.0:
+                break
+            steps.append(solved(self.hessian(0.0), miss))
+        return gap
+
+    def ended(self):
+        """Whether the way may end: it has arrived, and the duality gap bears it out, or nothing more is to gain.
+
+        Where Newton's decrement says that far less is left than the gap, kinks may have become narrow too early: they are made
+        as wide once more as what may be left allows. If the way then arrives again, the gap is loose.
+        """
+        if not self.arrived:
+            return False
+        gap, limit = self.certify(), self.promise * self.target.reach(self.best_value)
+        if gap <= limit:
+            self.left = gap
+            return True
+        is_apart = LOOSE * self.left <= limit
+        if is_apart and not self.is_widened and is_straight(self.target.loss):
+            self.loss, self.is_widened = self.target.rounded(self.best, gap / self.best_value), True
+            self.trial, self.damping, self.arrived = self.best, FIRST, False
+            self.model = None
+            return False
+        if is_apart or self.damping == 1.0:
+            self.left = self.left if self.is_widened and is_apart else gap
+            return True
+        self.accuracy, self.arrived = TIGHTER * self.accuracy, False
+        return False
 
     def read(self):
         """Read all rows and choose what to read next; the objective at what was read."""
@@ -134,12 +226,12 @@ class Newton:
         return self.learn(sums)
 
     def approach(self):
-        """Readings until the end; where that is, and what is left."""
+        """Readings until the end; where that is, and what is left as a share of the reach."""
         for _ in range(MOST_READINGS):
-            if self.arrived:
+            if self.ended():
                 break
             self.read()
-        return self.end(), self.left
+        return self.end(), self.target.share_of_reach(self.left, self.best_value)
 
     def end(self):
         """The best point read, or the next one if it is better still."""
@@ -155,22 +247,21 @@ class Readings(FullBatch):
         for k, (target, start) in enumerate(zip(targets, starts, strict=True)):
             way = None if memory is None else self.resumed(target, accuracy, *(part[k] for part in memory.values()))
             if way is None and len(self.rows) > SMALL * SAMPLE:
-                start, _ = Newton(target.sampled, start, 10.0 * accuracy).approach()
-                way = Newton(target, start, accuracy, NEAR)
-            self.ways.append(way or Newton(target, start, accuracy))
+                start, _ = Newton.far(target.sampled, start, 10.0 * accuracy).approach()
+                way = Newton(target, start, accuracy, target.rounded(start, NEAR))
+            self.ways.append(way or Newton.far(target, start, accuracy))
 
     @staticmethod
     def resumed(target, accuracy, point, best, best_value, damping, width, width_of_model):
         """A way that goes on from where another was left, if that was about the same rows."""
-        way = Newton(target, point, accuracy)
-        way.loss = way.loss_of_model = target.loss.rounded(width_of_model)
+        way = Newton(target, point, accuracy, target.loss.rounded(width_of_model))
         ((value,),) = target.objectives(best, target.loss)
         if not np.isclose(value, best_value, rtol=1e-8, atol=0.0):
             return None
         way.read()  # what was known there
         way.best, way.best_value, way.damping, way.loss = best, best_value, damping, target.loss.rounded(width)
-        way.trial, way.expected, way.promised = way.step(damping)
-        way.arrived = False
+        way.next = way.step(damping)
+        way.trial, way.arrived = way.next.end, False
         return way
 
     @property
@@ -192,6 +283,8 @@ class Readings(FullBatch):
             going_on = [k for k, way in enumerate(self.ways) if not way.arrived]
             sums = self.rows.add_up(*(self.ways[k].request() for k in going_on)) if going_on else []
             objective[going_on] = [self.ways[k].learn(of_target) for k, of_target in zip(going_on, sums, strict=True)]
+            for k in going_on:
+                self.ways[k].ended()
         if not np.isfinite(objective).all():
             raise Divergence(len(history.objective) + 1, 1.0)
         for way, row in zip(self.ways, parameters, strict=True):

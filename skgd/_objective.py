@@ -114,6 +114,11 @@ def proximal(coef, threshold, lowest):
     return np.maximum(np.copysign(np.maximum(np.abs(coef) - threshold, 0.0), coef), lowest)
 
 
+def shrunk_below(v, penalty):
+    """What of v the l1 norm and the bound do not hold at zero: the prox of their conjugate, which is a projection."""
+    return np.maximum(-v - penalty.l1, 0.0) if penalty.lowest == 0.0 else np.maximum(np.abs(v) - penalty.l1, 0.0)
+
+
 def penalty_at(penalty, coef):
     """Value of the penalty at coefficients of shape (..., n_features)."""
     value = np.zeros(np.shape(coef)[:-1])

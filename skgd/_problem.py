@@ -92,6 +92,13 @@ class Problem:
         return self.rows.center + self.geometries[0].metric[0, :-1]
 
     @cached_property
+    def size_of_columns(self):
+        """How large the numbers of each column are, about, as far as the metric knows."""
+        scale = self.geometries[0].metric[1, :-1]
+        is_known = (scale > 0.0) & (scale != 1.0)  # a plain metric has ones
+        return np.abs(self.center) + np.divide(1.0, np.sqrt(scale), out=np.zeros(len(scale)), where=is_known)
+
+    @cached_property
     def n_batches(self):
         return -(-len(self.rows) // self.batch_size)
 

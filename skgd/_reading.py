@@ -9,7 +9,7 @@ import numpy as np
 from skgd._objective import bend, is_straight, loss_and_slope, penalty_at, secant
 
 NARROWEST = 1e-10  # the smallest width of a kink, as a share of the residual of a typical loss
-LEAST_REACH = 1e-5  # of the loss of the best constant: the least that columns are taken to explain
+LEAST_REACH = 1e-3  # of the loss of the best constant: the least that columns are taken to explain
 MOSTLY = 0.8  # a larger share of rows is not worth picking out
 AT_ONCE = 32  # rows at least that enter a product of matrices together
 
@@ -49,6 +49,12 @@ class Target:
         metric = self.geometry.metric
         return np.diag(np.sqrt(metric[1, :-1])) if self.penalty.makes_zeros else self.geometry.whitening
 
+    @cached_property
+    def deviation(self):
+        """Of the columns, about; inf where a coefficient cannot move."""
+        scale = self.geometry.metric[1, :-1]
+        return np.divide(1.0, np.sqrt(scale), out=np.full(len(scale), np.inf), where=scale > 0.0)
+
     def add_up(self, request):
         """What a function of the rows adds up to, as a weighted mean."""
         (total,) = self.rows.add_up(request)
@@ -65,10 +71,12 @@ class Target:
 
     def rounded(self, parameters, cost):
         """The loss with the widest kinks that add no more than this share of the objective, on a sample of the rows."""
+        if not is_straight(self.loss):
+            return self.loss
         sample, width = self.rows.sampled, self.narrowest
         residual = sample.take(sample.numbers) @ parameters[:-1] + self.at_zero(parameters) - sample.targets[self.k]
         exact = sample.weights @ loss_and_slope(self.loss, residual)[0]
-        for _ in range(60 if is_straight(self.loss) else 0):
+        for _ in range(60):
             if not sample.weights @ loss_and_slope(self.loss.rounded(2.0 * width), residual)[0] <= (1.0 + cost) * exact:
                 break
             width *= 2.0

@@ -14,7 +14,7 @@ from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from skgd._advice import check_chunk, check_end, of_divergence, warn_if_poor, warn_of_epsilon
+from skgd._advice import check_chunk, check_end, objectives_at, of_divergence, warn_if_poor, warn_of_epsilon
 from skgd._callbacks import CallbackSupportMixin, Watch, with_callbacks
 from skgd._chunks import Chunks, RowsInChunks
 from skgd._descent import Divergence, Passes, descend
@@ -625,7 +625,11 @@ class MiniBatchLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimat
         is_done = passes.is_done | history.converged
         end, excess = self._finish(problem, passes, parameters, is_done, validation, plateau.ended)
         is_auto = self.learning_rate == "auto"
-        value = None if is_auto else check_end(self, problem, passes, state.at(problem.center)[:, COEF], end, history)
+        value = None
+        if not is_auto:
+            value = check_end(self, problem, passes, state.at(problem.center)[:, COEF], end, history)
+        elif self.tol is None:
+            value = objectives_at(problem, end)
         state = replace(
             state.after(parameters, problem.center, len(history.objective), passes.n_batches),
             stream=self._stream_after_fit(problem, moments, end, history),
@@ -758,7 +762,7 @@ class MiniBatchLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimat
     def _fitted(self, parameters, problem):
         """What predict needs: in X's precision, if that can hold it."""
         dtype = (problem.whole or problem).rows.dtype
-        size = np.abs(parameters[:, -1]) + np.abs(parameters[:, :-1]) @ np.abs(problem.center)  # of what predictions sum up
+        size = np.abs(parameters[:, -1]) + np.abs(parameters[:, :-1]) @ problem.size_of_columns  # of what predictions sum up
         rounding = np.finfo(dtype).eps * size
         if np.abs(parameters).max() > np.finfo(dtype).max or np.any(rounding > ROUNDED * problem.deviation):
             dtype = np.float64

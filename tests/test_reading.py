@@ -113,10 +113,10 @@ def test_a_finish_never_raises_the_objective_and_knows_how_far_it_is(loss, penal
     for seed in range(10):
         start = np.random.default_rng(seed).standard_normal(5) * 10.0 ** np.random.default_rng(seed).uniform(-3, 3)
         before = target.objectives(start, target.loss)[0, 0]
-        end, left = Newton(target, start, 1e-5).approach()
+        end, excess = Newton.far(target, start, 1e-5).approach()
         after = target.objectives(end, target.loss)[0, 0]
         assert after <= before + 1e-9 * target.unit
-        assert after - best <= min(1e-4 * target.constant_loss, 10.0 * left + 1e-9 * target.unit)  # a model's word
+        assert after - best <= min(1e-4 * target.constant_loss, excess * target.reach(best) + 1e-9 * target.unit)
 
 
 def test_a_descent_that_has_not_arrived_and_cannot_be_mended_is_warned_of(monkeypatch):
@@ -486,7 +486,7 @@ def test_a_full_batch_of_many_sorted_rows_starts_from_the_fit_of_a_sample(loss):
 def test_a_reading_that_has_made_it_worse_is_followed_by_the_step_that_always_gains():
     X, y = plain(2000, 4)
     problem, _ = problem_of_fit(MiniBatchLinearRegressor(None, loss="quantile"), rows_of(X, y))
-    way = Newton(Target(problem, 0), np.append(np.zeros(4), np.median(y)), 1e-5)
+    way = Newton.far(Target(problem, 0), np.append(np.zeros(4), np.median(y)), 1e-5)
     first = way.read()
     for _ in range(10):  # twice the damping, at least
         way.trial = way.trial + 100.0
@@ -606,24 +606,24 @@ def test_each_step_minimises_its_damped_model_and_knows_what_it_gains(options):
     problem, _ = problem_of_fit(MiniBatchLinearRegressor(32, loss="huber", epsilon=0.5, **options), rows_of(X + 2.0, y))
     rng, start, bound = np.random.default_rng(0), np.array([0.3, 0.0, 1.0, 0.1, 0.4]), problem.penalty.lowest
     for damping in (1e-3, 0.3, 1.0):
-        way = Newton(Target(problem, 0), start, 1e-5)
+        way = Newton.far(Target(problem, 0), start, 1e-5)
         way.read()
-        way.trial, way.expected, way.promised = way.step(damping)
+        step = way.step(damping)
         inverse = np.linalg.pinv(way.target.basis)
 
         def change(end, damped, way=way, model=way.model, inverse=inverse):
-            step = np.append(inverse @ (end - start)[:-1], (end - start)[-1])
+            moved = np.append(inverse @ (end - start)[:-1], (end - start)[-1])
             saved = penalty_at(problem.penalty, end[:-1]) - penalty_at(problem.penalty, start[:-1])
-            return saved + model[0] @ step + 0.5 * step @ (model[1] + damped * model[2]) @ step
+            return saved + model.gradient @ moved + 0.5 * moved @ (model.hessian + damped * model.extra) @ moved
 
-        assert way.expected == pytest.approx(-change(way.trial, 0.0), rel=1e-9)
-        assert way.promised == pytest.approx(-change(way.trial, damping), rel=1e-9)
-        assert (way.trial[:-1] >= bound).all()
+        assert step.gain == pytest.approx(-change(step.end, 0.0), rel=1e-9)
+        assert step.damped_gain == pytest.approx(-change(step.end, damping), rel=1e-9)
+        assert (step.end[:-1] >= bound).all()
         for length in (1e-3, 0.1, 1.0):
             for direction in rng.standard_normal((20, 5)):
-                other = way.trial + length * direction
+                other = step.end + length * direction
                 other[:-1] = np.maximum(other[:-1], bound)
-                assert change(other, damping) >= change(way.trial, damping) - 1e-12
+                assert change(other, damping) >= change(step.end, damping) - 1e-12
 
 
 def test_a_fit_whose_minimum_lies_on_a_kink_of_most_rows_is_not_ended_early():

@@ -1,0 +1,97 @@
+"""The duality gap: how far an objective can be from its minimum. It may be too large, but never too small.
+
+With residuals r_i = x_i.w + b - y_i, one number t_i for each row and v = (1/S) sum_i s_i t_i x_i (Fenchel's inequality)::
+
+    F(w, b) - min F  <=  (1/S) sum_i s_i (l(r_i) + l*(t_i) - t_i r_i)  +  R(w) + R*(-v) + v.w         sum_i s_i t_i = 0
+
+The sum must be zero only if there is an intercept. Of a loss of four numbers the conjugate is
+l*(t) = insensitive |t| + t^2 / (2 curvature) between the caps, and infinite beyond. R*(-v) is |shrink(v, l1)|^2 / (2 l2), or
+0 where |v_j| <= l1 if there is no l2, and infinite elsewhere. With coefficients that must be >= 0, only -v_j counts.
+
+t_i is the slope of the rounded loss after Newton's step d, to first order: t_i = l_h'(r_i) + l_h''(r_i) z_i.d. So v is
+what it must be, since the step ends where the gradient of its model is that of the penalty. Where t_i lies beyond a cap it is
+put there, and a further step makes up for it in the other rows. What is then still beyond is mended by one factor on all t_i.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from skgd._objective import bend, loss_and_slope, penalty_at, shrunk_below
+
+FEASIBLE = 1e-6  # of the mean |t_i|: a larger part of v that must be zero is not rounding
+
+
+@dataclass(frozen=True)
+class DualSums:
+    """What rows add up to for a duality gap; those of all rows are the sums of these."""
+
+    loss: float  # sum_i s_i l(r_i), of the exact loss,
+    linear: float  # of s_i (insensitive |t_i| - t_i r_i),
+    quadratic: float  # of s_i t_i^2 / (2 curvature),
+    size: float  # of s_i |t_i|,
+    v: np.ndarray  # (n_features + 1,): of s_i t_i (x_i - center, 1),
+    capped: np.ndarray  # and the same with t_i between the caps
+    highest: float  # t_i
+    lowest: float
+
+    @classmethod
+    def over(cls, rows, k, center, parameters, basis, has_intercept, rounded, loss, steps):
+        """Over some rows, for target k, after a reading of the rounded loss at these parameters and steps in `basis`."""
+        nothing = np.zeros(len(parameters))
+        total, directions = cls(0.0, 0.0, 0.0, 0.0, nothing, nothing, 0.0, 0.0), [basis @ step[:-1] for step in steps]
+        for _, which in rows.blocks():
+            X, weight = rows.take(which) - center, rows.weight[which]
+            residual = X @ parameters[:-1] + parameters[-1] - rows.y[k, which]
+            capped, curvature = loss_and_slope(rounded, residual)[1], bend(rounded, residual)
+            for direction, step in zip(directions, steps, strict=True):
+                t = capped + curvature * (X @ direction + has_intercept * step[-1])
+                capped = np.clip(t, -loss.cap_below, loss.cap_above)
+            s = weight * t
+            total += cls(
+                weight @ loss_and_slope(loss, residual)[0],
+                loss.insensitive * (weight @ np.abs(t)) - s @ residual,
+                s @ t / (2.0 * loss.curvature),
+                weight @ np.abs(t),
+                np.append(s @ X, has_intercept * s.sum()),
+                np.append((weight * capped) @ X, has_intercept * (weight @ capped)),
+                t.max(),
+                t.min(),
+            )
+        return total
+
+    def __add__(self, other):
+        return DualSums(
+            self.loss + other.loss,
+            self.linear + other.linear,
+            self.quadratic + other.quadratic,
+            self.size + other.size,
+            self.v + other.v,
+            self.capped + other.capped,
+            max(self.highest, other.highest),
+            min(self.lowest, other.lowest),
+        )
+
+
+def duality_gap(sums, total_weight, loss, penalty, parameters, deviation):
+    """F(parameters) minus a lower bound of its minimum; inf if the sums give none.
+
+    `deviation` holds that of each column, so that parts of v are compared in the same unit.
+    """
+    coef, v = parameters[:-1], sums.v / total_weight
+    factor = min(
+        1.0,
+        loss.cap_above / sums.highest if sums.highest > 0.0 else 1.0,
+        loss.cap_below / -sums.lowest if sums.lowest < 0.0 else 1.0,
+    )
+    beyond = shrunk_below(v[:-1], penalty)  # where R* is infinite without l2
+    if penalty.l2 == 0.0 < penalty.l1:
+        factor *= np.min(penalty.l1 / (penalty.l1 + beyond))
+    elif penalty.l2 == 0.0:
+        miss = np.append(beyond / deviation, v[-1])
+        if not np.linalg.norm(miss) <= FEASIBLE * sums.size / total_weight:
+            return np.inf
+    excess = shrunk_below(factor * v[:-1], penalty)
+    conjugate = 0.5 * excess @ excess / penalty.l2 if penalty.l2 > 0.0 else 0.0
+    of_rows = (sums.loss + factor * sums.linear + factor**2 * sums.quadratic) / total_weight
+    return of_rows + penalty_at(penalty, coef) + conjugate + factor * (v @ parameters)
