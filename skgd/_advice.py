@@ -30,6 +30,33 @@ def of_divergence(model, problem, epoch, eta):
     )
 
 
+def tell_of_unusual(rows, counted, told):
+    """What has been told of, after a warning of rows that count less than others, once."""
+    n = np.count_nonzero(counted.weights < rows.weights) if counted is not rows else 0
+    if n == 0 or "unusual" in told:
+        return told
+    warn(
+        f"{n} row(s) of a stream are unlike all before them, in X or in y, and count less. If they are errors, such as a code "
+        f"for a missing value, leave them out. To have them count like all others, give them to fit or fit_chunks. This "
+        f"is said once for a model."
+    )
+    return (*told, "unusual")
+
+
+def tell_of_order(is_unlike, told):
+    """What has been told of, after a warning of rows that do not come shuffled, once."""
+    if not is_unlike or "order" in told:
+        return told
+    warn(
+        "The rows of a stream change as they come: they lie to one side of what was learned before by far more than chance "
+        "allows. What is kept of former rows then no longer holds, except for loss='squared_error', and the model may be far "
+        "from its minimum. Shuffle the rows, or give them to fit or fit_chunks; if the world has changed, set half_life. This "
+        "is said once for a model.",
+        ConvergenceWarning,
+    )
+    return (*told, "order")
+
+
 def count_not_finite(rows):
     """How many numbers of X are NaN or infinity."""
     taken = (rows.take(which) for _, which in rows.blocks())

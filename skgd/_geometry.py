@@ -23,11 +23,11 @@ import numpy as np
 from scipy.sparse import diags_array, hstack, issparse
 from scipy.sparse.linalg import svds
 
+from skgd._moments import NEGLIGIBLE
 from skgd._objective import rounding_of
 from skgd._rows import squared
 
 FEW_COLUMNS = 100  # up to here a full eigendecomposition is faster than an iteration for one eigenvalue
-NEGLIGIBLE = 1e-13  # an eigenvalue below this share of the largest is a redundant column and rounding
 INDISTINCT = 1e-4  # of a deviation: where rounding of the columns makes as much of a direction, predictions know nothing of it
 DOUBTFUL = 1e-8  # below this share, products of columns have lost half their digits
 WORTHWHILE = 1.5  # the factor by which an eigenvalue must miss its bound to be corrected

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import reduce
 from operator import add
 
 import numpy as np
 from scipy.linalg import helmert
 from scipy.sparse import csr_array, issparse
+
+NEGLIGIBLE = 1e-13  # an eigenvalue below this share of the largest is a redundant column and rounding
 
 
 @dataclass(frozen=True)
@@ -21,7 +23,7 @@ class Moments:
         mean = mean_a + f delta        M = (1 - f) M_a + f M_b + f (1 - f) delta delta'
     """
 
-    n_rows: int
+    n_rows: float  # of a stream that forgets, as far as it remembers
     weight: float  # the sum of the rows' weights
     mean: np.ndarray  # (n_features + n_targets,)
     second: np.ndarray  # (n_features + n_targets,) * 2, or only its diagonal
@@ -53,6 +55,10 @@ class Moments:
         second = (1.0 - fraction) * self.second + fraction * other.second + fraction * (1.0 - fraction) * between
         return Moments(self.n_rows + other.n_rows, total, self.mean + fraction * delta, second, self.n_features)
 
+    def faded(self, share):
+        """The moments of rows that count less."""
+        return replace(self, n_rows=share * self.n_rows, weight=share * self.weight) if share < 1.0 else self
+
     @property
     def is_full(self):
         return self.second.ndim == 2
@@ -79,6 +85,24 @@ class Moments:
     def covariance(self):
         """Of the columns."""
         return self.second[: self.n_features, : self.n_features]
+
+    def minimum(self, ridge, fit_intercept):
+        """Least squares of the rows with a `ridge` on their mean square, and the intercepts at the columns' means.
+
+        Of shape (n_targets, n_features + 1). Directions in which products of columns have no digits left stay at zero.
+        """
+        n_features, second = self.n_features, self.second
+        if not fit_intercept:
+            second = second + np.outer(self.mean, self.mean)
+        gram, cross = second[:n_features, :n_features], second[:n_features, n_features:]
+        spread = np.diag(gram) > (8 * np.finfo(np.float64).eps * self.center) ** 2
+        root = np.divide(1.0, np.sqrt(np.diag(gram)), out=np.zeros(n_features), where=spread)
+        eigenvalues, vectors = np.linalg.eigh((gram + ridge * np.eye(n_features)) * np.outer(root, root))
+        kept = eigenvalues > NEGLIGIBLE * max(eigenvalues[-1], 0.0)
+        vectors = root[:, None] * vectors[:, kept]
+        coef = vectors @ ((vectors.T @ cross) / eigenvalues[kept, None])
+        intercept = self.target_mean if fit_intercept else self.center @ coef
+        return np.column_stack([coef.T, intercept])
 
     def as_rows(self, center):
         """A table of one row more than it has columns that has these moments: columns of X - center, then targets.

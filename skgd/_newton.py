@@ -22,7 +22,7 @@ import numpy as np
 
 from skgd._descent import Divergence, FullBatch
 from skgd._duality import DualSums, duality_gap
-from skgd._geometry import NEGLIGIBLE
+from skgd._moments import NEGLIGIBLE
 from skgd._objective import is_straight, penalty_at
 from skgd._reading import derivatives_over
 from skgd._reference import AVERAGE, COEF
@@ -131,7 +131,8 @@ class Newton:
 
     def learn(self, sums):
         """Choose what to read next by what has been added up; the objective at what was read."""
-        target, (values, *model) = self.target, sums / self.target.rows.total_weight
+        target = self.target
+        values, *model = target.completed(sums, self.trial) / target.total_weight
         value, exact, value_before = values + penalty_at(target.penalty, self.trial[:-1])
         if exact < self.best_value:
             self.best, self.best_value = self.trial, exact
@@ -183,7 +184,7 @@ class Newton:
         about = target.k, target.center, self.point, target.basis, target.has_intercept, self.loss_of_model, target.loss
         for _ in range(ROUNDS):
             (sums,) = target.rows.add_up((DualSums.over, *about, steps))
-            total = target.rows.total_weight
+            total = target.total_weight
             found = duality_gap(sums, total, target.loss, target.penalty, self.point, target.deviation)
             value = sums.loss / total + penalty_at(target.penalty, self.point[:-1])
             gap = min(gap, max(found - (value - self.best_value), 0.0))
@@ -232,6 +233,14 @@ class Newton:
                 break
             self.read()
         return self.end(), self.target.share_of_reach(self.left, self.best_value)
+
+    def settle(self):
+        """Readings until Newton's decrement is small: where the last that gained was made."""
+        for _ in range(MOST_READINGS):
+            if self.arrived:
+                break
+            self.read()
+        return self.point
 
     def end(self):
         """The best point read, or the next one if it is better still."""

@@ -50,6 +50,10 @@ class Penalty(NamedTuple):
     l1: float
     lowest: float = -INF  # or 0
 
+    def scaled(self, share):
+        """The penalty beside a loss that is divided by another number."""
+        return self._replace(l2=share * self.l2, l1=share * self.l1)
+
     @property
     def makes_zeros(self):
         """Whether coefficients are exactly zero at the minimum, where proximal steps put them."""
@@ -146,7 +150,7 @@ def constant_between(loss, y, weight):
         middle = (first + last) // 2
         first, last = (first, middle) if is_above(y[middle]) else (middle, last)
     low, high = y[first], y[last]
-    for _ in range(60):
+    for _ in range(60 if low < high else 0):
         middle = low + 0.5 * (high - low)
         low, high = (low, middle) if is_above(middle) else (middle, high)
     candidates = np.array([y[first], y[last], low + 0.5 * (high - low)])  # a target itself, if a kink is the minimum
@@ -156,6 +160,17 @@ def constant_between(loss, y, weight):
 def constant_loss(loss, rows, constant):
     """Weighted mean loss of a constant prediction for each target."""
     (total,) = rows.add_up((weighted_losses, loss, constant))
+    return total / rows.total_weight
+
+
+def mean_losses(problem, parameters):
+    """Weighted mean loss of the problem's rows for each target, at parameters whose intercept is taken at zero."""
+    rows, total = problem.rows, np.zeros(len(parameters))
+    coef, intercept = parameters[:, :-1].T, parameters[:, -1] + parameters[:, :-1] @ rows.center
+    with np.errstate(over="ignore", invalid="ignore"):
+        for _, which in rows.blocks():
+            residual = (rows.take(which) @ coef + intercept).T - rows.y[:, which]
+            total += loss_and_slope(problem.loss, residual)[0] @ rows.weight[which]
     return total / rows.total_weight
 
 

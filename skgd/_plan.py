@@ -56,28 +56,51 @@ def problem_of_fit(model, rows):
 
 
 def problem_of_chunk(model, rows, state):
-    """The problem of a chunk of a stream, measured by all rows seen so far, and the stream with these rows."""
+    """The problem of a chunk of a stream, the stream with these rows, and the rows as they count.
+
+    Columns are measured by the means and deviations of all rows seen so far; see `measured_for_steps`.
+    """
     problem, stream = Problem.of(model, rows, rows.without_columns().moments(False)), state.stream
     if model.learning_rate != "auto":
         geometry = Geometry(plain_metric(rows.n_features, model.fit_intercept), 1.0)
-        return with_geometries(problem, lambda ridge: geometry), stream
+        return with_geometries(problem, lambda ridge: geometry), stream, rows
     parameters = state.parameters[:, AVERAGE]
     if is_straight(problem.loss):  # far from the minimum the loss is as steep as the residuals met so far say
         stream = stream.with_steepness(rows, parameters, problem.loss)
         problem = replace(problem, curvature=secant_curvature(problem.loss, stream.slope, stream.size))
     counted = stream.bounded(rows, parameters, problem.loss)
-    stream = stream.with_rows(counted)
+    stream = stream.with_rows(counted, model.half_life or np.inf)
     check_range(stream.moments, counted)
     problem = replace(problem, deviation=np.sqrt(stream.moments.target_variance))
     if rows.is_sparse and model.fit_intercept:
         rows = rows.with_far_columns_centred(stream.moments.center, stream.moments.variance)
         counted, problem = rows, replace(problem, rows=rows)
-    batch_size, makes_zeros = problem.batch_size, problem.penalty.makes_zeros
-    problem = with_geometries(
-        problem, lambda ridge: stream.geometry(rows, counted, batch_size, ridge, model.fit_intercept, makes_zeros)
-    )
+    return with_standard_metric(model, problem, stream.moments), stream, counted
+
+
+def measured_for_steps(model, problem, stream, counted):
+    """The problem of a chunk with the metric and the step that mini-batches need, and the stream with what that has found."""
+    rows, b, makes_zeros = problem.rows, problem.batch_size, problem.penalty.makes_zeros
+    problem = with_geometries(problem, lambda ridge: stream.geometry(rows, counted, b, ridge, model.fit_intercept, makes_zeros))
     geometry = problem.geometries[0]
     return problem, stream._replace(longest=geometry.longest, eigenvalue=geometry.eigenvalue)
+
+
+def problem_of_latest(model, rows, moments):
+    """The problem of the latest rows of a stream, measured by the moments of all rows seen.
+
+    Sums over rows are divided by their weight, and so is the penalty, for which a row of weight 2 is one row.
+    """
+    problem = Problem.of(model, rows, rows.without_columns().moments(False))
+    problem = replace(problem, penalty=problem.penalty.scaled(moments.n_rows / moments.weight))
+    return with_standard_metric(model, problem, moments)
+
+
+def with_standard_metric(model, problem, moments):
+    """The problem with columns of mean 0 and deviation 1."""
+    rows = problem.rows
+    metric = standard_metric(moments.center - rows.center, moments.variance, 0.0, model.fit_intercept, rows.is_sparse)
+    return with_geometries(problem, lambda ridge: Geometry(metric, 1.0))
 
 
 def hold_out(model, rows, seed):

@@ -113,8 +113,7 @@ class Problem:
         constant = moments.target_mean if has_intercept else self.constant
         loss = moments.target_variance + (moments.target_mean - constant) ** 2
         geometries = tuple(geometry.about_zero() for geometry in self.geometries)
-        rows_in_weight = moments.n_rows / moments.weight
-        penalty = Penalty(*(rows_in_weight * strength for strength in self.penalty))
+        penalty = self.penalty.scaled(moments.n_rows / moments.weight)
         few = {"rows": rows, "batch_size": len(X), "geometries": geometries, "whole": self, "penalty": penalty}
         return replace(self, **few, constant=constant, constant_loss=loss, unit=loss)
 

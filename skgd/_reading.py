@@ -45,9 +45,12 @@ class Target:
 
     @cached_property
     def basis(self):
-        """The coordinates of the steps: uncorrelated ones or, where the penalty makes zeros, the scaled coefficients."""
-        metric = self.geometry.metric
-        return np.diag(np.sqrt(metric[1, :-1])) if self.penalty.makes_zeros else self.geometry.whitening
+        """The coordinates of the steps: uncorrelated ones, or the scaled coefficients where the penalty makes zeros.
+
+        In a stream they are the scaled ones, too, since an eigendecomposition would cost more than the steps.
+        """
+        metric, whitening = self.geometry.metric, self.geometry.whitening
+        return np.diag(np.sqrt(metric[1, :-1])) if self.penalty.makes_zeros or whitening is None else whitening
 
     @cached_property
     def deviation(self):
@@ -55,10 +58,19 @@ class Target:
         scale = self.geometry.metric[1, :-1]
         return np.divide(1.0, np.sqrt(scale), out=np.full(len(scale), np.inf), where=scale > 0.0)
 
+    @property
+    def total_weight(self):
+        """sum_i s_i, by which sums are divided."""
+        return self.rows.total_weight
+
+    def completed(self, sums, parameters):
+        """Sums of a reading at these parameters, with what is not in the rows."""
+        return sums
+
     def add_up(self, request):
         """What a function of the rows adds up to, as a weighted mean."""
         (total,) = self.rows.add_up(request)
-        return total * (1.0 / self.rows.total_weight)
+        return total * (1.0 / self.total_weight)
 
     def at_zero(self, parameters):
         """The intercept, taken where the columns of the rows are zero."""

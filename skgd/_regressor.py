@@ -14,15 +14,25 @@ from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from skgd._advice import check_chunk, check_end, objectives_at, of_divergence, warn_if_poor, warn_of_epsilon
+from skgd._advice import (
+    check_chunk,
+    check_end,
+    objectives_at,
+    of_divergence,
+    tell_of_order,
+    tell_of_unusual,
+    warn_if_poor,
+    warn_of_epsilon,
+)
 from skgd._callbacks import CallbackSupportMixin, Watch, with_callbacks
 from skgd._chunks import Chunks, RowsInChunks
-from skgd._descent import Divergence, Passes, descend
+from skgd._descent import Divergence, History, Passes, descend
 from skgd._finish import finish
-from skgd._objective import LOSSES, SQUARED_ERROR, constant_loss
-from skgd._plan import epochs_of, hold_out, problem_of_chunk, problem_of_fit
+from skgd._objective import LOSSES, SQUARED_ERROR, constant_loss, is_quadratic, mean_losses
+from skgd._plan import epochs_of, hold_out, measured_for_steps, problem_of_chunk, problem_of_fit, problem_of_latest
 from skgd._reading import Target, look_at
 from skgd._reference import AVERAGE, COEF, VELOCITY
+from skgd._renewable import Renewable
 from skgd._rows import Rows
 from skgd._sklearn import Interval, StrOptions, fit_context, validate_parameter_constraints
 from skgd._state import State, moved_to
@@ -46,6 +56,7 @@ from skgd._version import DOCUMENTATION
 Table: TypeAlias = ArrayLike | sparray | spmatrix  # data frames are ArrayLike
 Request: TypeAlias = bool | str | None  # of metadata: see scikit-learn's metadata routing
 OF_COLUMNS: dict[str, Any] = {"accept_sparse": "csr", "dtype": [np.float64, np.float32]}  # what X may be
+LEAST_PROMISE = 1e-6  # of the reach: a minimum that is asked for, up to what no prediction shows
 PATHS = "coef_path_", "intercept_path_", "loss_path_"
 ROUNDED = 1e-3  # deviations of y, whose square is far below any promise: float32 may round predictions by as much
 NOT_OF_THE_DESCENT = {"max_iter", "warm_start", "record_steps", "random_state", "verbose"}
@@ -146,6 +157,9 @@ class MiniBatchLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimat
         ends with the parameters that scored best.
     validation_fraction : float, default=0.1
         Share of the rows that early_stopping holds out, at least two, since D^2 needs them. Unused if X_val is given.
+    half_life : float or None, default=None
+        Number of rows after which what `partial_fit` has seen counts half. None never forgets: after the world has changed,
+        the rows of before pull as hard as those of after. Give some thousand rows if it may change.
     record_steps : bool, default=False
         Whether to keep the loss and the parameters of every step in `loss_path_`, `coef_path_` and `intercept_path_`.
     warm_start : bool, default=False
@@ -301,6 +315,7 @@ class MiniBatchLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimat
         "shuffle": ["boolean"],
         "early_stopping": ["boolean"],
         "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
+        "half_life": [Interval(Real, 0, None, closed="neither"), None],
         "record_steps": ["boolean"],
         "warm_start": ["boolean"],
         "random_state": ["random_state"],
@@ -334,6 +349,7 @@ class MiniBatchLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimat
         shuffle: bool = True,
         early_stopping: bool = False,
         validation_fraction: float = 0.1,
+        half_life: float | None = None,
         record_steps: bool = False,
         warm_start: bool = False,
         random_state: int | np.random.RandomState | None = None,
@@ -360,6 +376,7 @@ class MiniBatchLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimat
         self.shuffle = shuffle
         self.early_stopping = early_stopping
         self.validation_fraction = validation_fraction
+        self.half_life = half_life
         self.record_steps = record_steps
         self.warm_start = warm_start
         self.random_state = random_state
@@ -500,29 +517,44 @@ class MiniBatchLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimat
                 warn("early_stopping=True has no effect in partial_fit: one pass has no epochs to stop between.")
             go_on = hasattr(self, "_state")
             if go_on:  # scikit-learn looks at the parameters of a first call only
-                validate_parameter_constraints(self._parameter_constraints, self.get_params(deep=False), type(self).__name__)
+                given = {name: getattr(self, name) for name in self._parameter_constraints}
+                validate_parameter_constraints(self._parameter_constraints, given, type(self).__name__)
             watch, (rows, state) = Watch(self), self._begin(X, y, sample_weight, go_on)
-            problem, stream = problem_of_chunk(self, rows, state)
+            problem, stream, counted = problem_of_chunk(self, rows, state)
             if not go_on:
                 state = State.start(self._start(problem), state.seed)
-            is_plain = self.learning_rate != "auto"
-            if is_plain:  # whose start predicts zero, and is what a divergence is measured by
+            # What predict uses, on rows that it has not learned: progressive validation. At first it is the best constant.
+            before = mean_losses(problem, state.parameters[:, AVERAGE]) if go_on else problem.constant_loss
+            state = replace(state, told=tell_of_unusual(problem.rows, counted, state.told))
+            is_auto = self.learning_rate == "auto"
+            if is_auto:
+                state = self._with_chunk(problem, stream, counted, state, before)
+            else:  # the start predicts zero, and is what a divergence is measured by
                 start = constant_loss(problem.loss, problem.rows, np.zeros(len(problem.constant)))
                 state = replace(state, scale=np.maximum(state.scale, start))
-            passes, _, history, parameters = self._descend(problem, replace(state, stream=stream), watch)
-            if is_plain:
-                check_chunk(self, problem, passes, parameters[:, AVERAGE], history)
+            at_minimum = is_auto and self.average == "auto" and self._knows_minimum(problem, state)
+            length, history, parameters = 1.0, History(), state.at(problem.center)
+            if not at_minimum or self.record_steps:
+                if is_auto:
+                    problem, stream = measured_for_steps(self, problem, state.stream, counted)
+                    state = replace(state, stream=stream)
+                passes, _, history, parameters = self._descend(problem, state, watch)
+                if not is_auto:
+                    check_chunk(self, problem, passes, parameters[:, AVERAGE], history)
+                state, length = replace(state, scale=passes.scale), passes.length(state.n_steps + passes.n_batches)
             else:
-                stream = stream.with_level(history.objective[-1], len(problem.rows))
-                if self.average == "auto" and stream.knows_the_minimum_of(problem.loss):
-                    end, _ = finish(problem.on_few_rows(stream.moments), parameters[:, AVERAGE], self._promise(problem))
-                    rest_at(end, parameters)
-            state = replace(state.after(parameters, problem.center, 1, passes.n_batches), stream=stream, scale=passes.scale)
-            self._publish(state, state.parameters[:, AVERAGE], passes, history, problem)
+                watch.end_epoch(History(objective=[before]), None)
+            if is_auto and not at_minimum and self.average == "auto" and state.renewable.latest:
+                latest = problem_of_latest(self, state.renewable.joined_rows(), state.stream.moments)
+                parameters[:, AVERAGE] = state.renewable.no_worse_than_constants(latest, parameters[:, AVERAGE])
+            if at_minimum:
+                state = self._renewed(problem, counted, state, parameters)
+            state = state.after(parameters, problem.center, 1, problem.n_batches).with_own_rows()
+            self._publish(state, state.parameters[:, AVERAGE], length, history, problem)
             if not go_on:
                 warn_of_epsilon(self, problem)
             self.n_iter_ = getattr(self, "n_iter_", 0) + 1
-            self.loss_curve_ = np.append(getattr(self, "loss_curve_", []), np.mean(history.objective))
+            self.loss_curve_ = np.append(getattr(self, "loss_curve_", []), np.mean(before))
         return self
 
     def predict(self, X: Table) -> NDArray[np.floating]:
@@ -632,7 +664,8 @@ class MiniBatchLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimat
             value = objectives_at(problem, end)
         state = replace(
             state.after(parameters, problem.center, len(history.objective), passes.n_batches),
-            stream=self._stream_after_fit(problem, moments, end, history),
+            **self._stream_after_fit(problem, moments, end, history),
+            told=(),
             factor=passes.factor,
             scale=problem.constant_loss if is_auto else passes.scale,
             plateau=(None, None) if history.converged else (plateau.best, plateau.waited),
@@ -640,7 +673,8 @@ class MiniBatchLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimat
             reading=None if history.converged else passes.memory,
             best=validation.state if validation else None,
         )
-        self._publish(state, moved_to(end, -problem.center), passes, history, problem)
+        length = passes.length(max(state.n_steps, 1.0))
+        self._publish(state, moved_to(end, -problem.center), length, history, problem)
         self.n_iter_, self.loss_curve_ = len(history.objective), np.mean(history.objective, axis=1)
         self.__dict__.pop("validation_scores_", None)
         if self.early_stopping:
@@ -725,29 +759,74 @@ class MiniBatchLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimat
             rest_at(end, parameters)
         return end, excess
 
+    def _with_chunk(self, problem, stream, counted, state, before):
+        """The state of a stream under "auto" with the rows of a chunk, before anything is learned from them."""
+        renewable, told = state.renewable, state.told
+        if problem.loss == SQUARED_ERROR and stream.has_enough_rows:
+            renewable = replace(renewable, latest=(), waiting=renewable.waiting + len(counted))
+        elif stream.moments.is_full and renewable.is_complete:
+            if self.fit_intercept and stream.has_enough_rows and self.half_life is None:
+                residual = problem.rows.residuals(state.parameters[:, AVERAGE])
+                renewable, is_unlike = renewable.with_slopes(problem.rows, residual, problem.loss)
+                told = tell_of_order(is_unlike, told)
+            renewable = renewable.with_rows(counted)
+        return replace(state, stream=stream.with_level(before, len(problem.rows)), renewable=renewable, told=told)
+
+    def _knows_minimum(self, problem, state):
+        """Whether the minimum over all rows that a stream has seen is known."""
+        if problem.loss == SQUARED_ERROR:
+            return state.stream.knows_the_minimum_of(problem.loss)
+        return state.stream.has_enough_rows and state.renewable.is_complete
+
+    def _renewed(self, problem, counted, state, parameters):
+        """The state of a stream at the minimum over all rows seen, to which the parameters are moved, once enough rows wait."""
+        stream, renewable = state.stream.with_longest(counted), state.renewable
+        if not renewable.is_due(stream.n_rows, len(stream.moments.mean)):
+            return replace(state, stream=stream)
+        if is_quadratic(problem.loss, problem.penalty):
+            ridge = 0.5 * problem.penalty.l2 * stream.moments.n_rows / stream.moments.weight
+            end = stream.moments.minimum(ridge, self.fit_intercept)
+            end[:, -1] += end[:, :-1] @ (problem.center - stream.moments.center)
+            renewable = replace(renewable, waiting=0)
+        elif problem.loss == SQUARED_ERROR:
+            problem, stream = measured_for_steps(self, problem, stream, counted)
+            end, _ = finish(problem.on_few_rows(stream.moments), parameters[:, AVERAGE], LEAST_PROMISE)
+            renewable = replace(renewable, waiting=0)
+        else:
+            latest, half_life = problem_of_latest(self, renewable.joined_rows(), stream.moments), self.half_life or np.inf
+            with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+                renewable, end = renewable.renewed(latest, parameters[:, AVERAGE], half_life)
+        rest_at(end, parameters)
+        return replace(state, stream=stream, renewable=renewable)
+
     def _stream_after_fit(self, problem, moments, end, history):
-        """What a stream that goes on from here knows of the rows."""
+        """What a stream that goes on from here knows of the rows: their moments, and a model of their loss."""
         if self.learning_rate != "auto":
-            return Stream()
+            return {"stream": Stream(), "renewable": Renewable()}
         ends, losses, gradient = moved_to(end, -problem.center), history.objective[-1], None
-        if history.converged and not self.early_stopping and problem.loss == SQUARED_ERROR:
+        at_minimum = history.converged and not self.early_stopping
+        if at_minimum and problem.loss == SQUARED_ERROR:
             gradient = np.zeros_like(end[:, :-1])
             if problem.penalty.makes_zeros and not moments.is_full and not problem.rows.is_wide:  # it is not zero at a zero
                 targets = [Target(problem, k) for k in range(len(end))]
                 gradient = np.array([each[:-1] for _, each in look_at(targets, end, problem.loss)])
-        return Stream.after_fit(moments, problem.geometries[0], problem.penalty, ends, losses, gradient)
+        stream = Stream.after_fit(moments, problem.geometries[0], problem.penalty, ends, losses, gradient)
+        renewable = Renewable(is_complete=False)
+        if at_minimum and problem.loss != SQUARED_ERROR and stream.moments.is_full:
+            renewable = Renewable.after_fit(problem, end)
+        return {"stream": stream, "renewable": renewable}
 
     def _promise(self, problem):
         """The largest excess over the minimum at a plateau, as a share of the excess of the best constant prediction."""
         noise = 1.0 if problem.is_full_batch else 10.0
-        return max(noise * (self.tol or 0.0), 1e-6)
+        return max(noise * (self.tol or 0.0), LEAST_PROMISE)
 
-    def _publish(self, state, end, passes, history, problem):
+    def _publish(self, state, end, length, history, problem):
         """Set the attributes that fit and partial_fit have in common."""
         self._state = state.stored()
         self.n_steps_ = state.n_steps
         self.__dict__.update(self._fitted(end, problem))
-        self.step_size_ = self._per_target(passes.length(max(state.n_steps, 1.0)))
+        self.step_size_ = self._per_target(np.broadcast_to(length, len(end)).astype(np.float64))
         if not self.record_steps:
             for name in PATHS:
                 self.__dict__.pop(name, None)

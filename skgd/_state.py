@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import astuple, dataclass, fields, replace
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 
 from skgd._moments import Moments
 from skgd._reference import AVERAGE, COEF
+from skgd._renewable import Quadratic, Renewable
+from skgd._rows import Rows
 from skgd._stream import Stream
+from skgd._version import __version__
 
 
 @dataclass(frozen=True)
@@ -20,6 +23,8 @@ class State:
     n_passes: int = 0
     n_steps: int = 0
     stream: Stream = Stream()  # noqa: RUF009 (immutable)
+    renewable: Renewable = Renewable()  # noqa: RUF009 (immutable)
+    told: tuple = ()  # what a stream has warned of
     factor: np.ndarray | float = 1.0  # (n_targets,), of the step: what plateaus have made of it
     plateau: tuple = (None, None)  # of a fit that max_iter has ended: its best objectives, and for how long they stand
     scale: np.ndarray | float = 0.0  # (n_targets,): the largest loss of a start or of a constant prediction so far
@@ -39,14 +44,30 @@ class State:
 
     def stored(self):
         """As a dict of plain arrays and tuples, which any tool that saves models can read without a class of ours."""
-        moments = self.stream.moments and astuple(self.stream.moments)
-        return {field.name: getattr(self, field.name) for field in fields(self)} | {"stream": (moments, *self.stream[1:])}
+        moments, model = (part and by_name(part) for part in (self.stream.moments, self.renewable.model))
+        latest = tuple(by_name(rows) for rows in self.renewable.latest)
+        return by_name(self) | {
+            "skgd": __version__,
+            "stream": self.stream._asdict() | {"moments": moments},
+            "renewable": by_name(self.renewable) | {"model": model, "latest": latest},
+        }
 
     @classmethod
     def restored(cls, stored):
         """From what `stored` has made of it."""
-        moments, *others = stored["stream"]
-        return cls(**stored | {"stream": Stream(moments and Moments(*moments), *others)})
+        version, parts = stored.get("skgd", "an older version"), {name: stored[name] for name in stored if name != "skgd"}
+        try:
+            moments, stream, renewable = stored["stream"]["moments"], stored["stream"], stored["renewable"]
+            latest = tuple(Rows(**rows) for rows in renewable["latest"])
+            model = renewable["model"] and Quadratic(**renewable["model"])
+            parts["stream"] = Stream(**stream | {"moments": moments and Moments(**moments)})
+            parts["renewable"] = Renewable(**renewable | {"latest": latest, "model": model})
+            return cls(**parts)
+        except (KeyError, TypeError, IndexError) as error:
+            raise ValueError(
+                f"This model was saved by skgd {version}, and skgd {__version__} can predict with it but not go on from it: "
+                f"fit it anew, or install that version."
+            ) from error
 
     def about(self, subject):
         """This state; if the subject has changed, without what the last fit left for its continuation."""
@@ -69,11 +90,20 @@ class State:
         parameters[:, :3] = moved_to(self.parameters, center)
         return parameters
 
+    def with_own_rows(self):
+        """With copies of rows that are kept."""
+        return replace(self, renewable=self.renewable.with_own_rows())
+
     def without_intercept(self):
         """The same with intercepts of zero."""
         parameters = np.array(self.parameters)
         parameters[:, :, -1] = 0.0
         return replace(self, parameters=parameters)
+
+
+def by_name(parts):
+    """The fields of a dataclass as a dict."""
+    return {field.name: getattr(parts, field.name) for field in fields(parts)}
 
 
 def moved_to(parameters, center):

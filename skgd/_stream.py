@@ -82,18 +82,27 @@ class Stream(NamedTuple):
     def standard_metric(self):
         return standard_metric(self.moments.center, self.moments.variance, 0.0, True)
 
+    @property
+    def has_enough_rows(self):
+        """Whether a minimum over the rows seen may be taken for one of rows that will come."""
+        return self.moments.is_full and self.n_rows >= ENOUGH_ROWS * len(self.moments.mean)
+
     def knows_the_minimum_of(self, loss):
         """Whether the moments determine the minimum over all rows seen: for the squared error, given enough rows."""
-        moments = self.moments
-        is_known = moments.is_full and np.isfinite(moments.second).all()
-        return loss == SQUARED_ERROR and is_known and self.n_rows >= ENOUGH_ROWS * len(moments.mean)
+        return loss == SQUARED_ERROR and self.has_enough_rows and bool(np.isfinite(self.moments.second).all())
 
-    def with_rows(self, rows):
-        """After further rows."""
+    def with_rows(self, rows, half_life=np.inf):
+        """After further rows; those before count half after so many."""
         if self.moments:
-            return self._replace(moments=self.moments + rows.moments(self.moments.is_full))
+            before = self.moments.faded(0.5 ** (len(rows) / half_life))
+            return self._replace(moments=before + rows.moments(self.moments.is_full))
         is_full = not rows.is_sparse and rows.n_features + len(rows.y) <= MOST_CORRELATED
         return self._replace(moments=rows.moments(is_full))
+
+    def with_longest(self, rows):
+        """After further rows, whose moments are in the stream's already: without a geometry."""
+        longest = squared_norms(rows, self.standard_metric).max()
+        return self._replace(longest=max(longest, self.longest * 0.5 ** (len(rows) / HALF_LIFE)))
 
     def with_steepness(self, rows, parameters, loss):
         """After the residuals of further rows, which say how steep a straight loss is."""

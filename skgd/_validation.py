@@ -22,6 +22,7 @@ CONDITIONAL = [
     ("alpha", lambda model: model.penalty is not None, "penalty='l2', 'l1' or 'elasticnet'"),
     ("penalty", lambda model: model.alpha > 0 or model.penalty is None, "alpha > 0"),
     ("l1_ratio", lambda model: model.penalty == "elasticnet" or model.l1_ratio is None, "penalty='elasticnet'"),
+    ("half_life", lambda model: model.learning_rate == "auto", "learning_rate='auto'"),
     ("nesterovs_momentum", lambda model: model.momentum > 0.0, "momentum > 0"),
     ("validation_fraction", lambda model: model.early_stopping, "early_stopping=True"),
 ]

@@ -33,7 +33,6 @@ def test_full_batch_by_statistics_is_the_full_batch_by_rows(small):
         by_rows.partial_fit(X, y, weight / weight.mean())
     np.testing.assert_allclose(by_statistics.coef_, by_rows.coef_, **EXACT)
     np.testing.assert_allclose(by_statistics.intercept_, by_rows.intercept_, **EXACT)
-    np.testing.assert_allclose(by_statistics.loss_curve_, by_rows.loss_curve_, **EXACT)
 
 
 @pytest.mark.parametrize("batch_size", [1, 10, None])

@@ -1,0 +1,303 @@
+"""What a stream keeps for every loss but the squared error: a quadratic model that adds up, and the latest rows.
+
+Rows that are read at parameters w give the gradient g and the curvature H of their loss, whose kinks are rounded over a
+width h. Their model g.(v - w) + (v - w)'H(v - w) / 2 is, up to a constant, v'Hv / 2 - (Hw - g).v: two sums, A = sum H and
+b = sum (H w - g). (Renewable estimation, Luo & Song 2020; of quantiles, convolution smoothing as in Fernandes, Guerre & Horta
+2021. Of the squared error A and b are the moments, whatever w was.) A stream is at the minimum over its parameters v of
+
+    (v'Av / 2 - b.v + sum_latest s_i l_h(x_i.v - y_i)) / S + R(v)
+
+found by Newton's damped steps (_newton.py), which no chunk can lead astray: with all of their damping this objective cannot
+rise. Then the latest rows are left behind in A and b, and forgotten. The first rows are kept longer, until the minimum over
+them is a place where curvatures can be trusted.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from skgd._chunks import joined
+from skgd._newton import NEAR, Newton
+from skgd._objective import bend, is_straight, loss_and_slope, penalty_at, secant, typical_size
+from skgd._reading import Sums, Target
+from skgd._rows import Rows
+
+FIRST_NUMBERS = 2**16  # of X are kept at first, half a megabyte: a stream of no more rows ends where a fit does,
+LEAST_SHARE = 0.25  # or up to four times as many for extreme quantiles: at 0.975 what is left becomes a quarter,
+FIRST_ROWS_PER_COLUMN = 10  # or as many rows for each column, so that curvatures are known
+FIRST_GROWTH, FEW = (
+    0.01,
+    50,
+)  # share of the rows that wait while all first rows are read anew; more with more columns than these
+GROWTH = 1e-3  # share of the rows seen that wait for a later minimum
+CHEAP = 20  # with few columns; it costs d^3, and with 500 columns some hundred rows wait for it
+FIRST_ACCURACY = 1e-4  # how near to the minimum over the first rows, as a share of the reach: as a fit by default
+ACCURACY = 1e-7  # of the loss, of which columns may explain little: how near to their minimum Newton's steps go
+GUARD = 0.01  # share of a majoriser that latest rows are left behind with: an arc that holds no row would have no curvature
+MOST_SPREAD = 10.0  # times the usual size of residuals: more is believed only step by step
+BLOCK = 100  # rows whose slopes are held against chance together
+LEAST_WIDTH = 1e-100  # whose square and cube float64 can hold
+SHARES = 0.5 ** np.arange(8)  # of the way from the best constant, which a stream of few rows must not lose against
+UNLIKELY = 6.0  # standard errors that the mean slope of a block may be from zero: 1e-9 of shuffled blocks are farther
+
+
+@dataclass(frozen=True)
+class Quadratic:
+    """Models v'Av / 2 - b.v of the parameters of each target, summed over rows.
+
+    The intercept comes last and is taken at `center`.
+    """
+
+    weight: float
+    center: np.ndarray  # (n_features,)
+    curvature: np.ndarray  # A: (n_targets, n_features + 1, n_features + 1)
+    linear: np.ndarray  # b: (n_targets, n_features + 1)
+    constant: np.ndarray  # (n_targets,): so that values are about those of the loss
+
+    def __add__(self, other):
+        """The sum of models; the other's is moved to the center of this one."""
+        other = other.moved_to(self.center)
+        return Quadratic(
+            self.weight + other.weight,
+            self.center,
+            self.curvature + other.curvature,
+            self.linear + other.linear,
+            self.constant + other.constant,
+        )
+
+    def faded(self, share):
+        """The model of rows that count less."""
+        parts = {name: share * getattr(self, name) for name in ("weight", "curvature", "linear", "constant")}
+        return replace(self, **parts)
+
+    def moved_to(self, center):
+        """The same model with the intercept taken at another center: v = T v', and so T'AT and T'b."""
+        shift = np.eye(len(center) + 1)
+        shift[-1, :-1] = self.center - center
+        return replace(self, center=center, curvature=shift.T @ self.curvature @ shift, linear=self.linear @ shift)
+
+
+class TargetOfStream(Target):
+    """One target of the latest rows, with the model of those before.
+
+    Parameters
+    ----------
+    problem : Problem
+        Of the latest rows.
+    k : int
+    width : float
+        Over which kinks are rounded.
+    before : Quadratic or None
+        With the intercept at the center of the problem.
+    """
+
+    def __init__(self, problem, k, width, before):
+        super().__init__(problem, k)
+        self.loss, self.before = problem.loss.rounded(width), before
+
+    @property
+    def total_weight(self):
+        return self.rows.total_weight + (self.before.weight if self.before else 0.0)
+
+    def completed(self, sums, parameters):
+        """Sums over the latest rows, with those of the model."""
+        if self.before is None:
+            return sums
+        scale = np.append(np.diag(self.basis), self.has_intercept)
+        curvature, linear = self.before.curvature[self.k], self.before.linear[self.k]
+        pull = curvature @ parameters
+        value = 0.5 * parameters @ pull - linear @ parameters + self.before.constant[self.k]
+        values, gradient, hessian, extra = sums
+        return Sums(values + value, gradient + scale * (pull - linear), hessian + np.outer(scale, scale) * curvature, extra)
+
+    def reach(self, value):
+        """The loss itself: what constants lose over all rows seen is not known."""
+        return max(value, self.unit)
+
+
+@dataclass(frozen=True)
+class Renewable:
+    """Where a stream stands: its model, the latest rows, and what says whether the rows come shuffled."""
+
+    model: Quadratic | None = None
+    n_rows: float = 0.0  # in the model
+    latest: tuple[Rows, ...] = ()
+    spread: np.ndarray | float = 0.0  # (n_targets,): the usual size of residuals
+    waiting: int = 0  # rows since the last minimum
+    is_complete: bool = True  # whether model and latest rows are all that the parameters have learned from
+    slopes: np.ndarray | float = 0.0  # (3, n_targets): weights, slopes and their squares of the present block, summed,
+    scatter: np.ndarray | float = 0.0  # (2, n_targets): and weights and squares of all blocks before
+
+    @classmethod
+    def after_fit(cls, problem, ends):
+        """What goes on from a fit that has ended at its minimum: the curvature there, of a sample of the rows.
+
+        The gradient of the loss is that of the penalty but for its sign; where a coefficient is zero, it is read.
+        """
+        rows, penalty, models = problem.rows.sampled, problem.penalty, []
+        spread = typical_size(residuals_at(rows, problem, ends), rows.weights)
+        for k, end in enumerate(ends):
+            target = TargetOfStream(replace(problem, rows=rows), k, cls.width(spread[k], problem, len(rows)), None)
+            curvature, linear, constant = (part / rows.total_weight for part in model_of_rows(target, end))
+            pull, value = curvature @ end, 0.5 * end @ curvature @ end - linear @ end + constant
+            read = np.clip((pull - linear)[:-1], -penalty.l1, np.inf if penalty.lowest == 0.0 else penalty.l1)
+            known = -penalty.l2 * end[:-1] - penalty.l1 * np.sign(end[:-1])
+            gradient = np.append(np.where((end[:-1] == 0.0) & penalty.makes_zeros, read, known), 0.0)
+            models.append((curvature, pull - gradient, value - gradient @ end + 0.5 * end @ pull))
+        weight = problem.rows.total_weight
+        curvature, linear, constant = (weight * np.array(part) for part in zip(*models, strict=True))
+        return cls(Quadratic(weight, problem.center, curvature, linear, constant), float(len(problem.rows)), spread=spread)
+
+    def is_due(self, n_seen, n_parameters):
+        """Whether enough rows wait for another minimum to be worth its cost."""
+        if self.latest and self.model is None:  # all rows are read anew, several times
+            return self.waiting >= FIRST_GROWTH * n_seen * max(1.0, n_parameters / FEW)
+        return self.waiting >= min(max(GROWTH * n_seen, (n_parameters / CHEAP) ** 1.5), n_parameters)
+
+    def with_rows(self, rows):
+        """After further rows, of which no copy is kept yet."""
+        return replace(self, latest=(*self.latest, rows), waiting=self.waiting + len(rows))
+
+    def with_own_rows(self):
+        """With copies of the latest rows, since a caller may use the arrays again."""
+        return replace(self, latest=(*self.latest[:-1], own(self.latest[-1]))) if self.latest else self
+
+    def with_slopes(self, rows, residual, loss):
+        """After the slopes of further rows before they were learned; and whether a block of them is unlike the rows before."""
+        slope, weight = loss_and_slope(loss, residual)[1], rows.weights
+        sums = self.slopes + np.array([np.full(len(slope), weight.sum()), slope @ weight, slope**2 @ weight])
+        if sums[0, 0] < BLOCK:
+            return replace(self, slopes=sums), False
+        scatter = self.scatter + sums[[0, 2]]
+        by_chance = np.sqrt(
+            np.maximum(sums[2], sums[0] * scatter[1] / scatter[0])
+        )  # few rows of an extreme quantile are beyond
+        is_unlike = self.model is not None and bool(np.any(np.abs(sums[1]) > UNLIKELY * by_chance))
+        return replace(self, slopes=0.0, scatter=scatter), is_unlike
+
+    def joined_rows(self):
+        """The latest rows as one table."""
+        return joined(self.with_own_rows().latest, None) if len(self.latest) > 1 else self.latest[0]
+
+    def no_worse_than_constants(self, problem, parameters):
+        """Parameters on the way from the best constant to those given, where the latest rows' objective is least.
+
+        For a stream of few rows, which keeps them all. The intercept is taken at the problem's center.
+        """
+        rows, constants = problem.rows, np.zeros_like(parameters)
+        constants[:, -1] = problem.constant
+        far, near = residuals_at(rows, problem, parameters), residuals_at(rows, problem, constants)
+        values = [
+            loss_and_slope(problem.loss, share * far + (1.0 - share) * near)[0] @ rows.weights / rows.total_weight
+            + penalty_at(problem.penalty, share * parameters[:, :-1])
+            for share in SHARES
+        ]
+        share = SHARES[np.argmin(values, axis=0)]
+        share[(values[0] <= problem.constant_loss) | (share == 1.0)] = 1.0
+        share[np.min(values, axis=0) > problem.constant_loss] = 0.0
+        return constants + share[:, None] * (parameters - constants)
+
+    def renewed(self, problem, starts, half_life):
+        """The minimum over all rows seen, and the stream there.
+
+        Parameters
+        ----------
+        problem : Problem
+            Of the latest rows; the metric's center is where intercepts are taken.
+        starts : ndarray of shape (n_targets, n_features + 1)
+        half_life : float
+
+        Returns
+        -------
+        Renewable, ndarray of shape (n_targets, n_features + 1)
+        """
+        rows, n_targets = problem.rows, len(starts)
+        before = self.model and self.model.moved_to(problem.center).faded(0.5 ** (len(rows) / half_life))
+        n_seen = len(rows) + self.n_rows * 0.5 ** (len(rows) / half_life)
+        ends, spread = starts.copy(), np.broadcast_to(self.spread, n_targets)
+        for k in range(n_targets):
+            if before is None:
+                ends[k] = first_minimum(Target(problem, k), starts[k])
+            else:
+                target = TargetOfStream(problem, k, self.width(spread[k], problem, n_seen), before)
+                ends[k] = Newton(target, starts[k], ACCURACY, target.loss).settle()
+        size, believed = typical_size(residuals_at(rows.sampled, problem, ends), rows.sampled.weights), 1.0
+        if before is not None:
+            size, believed = np.minimum(size, MOST_SPREAD * spread), min(1.0, 3.0 * len(rows) / n_seen)
+        renewed = replace(self, spread=spread + believed * (size - spread), waiting=0)
+        n_numbers = FIRST_NUMBERS / max(rows_that_decide(problem.loss), LEAST_SHARE)
+        n_first = max(n_numbers / ends.shape[1], FIRST_ROWS_PER_COLUMN * ends.shape[1])
+        if before is None and len(rows) < min(n_first, GROWTH * half_life):
+            return renewed, ends
+        return renewed.left_behind(problem, ends, before, n_seen), ends
+
+    def left_behind(self, problem, ends, before, n_seen):
+        """The stream with the latest rows in its model, read at the minimum of the rounded loss."""
+        parts = []
+        for k, end in enumerate(ends):
+            target = TargetOfStream(problem, k, self.width(self.spread[k], problem, n_seen), before)
+            if before is None:
+                end = Newton(target, end, ACCURACY, target.loss).settle()
+            parts.append(model_of_rows(target, end))
+        curvature, linear, constant = (np.array(part) for part in zip(*parts, strict=True))
+        model = Quadratic(problem.rows.total_weight, problem.center, curvature, linear, constant)
+        return replace(self, model=model + before if before else model, n_rows=n_seen, latest=())
+
+    @staticmethod
+    def width(spread, problem, n_seen):
+        """Of kinks: what their rounding biases against what curvatures of few rows in an arc are uncertain by.
+
+        As in convolution-smoothed quantile regression, with sqrt((d + log n) / n) of the residuals' size; fewer rows are near
+        an extreme quantile, whose arc is narrower. Twice or half of it costs excess at most threefold.
+        """
+        share, n_parameters = rows_that_decide(problem.loss), problem.rows.n_features + 1
+        return max(spread * np.sqrt(share * (n_parameters + np.log(n_seen)) / n_seen), LEAST_WIDTH)
+
+
+def rows_that_decide(loss):
+    """Twice the share of rows on the rarer side of a quantile, and 1 for other losses."""
+    low, high = sorted((loss.cap_above, loss.cap_below))
+    return 2.0 * low / (low + high) if is_straight(loss) else 1.0
+
+
+def own(rows):
+    """A copy of rows, unpacked."""
+    X = np.array(rows.take(rows.numbers), dtype=np.float64, order="C")
+    return Rows(X, rows.targets.copy(), rows.weights.copy(), np.arange(len(rows), dtype=np.int32), rows.center)
+
+
+def first_minimum(target, start):
+    """The minimum over the first rows, which are all there: a fit."""
+    constant = np.append(np.zeros(len(start) - 1), target.constant)
+    if target.unit == 0.0:  # all targets are zero
+        return constant
+    values = target.objectives(np.vstack([start, constant]), target.loss)[0]
+    if values[0] <= values[1]:  # where a call before has ended
+        return Newton(target, start, FIRST_ACCURACY, target.rounded(start, NEAR)).approach()[0]
+    return Newton.far(target, constant, FIRST_ACCURACY).approach()[0]
+
+
+def residuals_at(rows, problem, ends):
+    """Predictions minus targets at parameters whose intercept is taken at the problem's center."""
+    moved = ends.copy()
+    moved[:, -1] -= ends[:, :-1] @ problem.center
+    return rows.residuals(moved)
+
+
+def model_of_rows(target, end):
+    """A, b and the constant of the model of the target's rows, read at `end`."""
+    rows, size = target.rows, len(end)
+    curvature, gradient, value = np.zeros((size, size)), np.zeros(size), 0.0
+    for _, which in rows.blocks():
+        z = np.empty((len(rows.weight[which]), size))
+        z[:, :-1], z[:, -1] = rows.take(which) - target.center, target.has_intercept
+        weight, residual = rows.weight[which], z[:, :-1] @ end[:-1] + end[-1] - rows.y[target.k, which]
+        loss, slope = loss_and_slope(target.loss, residual)
+        bent = bend(target.loss, residual)
+        curvature += (z.T * (weight * (bent + GUARD * (secant(target.loss, residual) - bent)))) @ z
+        gradient += (weight * slope) @ z
+        value += weight @ loss
+    pull = curvature @ end
+    return curvature, pull - gradient, value - gradient @ end + 0.5 * end @ pull

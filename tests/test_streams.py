@@ -1,0 +1,228 @@
+"""Streams under "auto": of every loss as good as a fit, honest about order, rows unlike all others and what is forgotten."""
+
+import pickle
+import warnings
+
+import numpy as np
+import pytest
+from scipy.sparse import csr_array
+from sklearn.base import clone
+from sklearn.exceptions import ConvergenceWarning
+
+from skgd import MiniBatchLinearRegressor
+from skgd._objective import LOSSES, loss_and_slope
+from tests.test_crossing import Case
+
+EVERY_LOSS = {
+    "squared_error": {},
+    "huber": {"loss": "huber", "epsilon": 0.5},
+    "squared_epsilon": {"loss": "squared_epsilon_insensitive", "epsilon": 0.5},
+    "epsilon": {"loss": "epsilon_insensitive", "epsilon": 0.5},
+    "median": {"loss": "quantile"},
+    "quantile .1": {"loss": "quantile", "quantile": 0.1},
+    "quantile .9": {"loss": "quantile", "quantile": 0.9},
+    "quantile .975": {"loss": "quantile", "quantile": 0.975},
+}
+OTHERS = {name: options for name, options in EVERY_LOSS.items() if name != "squared_error"}
+
+
+def table(n, d=8, seed=0):
+    """Skewed noise whose spread depends on a column, and columns in unlike units."""
+    rng = np.random.default_rng(seed)
+    Z = rng.standard_normal((n, d))
+    y = Z @ rng.standard_normal(d) + rng.gamma(1.0, 2.0, n) * (1.0 + 0.5 * np.abs(Z[:, 0]))
+    return Z * 10.0 ** rng.uniform(-2, 2, d) + 10.0, y
+
+
+def streamed(model, X, y, size, weight=None, wrap=np.asarray):
+    """The model after one pass over chunks; nothing but what is expected may warn."""
+    for start in range(0, len(y), size):
+        some = slice(start, start + size)
+        model.partial_fit(wrap(X[some]), y[some], None if weight is None else weight[some])
+    return model
+
+
+def excess(model, X, y, weight=None):
+    """Of each target, as a share of the excess of the best constant prediction."""
+    case = Case("", X, y.reshape(len(y), -1), weight, model.get_params(), "dense", "stream", 0)
+    return np.array([case.excess(model, k) for k in range(case.y.shape[1])])
+
+
+@pytest.mark.parametrize(("size", "batch_size"), [(40, 1), (500, None)])
+@pytest.mark.parametrize("loss", EVERY_LOSS)
+def test_one_pass_of_shuffled_chunks_ends_near_the_minimum_of_all_rows(loss, batch_size, size):
+    X, y = table(2600, 40)  # 1,600 rows are kept, and later ones left behind
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", ConvergenceWarning)
+        model = streamed(MiniBatchLinearRegressor(batch_size, random_state=0, **EVERY_LOSS[loss]), X, y, size)
+    assert excess(model, X, y) <= 40 / len(y)
+    if "quantile" in loss or loss == "median":
+        assert np.mean(y <= model.predict(X)) == pytest.approx(model.quantile, abs=0.01)
+
+
+@pytest.mark.parametrize(
+    "penalty",
+    [{"alpha": 0.1}, {"penalty": "l1", "alpha": 0.05}, {"positive": True}, {"fit_intercept": False}],
+    ids=str,
+)
+@pytest.mark.parametrize(("weighted", "wrap"), [(False, np.asarray), (True, csr_array)])
+@pytest.mark.parametrize("loss", OTHERS)
+def test_penalties_weights_targets_and_sparse_rows_end_near_their_minimum_too(loss, wrap, weighted, penalty):
+    X, y = table(3000, 5)
+    y = np.column_stack([y, 0.1 * X[:, 0] - y])
+    weight = np.random.default_rng(1).integers(1, 4, len(y)).astype(float) if weighted else None
+    model = MiniBatchLinearRegressor(random_state=0, **OTHERS[loss], **penalty)
+    streamed(model, X, y, 60, weight, wrap)
+    assert (excess(model, X, y, weight) <= 3e-3).all()
+
+
+@pytest.mark.parametrize("loss", ["median", "huber"])
+def test_further_passes_are_never_worse(loss):
+    X, y = table(2000, 30)
+    model = streamed(MiniBatchLinearRegressor(random_state=0, **OTHERS[loss]), X, y, 100)
+    first = excess(model, X, y)
+    for _ in range(2):
+        streamed(model, X, y, 100)
+        assert excess(model, X, y) <= first + 1e-3
+
+
+@pytest.mark.parametrize("batch_size", [32, None])
+@pytest.mark.parametrize("penalty", [{}, {"penalty": "l1", "alpha": 0.05}], ids=str)
+@pytest.mark.parametrize("loss", EVERY_LOSS)
+def test_a_stream_goes_on_from_a_fit_as_if_it_had_seen_its_rows(loss, penalty, batch_size):
+    X, y = table(4000)
+    model = MiniBatchLinearRegressor(batch_size, random_state=0, **EVERY_LOSS[loss], **penalty).fit(X[:3000], y[:3000])
+    streamed(model, X[3000:], y[3000:], 50)
+    assert excess(model, X, y) <= (2e-2 if loss == "quantile .975" else 4e-3)  # where few rows are near
+
+
+@pytest.mark.parametrize("n", [300, 2500])
+@pytest.mark.parametrize("loss", ["median", "huber", "squared_error"])
+def test_a_stream_that_was_pickled_goes_on_to_the_bit(loss, n):
+    X, y = table(n)
+    never = streamed(MiniBatchLinearRegressor(random_state=0, **EVERY_LOSS[loss]), X, y, 30)
+    pickled = MiniBatchLinearRegressor(random_state=0, **EVERY_LOSS[loss])
+    for start in range(0, n, 30):
+        pickled = pickle.loads(pickle.dumps(pickled)).partial_fit(X[start : start + 30], y[start : start + 30])
+    np.testing.assert_array_equal(pickled.coef_, never.coef_)
+    np.testing.assert_array_equal(pickled.loss_curve_, never.loss_curve_)
+
+
+def test_arrays_may_be_used_again_after_each_call():
+    X, y = table(2000, 3)
+    model, same = (MiniBatchLinearRegressor(loss="quantile", random_state=0) for _ in range(2))
+    buffer, of_buffer = np.empty((50, 3)), np.empty(50)
+    for start in range(0, 2000, 50):
+        buffer[:], of_buffer[:] = X[start : start + 50], y[start : start + 50]
+        model.partial_fit(buffer, of_buffer)
+        same.partial_fit(X[start : start + 50], y[start : start + 50])
+    np.testing.assert_array_equal(model.coef_, same.coef_)
+
+
+@pytest.mark.parametrize("loss", ["median", "quantile .9", "huber", "epsilon"])
+def test_rows_that_are_sorted_are_told_of_once(loss):
+    X, y = table(30_000)
+    order = np.argsort(y)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        streamed(MiniBatchLinearRegressor(random_state=0, **OTHERS[loss]), X[order], y[order], 500)
+    assert sum("The rows of a stream change as they come" in str(w.message) for w in caught) == 1
+
+
+@pytest.mark.parametrize("loss", OTHERS)
+def test_the_rows_that_are_kept_at_first_may_be_sorted(loss):
+    X, y = table(900)
+    order = np.argsort(y)
+    model = streamed(MiniBatchLinearRegressor(random_state=0, **OTHERS[loss]), X[order], y[order], 30)
+    assert excess(model, X[order], y[order]) <= 3e-3
+
+
+def test_the_squared_error_does_not_care_about_the_order():
+    X, y = table(5000)
+    order = np.argsort(y)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", ConvergenceWarning)
+        model = streamed(MiniBatchLinearRegressor(random_state=0), X[order], y[order], 100)
+    assert excess(model, X, y) <= 1e-3
+
+
+@pytest.mark.parametrize("loss", EVERY_LOSS)
+@pytest.mark.parametrize("n", [1, 2, 5, 20])
+def test_a_stream_of_few_rows_is_no_worse_than_their_best_constant(loss, n):
+    rng = np.random.default_rng(0)
+    X, y = 5.0 * rng.standard_normal((n, 30)) + 3.0, rng.standard_normal(n)
+    model = streamed(MiniBatchLinearRegressor(random_state=0, **EVERY_LOSS[loss]), X, y, 7)
+    assert excess(model, X, y) <= 1.0 + 1e-9 or y.var() == 0.0
+
+
+@pytest.mark.parametrize("where", ["X", "y"])
+@pytest.mark.parametrize("loss", ["squared_error", "median", "huber"])
+def test_rows_unlike_all_others_are_told_of_once_and_change_little(loss, where):
+    X, y = table(3000, 4)
+    clean = streamed(MiniBatchLinearRegressor(random_state=0, **EVERY_LOSS[loss]), X, y, 50)
+    X, y = X.copy(), y.copy()
+    for row in (1500, 2200):
+        (X if where == "X" else y)[row] *= 1e7
+    model = MiniBatchLinearRegressor(random_state=0, **EVERY_LOSS[loss])
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        streamed(model, X, y, 50)
+    assert sum("unlike all before them" in str(w.message) for w in caught) == 1
+    rows = np.setdiff1d(np.arange(3000), [1500, 2200])
+    assert excess(model, X[rows], y[rows]) <= excess(clean, X[rows], y[rows]) + 0.02
+
+
+@pytest.mark.parametrize("loss", EVERY_LOSS)
+def test_a_half_life_follows_a_drift_and_none_does_not(loss):
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((12_000, 4))
+    before, after = rng.standard_normal((2, 4))
+    y = np.where(np.arange(12_000) < 6000, X @ before, X @ after) + 0.5 * rng.standard_normal(12_000)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        ends = [
+            streamed(MiniBatchLinearRegressor(random_state=0, half_life=half_life, **EVERY_LOSS[loss]), X, y, 100).coef_ - after
+            for half_life in (1000, None)
+        ]
+    # Six half-lives leave 1/64 of the difference, and 1,443 rows' worth of noise: 0.5 sqrt(4 / 1443) of a few deviations.
+    assert np.linalg.norm(ends[0]) < 0.2
+    assert np.linalg.norm(ends[1]) > 0.4
+
+
+@pytest.mark.parametrize("loss", EVERY_LOSS)
+@pytest.mark.parametrize("options", [{}, {"learning_rate": "constant", "eta0": 1e-6}, {"average": False}], ids=str)
+def test_the_loss_curve_is_what_predict_loses_on_each_chunk_before_it_is_learned(loss, options):
+    X, y = table(400, 3)
+    model = MiniBatchLinearRegressor(8, random_state=0, alpha=0.1, **EVERY_LOSS[loss], **options)
+    of_rows, expected = LOSSES[model.loss](model.epsilon, model.quantile), []
+    for start in range(0, 400, 25):
+        some = slice(start, start + 25)
+        if start:
+            expected.append(loss_and_slope(of_rows, model.predict(X[some]) - y[some])[0].mean())
+        model.partial_fit(X[some], y[some])
+    np.testing.assert_allclose(model.loss_curve_[1:], expected, rtol=1e-9)
+    constants = [loss_and_slope(of_rows, c - y[:25])[0].mean() for c in np.linspace(y[:25].min(), y[:25].max(), 5001)]
+    assert model.loss_curve_[0] == pytest.approx(min(constants), rel=1e-2)
+
+
+def test_a_model_of_another_version_says_that_it_cannot_go_on():
+    X, y = table(300, 3)
+    model = MiniBatchLinearRegressor(random_state=0).partial_fit(X, y)
+    predicted = model.predict(X)
+    model._state = {name: value for name, value in model._state.items() if name not in ("renewable", "skgd")}
+    np.testing.assert_array_equal(model.predict(X), predicted)
+    with pytest.raises(ValueError, match=r"was saved by skgd an older version.*can predict with it but not go on"):
+        model.partial_fit(X, y)
+
+
+def test_a_half_life_beside_a_plain_schedule_has_no_effect_and_says_so():
+    X, y = table(100, 3)
+    with pytest.warns(UserWarning, match="half_life=100 has no effect"):
+        MiniBatchLinearRegressor(learning_rate="constant", eta0=1e-6, half_life=100).partial_fit(X, y)
+
+
+def test_what_is_asked_of_steps_is_kept_without_an_average():
+    X, y = table(2000, 3)
+    kept = streamed(MiniBatchLinearRegressor(32, loss="quantile", average=False, random_state=0), X, y, 100)
+    ended = streamed(clone(kept).set_params(average="auto"), X, y, 100)
+    assert excess(ended, X, y) < excess(kept, X, y)
