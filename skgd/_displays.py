@@ -168,7 +168,7 @@ class LossCurveDisplay:
             number = np.arange(1, len(curve) + 1)
             style = {"markersize": 4} | line_style(STYLES[(taken + k) % len(STYLES)], len(number) <= FEW_POINTS, line_kw)
             self.lines_ += axes.plot(number, curve, **({"label": label} if len(curves) > 1 or not is_alone else {}) | style)
-        ax.set(xlabel=self.per, ylabel="objective")
+        ax.set(xlabel=self.per, ylabel="loss before learning" if self.per == "chunk" else "objective")
         if log_scale:
             ax.set_yscale("log")
         if ax.get_xscale() == "linear":  # there is no half of an epoch

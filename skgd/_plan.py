@@ -71,7 +71,7 @@ def problem_of_chunk(model, rows, state):
     counted = stream.bounded(rows, parameters, problem.loss)
     stream = stream.with_rows(counted, model.half_life or np.inf)
     check_range(stream.moments, counted)
-    problem = replace(problem, deviation=np.sqrt(stream.moments.target_variance))
+    problem = replace(problem, deviation=np.sqrt(np.maximum(stream.moments.target_variance, 0.0)))
     if rows.is_sparse and model.fit_intercept:
         rows = rows.with_far_columns_centred(stream.moments.center, stream.moments.variance)
         counted, problem = rows, replace(problem, rows=rows)

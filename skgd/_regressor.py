@@ -185,7 +185,9 @@ class MiniBatchLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimat
         The last step size.
     loss_curve_ : ndarray of shape (n_epochs,)
         The objective of each epoch: the mean over its mini-batches of the loss before the step, plus the penalty. (For wide
-        sparse X the penalty is evaluated only once every few thousand steps.) With several targets, the mean over them.
+        sparse X the penalty is evaluated only once every few thousand steps.) Of a stream, the loss of what `predict` uses on
+        the rows of each call before they are learned, and at first that of the best constant: a monitor of drift. With several
+        targets, the mean over them.
     validation_scores_ : ndarray of shape (n_epochs,)
         D^2 on the rows that early_stopping watches (R^2 for the squared error). With several targets, the mean over them.
     coef_path_ : ndarray of shape (n_steps + 1, n_features) or (n_steps + 1, n_targets, n_features)
@@ -230,16 +232,19 @@ class MiniBatchLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimat
     the objective. It starts from the fit of a sample of the rows. `n_iter_` then counts readings. With more than 1000 columns,
     the squared error without an l1 norm is minimised by conjugate gradients, which read the rows once for each step.
 
-    A `fit` under "auto" that reaches a plateau ends with one more pass over the rows. The gradient shows how much the objective
-    can still fall. If this is more than 10 * tol (tol for the full batch), as a share of the excess of the best constant
-    prediction over the minimum, further readings follow. If they do not help either, a ConvergenceWarning says how much is
-    missing. Such a fit never ends above the best constant prediction.
+    A `fit` under "auto" that reaches a plateau ends with one or two more passes over the rows, which show how much the
+    objective can still fall: by the duality gap, or for the squared error by the gradient. If this is more than 10 * tol
+    (tol for the full batch), as a share of the excess of the best constant prediction over the minimum, further readings
+    follow. If they do not help either, a ConvergenceWarning says how much is missing. Such a fit never ends above the best
+    constant prediction.
 
-    `partial_fit` standardises by running means and covariances (variances for more than 500 columns). While fewer than 10 rows
-    have been seen, only the intercept moves. For the squared error, the running sums also determine the minimum over all rows
-    seen so far. Once there are three rows for each column, a call moves to this minimum if its steps have ended farther away
-    than `fit` promises. So the order of the rows does not matter. With average=False (or any other average that is not "auto")
-    a call keeps the result of its steps. Outlying rows and batches have little effect; see the user guide.
+    `partial_fit` under "auto" standardises by running means and covariances (variances for more than 500 columns). While
+    fewer than 10 rows have been seen, only the intercept moves. Once there are three rows for each column, a call ends at
+    the minimum over all rows seen so far, of any `batch_size`. For the squared error, running sums determine it, and the
+    order of the rows does not matter. For other losses, the first rows are kept, and later ones leave a quadratic model of
+    their loss, which adds up [3]_: a warning says once if the rows do not come shuffled. With single rows, some may wait
+    for the next minimum. With average=False (or any other average that is not "auto") a call keeps the result of its steps.
+    Outlying rows count less, which is said once. A stream never forgets, unless half_life is given.
 
     Sparse X with at most 1000 columns, or with more than a quarter of its entries non-zero, is unpacked block by block and
     treated as dense. In wider X, scales are rounded to powers of two, correlations are not corrected, and only columns whose
@@ -251,6 +256,8 @@ class MiniBatchLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimat
        Rates", ICML 2019, arXiv:1901.09401.
     .. [2] O. Shamir, T. Zhang, "Stochastic Gradient Descent for Non-smooth Optimization: Convergence Results and Optimal
        Averaging Schemes", ICML 2013, arXiv:1212.1824. The average of "auto", with eta = 3.
+    .. [3] L. Luo, P. X.-K. Song, "Renewable Estimation and Incremental Inference in Generalized Linear Models with Streaming
+       Data Sets", Journal of the Royal Statistical Society B 82(1), 2020.
 
     Examples
     --------
@@ -493,7 +500,8 @@ class MiniBatchLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimat
 
         With batch_size=None the call is exactly one step: the given rows are the mini-batch. With a plain schedule and
         shuffle=False, calls with multiples of batch_size rows take the same steps as one epoch of `fit` over all of them.
-        Under learning_rate="auto" a call may end at the minimum over all rows seen so far: see the Notes of the class.
+        Under learning_rate="auto" a call ends at the minimum over all rows seen so far, once there are enough: see the Notes of
+        the class. A stream never forgets, unless half_life is given.
         Weights are used as given: a row of weight 2 counts twice. Callbacks watch `fit` only.
 
         Parameters

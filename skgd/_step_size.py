@@ -6,13 +6,16 @@ from functools import partial
 
 import numpy as np
 
-from skgd._objective import HALVED, SQUARED_ERROR
+from skgd._objective import HALVED, SQUARED_ERROR, is_straight
 from skgd._reference import STEP
 from skgd._stopping import Plateau
 
 FORGET = 3  # averaging="auto" weighs step t by about t^3: the average forgets where the descent began
 SMALLEST_ETA = 1e-6  # "adaptive" divides the step down to here
 FEW_STEPS = 20  # an epoch of fewer steps tells less: "auto" counts as many as one
+CROSSING = (
+    1.0  # rows for each column until steps of a stream begin to fall: on 20,000 x 510, a tenth or ten times doubles the excess
+)
 DECAY = 1 / 3  # of "auto"'s step after an epoch without progress
 SAFE_CAP = 2.0  # eta |g|^2 <= 2 f holds wherever eta is within the batch's own curvature: it binds on no ordinary step
 
@@ -23,6 +26,11 @@ SCHEDULES = {
     "invscaling": lambda t, eta0, power_t, **_: eta0 / t**power_t,
     "optimal": lambda t, alpha, offset, **_: 1.0 / (alpha * (offset + t - 1.0)),
 }
+
+
+def falling(t, eta0, constant_for):
+    """A step that falls as t^-1/2 after so many steps, as averages of steps on a loss without curvature ask for."""
+    return eta0 / np.sqrt(1.0 + t / constant_for)
 
 
 def optimal_offset(alpha):
@@ -59,8 +67,10 @@ class Schedule:
         if model.learning_rate == "auto":
             noisy = is_noisy(model, problem, in_fit)
             is_exact = in_fit and b == 1 and problem.loss == SQUARED_ERROR
+            # Where a loss grows linearly, averages of steps of one length are off to one side: those of a stream fall.
+            constant_for = np.inf if in_fit or not is_straight(problem.loss) else CROSSING * problem.rows.n_features / b
             return cls(
-                partial(SCHEDULES["constant"], eta0=1.0 - model.momentum),
+                partial(falling, eta0=1.0 - model.momentum, constant_for=constant_for),
                 model.average if noisy or model.average != "auto" else 0,
                 np.array([geometry.step for geometry in problem.geometries]) / problem.curvature,
                 factor,

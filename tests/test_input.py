@@ -621,3 +621,25 @@ def test_float32_columns_far_from_zero_keep_the_promise(batch_size):
     X = (X + 1e4).astype(np.float32)
     model = MiniBatchLinearRegressor(batch_size, random_state=0).fit(X, y)
     assert gap(model, X.astype(float), y) < 1e-3
+
+
+@pytest.mark.parametrize("method", ["fit", "partial_fit"])
+@BATCHES
+@pytest.mark.parametrize("loss", ["squared_error", "huber", "quantile", "epsilon_insensitive"])
+@pytest.mark.parametrize("scale", [0.0, 1e-99, 1e99])
+def test_targets_of_any_size_and_of_none_are_learned(scale, loss, batch_size, method):
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((60, 4))
+    y = scale * (X @ rng.standard_normal(4) + 0.1 * rng.standard_normal(60))
+    others = [{}, {"penalty": "l1", "alpha": 1e-9 * scale}, {"positive": True}]
+    for options in others:
+        model = MiniBatchLinearRegressor(batch_size, loss=loss, epsilon=max(scale, 1e-99), random_state=0, **options)
+        for targets in y, np.column_stack([y, rng.standard_normal(60)]):
+            with warnings.catch_warnings():
+                warnings.simplefilter("error", RuntimeWarning)
+                fitted = getattr(clone(model), method)(X, targets)
+            assert np.isfinite(fitted.predict(X)).all()
+            if scale == 0.0:
+                np.testing.assert_array_equal(
+                    np.ravel(fitted.predict(X)[..., :1] if targets.ndim == 2 else fitted.predict(X)), 0.0
+                )

@@ -335,3 +335,17 @@ def test_targets_end_as_their_own_fits_also_where_max_iter_ends_others(many_targ
         together, alone = clone(model).fit(X, Y), [clone(model).fit(X, y) for y in Y.T]
     # L-BFGS-B, at the end of wide huber, grows what products of matrices and of vectors round differently.
     np.testing.assert_allclose(together.coef_, [each.coef_ for each in alone], rtol=1e-6, atol=1e-5)
+
+
+@pytest.mark.parametrize("options", [{}, {"average": True}, {"average": True, "loss": "huber", "epsilon": 0.3}], ids=str)
+@pytest.mark.parametrize("n_features", [10, 30])
+def test_weight_2_is_the_row_twice_for_the_full_batch_however_few_the_rows(options, n_features):
+    """Eleven rows of weight > 0 and as many columns or more: of several minima, both ends are at the same one."""
+    for seed in range(10):
+        rng = np.random.default_rng(seed)
+        X, y = rng.random((15, n_features)), rng.integers(0, 3, 15).astype(float)
+        weight = np.append(rng.integers(1, 4, 11), np.zeros(4, int))
+        twice = np.repeat(np.arange(15), weight)
+        weighted = MiniBatchLinearRegressor(None, **options).fit(X, y, weight)
+        repeated = MiniBatchLinearRegressor(None, **options).fit(X[twice], y[twice])
+        np.testing.assert_allclose(weighted.predict(X), repeated.predict(X), atol=2e-4)
