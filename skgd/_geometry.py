@@ -282,7 +282,7 @@ def mini_batch_geometry(rows, moments, batch_size, ridge, fit_intercept, separab
         (along,) = rows.add_up((Extent.along, metric, axes))
         gains = bounds / (along.total / rows.total_weight + axes**2 @ penalised) - 1.0
         if batch_size < n_samples:  # no gain that made a row longer than all are now, since that would shorten the step
-            gains = np.minimum(gains, longest / np.maximum(along.longest, np.finfo(np.float64).tiny))
+            gains = np.minimum(gains, longest / np.maximum(along.longest, NEGLIGIBLE**2 * longest))
         z = sample_rows(rows.representatives, metric, shares, offset=0.75)[
             :, :-1
         ]  # other rows, to judge the axes found in the first

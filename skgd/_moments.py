@@ -86,23 +86,20 @@ class Moments:
         """Of the columns."""
         return self.second[: self.n_features, : self.n_features]
 
-    def minimum(self, ridge, fit_intercept):
+    def minimum(self, ridge):
         """Least squares of the rows with a `ridge` on their mean square, and the intercepts at the columns' means.
 
         Of shape (n_targets, n_features + 1). Directions in which products of columns have no digits left stay at zero.
         """
-        n_features, second = self.n_features, self.second
-        if not fit_intercept:
-            second = second + np.outer(self.mean, self.mean)
-        gram, cross = second[:n_features, :n_features], second[:n_features, n_features:]
+        n_features = self.n_features
+        gram, cross = self.covariance, self.second[:n_features, n_features:]
         spread = np.diag(gram) > (8 * np.finfo(np.float64).eps * self.center) ** 2
         root = np.divide(1.0, np.sqrt(np.diag(gram)), out=np.zeros(n_features), where=spread)
         eigenvalues, vectors = np.linalg.eigh((gram + ridge * np.eye(n_features)) * np.outer(root, root))
         kept = eigenvalues > NEGLIGIBLE * max(eigenvalues[-1], 0.0)
         vectors = root[:, None] * vectors[:, kept]
         coef = vectors @ ((vectors.T @ cross) / eigenvalues[kept, None])
-        intercept = self.target_mean if fit_intercept else self.center @ coef
-        return np.column_stack([coef.T, intercept])
+        return np.column_stack([coef.T, self.target_mean])
 
     def as_rows(self, center):
         """A table of one row more than it has columns that has these moments: columns of X - center, then targets.

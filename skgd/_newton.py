@@ -39,6 +39,7 @@ MOST_READINGS = 40
 SMALL = 4  # with more than this many times the rows of a sample, the readings start from a fit of the sample
 TIGHTER = 0.1  # of what is left, an end that the duality gap does not bear out tries to leave
 ROUNDS = 3  # of corrections of the dual point: a reading each, and needed where steps lead beyond caps
+FAR_APART = 100.0  # times the limit: of a gap as large while next to nothing seems left, one of both is wrong
 LOOSE = 30.0  # the duality gap may be as many times what is left where few rows are curved; then Newton's decrement decides
 
 
@@ -210,13 +211,13 @@ class Newton:
             self.left = gap
             return True
         is_apart = LOOSE * self.left <= limit
-        if is_apart and not self.is_widened and is_straight(self.target.loss):
+        if is_apart and gap > FAR_APART * limit and not self.is_widened and is_straight(self.target.loss):
             self.loss, self.is_widened = self.target.rounded(self.best, gap / self.best_value), True
             self.trial, self.damping, self.arrived = self.best, FIRST, False
             self.model = None
             return False
         if is_apart or self.damping == 1.0:
-            self.left = self.left if self.is_widened and is_apart else gap
+            self.left = self.left if is_apart and is_straight(self.target.loss) else gap
             return True
         self.accuracy, self.arrived = TIGHTER * self.accuracy, False
         return False

@@ -58,7 +58,7 @@ Request: TypeAlias = bool | str | None  # of metadata: see scikit-learn's metada
 OF_COLUMNS: dict[str, Any] = {"accept_sparse": "csr", "dtype": [np.float64, np.float32]}  # what X may be
 LEAST_PROMISE = 1e-6  # of the reach: a minimum that is asked for, up to what no prediction shows
 PATHS = "coef_path_", "intercept_path_", "loss_path_"
-ROUNDED = 1e-3  # deviations of y, whose square is far below any promise: float32 may round predictions by as much
+ROUNDED = 1e-4  # deviations of y, which cost no promise: float32 may round predictions by as much
 NOT_OF_THE_DESCENT = {"max_iter", "warm_start", "record_steps", "random_state", "verbose"}
 
 
@@ -174,7 +174,7 @@ class MiniBatchLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimat
     ----------
     coef_ : ndarray of shape (n_features,) or (n_targets, n_features)
         In the units of the given columns and in the dtype of X (float64 where float32 cannot represent the values, or rounds
-        predictions by more than a thousandth of y's deviation).
+        predictions by more than a ten-thousandth of y's deviation).
     intercept_ : float or ndarray of shape (n_targets,)
     n_iter_ : int
         Number of epochs of the last `fit`, plus one for each later `partial_fit`. With batch_size=None and the squared error
@@ -791,9 +791,8 @@ class MiniBatchLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimat
         stream, renewable = state.stream.with_longest(counted), state.renewable
         if not renewable.is_due(stream.n_rows, len(stream.moments.mean)):
             return replace(state, stream=stream)
-        if is_quadratic(problem.loss, problem.penalty):
-            ridge = 0.5 * problem.penalty.l2 * stream.moments.n_rows / stream.moments.weight
-            end = stream.moments.minimum(ridge, self.fit_intercept)
+        if is_quadratic(problem.loss, problem.penalty) and self.fit_intercept:
+            end = stream.moments.minimum(0.5 * problem.penalty.l2 * stream.moments.n_rows / stream.moments.weight)
             end[:, -1] += end[:, :-1] @ (problem.center - stream.moments.center)
             renewable = replace(renewable, waiting=0)
         elif problem.loss == SQUARED_ERROR:

@@ -290,9 +290,10 @@ class Case:
         coef, intercept = np.atleast_2d(model.coef_)[k].astype(float), float(np.atleast_1d(model.intercept_)[k])
         found = self.objective(coef, intercept, k)
         best = min(self.objective(*optimum(self, k, of_constant), k), of_constant)
+        least = 1e-9 * np.average(loss_and_slope(self.loss._replace(insensitive=0.0), self.y[:, k])[0]) + 1e-200
         rounding = 1e-6 * of_constant if self.layout == "float32" else 0.0  # of coefficients, to 24 bits
         # Where columns explain less than a thousandth of the loss, differences are measured by that.
-        return (found - best - rounding) / max(of_constant - best, 1e-3 * of_constant, 1e-200)
+        return (found - best - rounding) / max(of_constant - best, 1e-3 * of_constant, least)
 
     @property
     def promise(self):
@@ -424,6 +425,9 @@ def test_what_is_crossed_at_random_is_right_or_says_that_it_is_not():
     print(report)
     kinds = Counter(kind for _, (kind, *_) in found)
     assert not kinds[ERROR], report
+    # Of ten thousand cases 0.2 % are silent and 0.7 % false alarms: of 300, more than these are no chance (1e-3 and 1e-4).
+    assert kinds[SILENT] <= 4, report
+    assert kinds[FALSE] <= 9, report
 
 
 if __name__ == "__main__":
