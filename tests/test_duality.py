@@ -10,7 +10,7 @@ from skgd._newton import Newton
 from skgd._plan import problem_of_fit
 from skgd._reading import Target
 from tests.conftest import rows_of
-from tests.test_crossing import Case, optimum
+from tests.test_crossing import SILENT, Case, optimum, verdict
 
 LOSSES = {
     "huber": {"loss": "huber", "epsilon": 0.7},
@@ -86,3 +86,10 @@ def test_columns_given_twice_share_their_coefficient(loss, batch_size):
     model = MiniBatchLinearRegressor(batch_size, loss=loss, epsilon=0.5 if loss == "huber" else 0.1, random_state=0)
     model.fit(np.column_stack([X, X[:, 0]]), y)
     assert model.coef_[0] == pytest.approx(model.coef_[3], abs=1e-6)
+
+
+@pytest.mark.parametrize("seed", [200160, 200194, 200363, 201147, 201453, 201681, 202094, 202276, 202827, 202838])
+def test_crossings_that_were_silent_once_are_so_no_more(seed):
+    """Each ended up to 5 times the reach above the minimum: a model's word, or a search for zeros, was taken for an end."""
+    found = verdict(seed)
+    assert found is None or found[0] != SILENT

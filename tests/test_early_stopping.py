@@ -252,3 +252,14 @@ def test_a_target_that_is_done_is_not_judged_again(loss, batch_size):
     for k, target in enumerate(targets.T):
         alone = clone(model).fit(A[:150], target[:150], X_val=A[150:], y_val=target[150:])
         np.testing.assert_allclose(model.coef_[k], alone.coef_, rtol=1e-7, atol=1e-9)
+
+
+@pytest.mark.parametrize(("quantile", "other", "is_worse"), [(0.1, 0.35, True), (0.9, 0.65, True), (0.1, 0.02, True)])
+def test_votes_of_rows_are_in_the_balance_of_a_quantiles_slopes(quantile, other, is_worse):
+    """Of evenly spread targets a higher prediction than the quantile 0.1 is worse for the few rows below it, by nine each."""
+    y = np.linspace(0.0, 1.0, 1000)
+    validation = Validation(
+        Rows.of(np.ones((1000, 1)), y[None], np.ones(1000)), LOSSES["quantile"](None, quantile), 1e-4, [[0, quantile]]
+    )
+    validation.observe(np.array([[0.0, quantile]]), np.zeros(1, bool))
+    assert validation.compare(np.array([[0.0, other]]))[1] == is_worse

@@ -643,3 +643,10 @@ def test_targets_of_any_size_and_of_none_are_learned(scale, loss, batch_size, me
                 np.testing.assert_array_equal(
                     np.ravel(fitted.predict(X)[..., :1] if targets.ndim == 2 else fitted.predict(X)), 0.0
                 )
+
+
+def test_a_plain_descent_below_its_start_has_not_diverged_though_a_constant_is_better():
+    model = MiniBatchLinearRegressor(None, learning_rate="constant", eta0=0.07, max_iter=3)  # longer than safe, and converging
+    with pytest.warns(ConvergenceWarning, match="max_iter ended the descent"):
+        model.fit(SIX[0], SIX[1] + 100.0)
+    assert model.loss_curve_[-1] < model.loss_curve_[0]

@@ -53,4 +53,6 @@ plt.show()
 # Before the jump:
 
 for name, model in models.items():
-    print(f"{name:14} mean squared error {np.mean(model.loss_curve_[20:58]):.4f}, of which noise 0.25")
+    print(
+        f"{name:14} mean squared error {np.mean(model.loss_curve_[20:58]):.4f}, of which noise 0.25"
+    )
