@@ -37,10 +37,11 @@ MOST_SIGNS = 10  # steps of an active set for each column: it needs about one, a
 LEAST = 1e-10  # of the best constant's loss: rounding errors
 MOST_READINGS = 40
 SMALL = 4  # with more than this many times the rows of a sample, the readings start from a fit of the sample
-TIGHTER = 0.1  # of what is left, an end that the duality gap does not bear out tries to leave
+TIGHTER = 0.1  # of what may be left where the duality gap does not bear out an end
 ROUNDS = 3  # of corrections of the dual point: a reading each, and needed where steps lead beyond caps
+CENTRED = 0.05  # of what rounding costs: while the next step would gain more, slopes lie beyond caps and the gap is loose
 FAR_APART = 100.0  # times the limit: of a gap as large while next to nothing seems left, one of both is wrong
-LOOSE = 30.0  # the duality gap may be as many times what is left where few rows are curved; then Newton's decrement decides
+LOOSE = 10.0  # times what is left, by Newton's decrement, may be below the promise: a looser gap is then not waited for
 
 
 class Model(NamedTuple):
@@ -201,23 +202,26 @@ class Newton:
     def ended(self):
         """Whether the way may end: it has arrived, and the duality gap bears it out, or nothing more is to gain.
 
-        Where Newton's decrement says that far less is left than the gap, kinks may have become narrow too early: they are made
-        as wide once more as what may be left allows. If the way then arrives again, the gap is loose.
+        If it does not, the kinks stay as wide for another step, as long as that gains much beside what rounding costs. Then
+        less may be left. Where next to nothing seems left and the gap is far above it, kinks may have become narrow too early:
+        once, they are made as wide again as the gap allows. If the way then arrives again, the gap is loose.
         """
         if not self.arrived:
             return False
-        gap, limit = self.certify(), self.promise * self.target.reach(self.best_value)
+        gap, limit, is_kinked = self.certify(), self.promise * self.target.reach(self.best_value), is_straight(self.target.loss)
         if gap <= limit:
             self.left = gap
             return True
-        is_apart = LOOSE * self.left <= limit
-        if is_apart and gap > FAR_APART * limit and not self.is_widened and is_straight(self.target.loss):
-            self.loss, self.is_widened = self.target.rounded(self.best, gap / self.best_value), True
-            self.trial, self.damping, self.arrived = self.best, FIRST, False
-            self.model = None
+        is_apart, is_stuck = LOOSE * self.left <= limit, self.damping == 1.0
+        if is_kinked and not is_stuck and self.newton.gain > CENTRED * (self.left - self.newton.gain):
+            self.loss, self.arrived = self.loss_of_model, False
             return False
-        if is_apart or self.damping == 1.0:
-            self.left = self.left if is_apart and is_straight(self.target.loss) else gap
+        if is_kinked and is_apart and gap > FAR_APART * limit and not self.is_widened:
+            self.loss, self.is_widened = self.target.rounded(self.best, gap / self.best_value), True
+            self.trial, self.model, self.damping, self.arrived = self.best, None, FIRST, False
+            return False
+        if is_apart or is_stuck:
+            self.left = self.left if is_apart and is_kinked else gap
             return True
         self.accuracy, self.arrived = TIGHTER * self.accuracy, False
         return False
@@ -257,7 +261,7 @@ class Readings(FullBatch):
         for k, (target, start) in enumerate(zip(targets, starts, strict=True)):
             way = None if memory is None else self.resumed(target, accuracy, *(part[k] for part in memory.values()))
             if way is None and len(self.rows) > SMALL * SAMPLE:
-                start, _ = Newton.far(target.sampled, start, 10.0 * accuracy).approach()
+                start = Newton.far(target.sampled, start, 10.0 * accuracy).settle()  # only a start: no gap is asked for
                 way = Newton(target, start, accuracy, target.rounded(start, NEAR))
             self.ways.append(way or Newton.far(target, start, accuracy))
 

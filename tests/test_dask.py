@@ -401,3 +401,22 @@ def test_rows_to_watch_may_be_collections_or_in_memory():
         np.testing.assert_allclose(model.validation_scores_, local.validation_scores_, rtol=1e-6)
     with pytest.raises(ValueError, match="y_val has 2 targets, but y has 1"):
         model.fit(*ROWS, X_val=lazy["X_val"], y_val=da.stack([lazy["y_val"], lazy["y_val"]], axis=1))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_predictions_of_a_frame_are_of_the_type_that_they_declare(dtype):
+    frame = pd.DataFrame(np.random.default_rng(0).standard_normal((40, 2)), columns=["a", "b"]).astype(dtype)
+    frame["y"] = (frame["a"] - frame["b"]).astype(np.float64)
+    frames = dd.from_pandas(frame, npartitions=4)
+    for loss in ("squared_error", "quantile"):
+        predicted = DaskMiniBatchLinearRegressor(loss=loss).fit(frames[["a", "b"]], frames["y"]).predict(frames[["a", "b"]])
+        assert predicted.dtype == predicted.compute().dtype
+
+
+def test_a_frame_of_sparse_bools_is_read_as_its_numbers():
+    frame = pd.get_dummies(pd.Series(list("abcabcaa") * 9), sparse=True)
+    y = np.arange(72.0)
+    frames = dd.from_pandas(frame.assign(y=y), npartitions=3)
+    model = DaskMiniBatchLinearRegressor().fit(frames[list(frame.columns)], frames["y"])
+    expected = MiniBatchLinearRegressor(None).fit(frame.to_numpy(float), y)
+    np.testing.assert_allclose(model.coef_, expected.coef_, rtol=1e-9)

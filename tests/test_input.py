@@ -515,7 +515,8 @@ def test_a_few_plain_steps_that_were_asked_for_are_silent_while_the_loss_falls()
 def test_steps_that_are_safe_do_not_diverge_though_the_columns_explain_nothing():
     rng = np.random.default_rng(0)
     A, noise = rng.standard_normal((200, 5)), rng.standard_normal(200)
-    model = MiniBatchLinearRegressor(1, learning_rate="constant", eta0=0.02, max_iter=5, tol=1e-2, n_iter_no_change=1)
+    options = {"learning_rate": "constant", "eta0": 0.02, "max_iter": 5, "tol": 1e-2, "n_iter_no_change": 1}
+    model = MiniBatchLinearRegressor(1, **options, random_state=0)
     with pytest.warns(ConvergenceWarning, match="above the .* of a constant prediction"):
         model.fit(A, noise - noise.mean())
 
