@@ -67,7 +67,7 @@ class Stream(NamedTuple):
             known = np.zeros_like(coef) if gradient is None else gradient
             slope = 0.5 * (penalty.l2 * coef - known) + np.outer(amiss, moments.center)
             cross, mse = coef @ covariance + slope, losses - penalty_at(penalty, coef)
-            squares = mse - amiss**2 + np.sum(coef * (cross + slope), axis=1)
+            squares = np.maximum(mse - amiss**2 + np.sum(coef * (cross + slope), axis=1), 0.0)  # up to rounding
             mean = np.append(moments.center, predicted - amiss)
             if gradient is None:
                 cross, squares, mean = np.full_like(cross, np.nan), moments.target_variance, moments.mean
