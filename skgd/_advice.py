@@ -43,6 +43,15 @@ def tell_of_unusual(rows, counted, told):
     return (*told, "unusual")
 
 
+def tell_of_another_loss():
+    """Warn of a stream whose loss has changed after its rows were left behind."""
+    warn(
+        "loss, epsilon or quantile has changed in the middle of a stream, which has kept nothing of its rows for the new one. "
+        "It goes on by steps and may end far from the minimum. Fit a new model.",
+        ConvergenceWarning,
+    )
+
+
 def tell_of_order(is_unlike, told):
     """What has been told of, after a warning of rows that do not come shuffled, once."""
     if not is_unlike or "order" in told:

@@ -19,6 +19,7 @@ from skgd._advice import (
     check_end,
     objectives_at,
     of_divergence,
+    tell_of_another_loss,
     tell_of_order,
     tell_of_unusual,
     warn_if_poor,
@@ -769,7 +770,10 @@ class MiniBatchLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimat
 
     def _with_chunk(self, problem, stream, counted, state, before):
         """The state of a stream under "auto" with the rows of a chunk, before anything is learned from them."""
-        renewable, told = state.renewable, state.told
+        has_changed = state.renewable.loss not in (None, tuple(problem.loss))
+        renewable, told = state.renewable.of_loss(problem.loss), state.told
+        if has_changed and not renewable.is_complete and problem.loss != SQUARED_ERROR:
+            tell_of_another_loss()
         if problem.loss == SQUARED_ERROR and stream.has_enough_rows:
             renewable = replace(renewable, latest=(), waiting=renewable.waiting + len(counted))
         elif stream.moments.is_full and renewable.is_complete:

@@ -126,6 +126,7 @@ class Renewable:
     latest: tuple[Rows, ...] = ()
     spread: np.ndarray | float = 0.0  # (n_targets,): the usual size of residuals
     waiting: int = 0  # rows since the last minimum
+    loss: tuple | None = None  # the numbers of the loss that was learned last
     is_complete: bool = True  # whether model and latest rows are all that the parameters have learned from
     slopes: np.ndarray | float = 0.0  # (3, n_targets): weights, slopes and their squares of the present block, summed,
     scatter: np.ndarray | float = 0.0  # (2, n_targets): and weights and squares of all blocks before
@@ -148,7 +149,18 @@ class Renewable:
             models.append((curvature, pull - gradient, value - gradient @ end + 0.5 * end @ pull))
         weight = problem.rows.total_weight
         curvature, linear, constant = (weight * np.array(part) for part in zip(*models, strict=True))
-        return cls(Quadratic(weight, problem.center, curvature, linear, constant), float(len(problem.rows)), spread=spread)
+        return cls(
+            Quadratic(weight, problem.center, curvature, linear, constant),
+            float(len(problem.rows)),
+            spread=spread,
+            loss=tuple(problem.loss),
+        )
+
+    def of_loss(self, loss):
+        """For rows of this loss. Rows that were left behind with another are in no sum that could serve: it is not complete."""
+        has_changed = self.loss is not None and self.loss != tuple(loss)
+        is_lost = has_changed and (self.model is not None or not self.latest)
+        return Renewable(loss=tuple(loss), is_complete=False) if is_lost else replace(self, loss=tuple(loss))
 
     def is_due(self, n_seen, n_parameters):
         """Whether enough rows wait for another minimum to be worth its cost."""

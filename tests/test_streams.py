@@ -226,3 +226,12 @@ def test_what_is_asked_of_steps_is_kept_without_an_average():
     kept = streamed(MiniBatchLinearRegressor(32, loss="quantile", average=False, random_state=0), X, y, 100)
     ended = streamed(clone(kept).set_params(average="auto"), X, y, 100)
     assert excess(ended, X, y) < excess(kept, X, y)
+
+
+@pytest.mark.parametrize("before", ["squared_error", "median"])
+def test_a_loss_that_changes_after_rows_were_left_behind_is_told_of(before):
+    X, y = table(2400, 40)
+    model = streamed(MiniBatchLinearRegressor(random_state=0, **EVERY_LOSS[before]), X[:2000], y[:2000], 200)
+    model.set_params(loss="quantile", quantile=0.9)
+    with pytest.warns(ConvergenceWarning, match="has changed in the middle of a stream"):
+        streamed(model, X[2000:], y[2000:], 200)
