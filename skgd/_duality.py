@@ -36,16 +36,17 @@ class DualSums:
     lowest: float
 
     @classmethod
-    def over(cls, rows, k, center, parameters, basis, has_intercept, rounded, loss, steps):
-        """Over some rows, for target k, after a reading of the rounded loss at these parameters and steps in `basis`."""
+    def over(cls, rows, k, center, parameters, has_intercept, rounded, loss, steps):
+        """Over some rows, for target k, after a reading of the rounded loss at these parameters and steps from there."""
         nothing = np.zeros(len(parameters))
-        total, directions = cls(0.0, 0.0, 0.0, 0.0, nothing, nothing, 0.0, 0.0), [basis @ step[:-1] for step in steps]
+        total = cls(0.0, 0.0, 0.0, 0.0, nothing, nothing, 0.0, 0.0)
         for _, which in rows.blocks():
-            X, weight = rows.take(which) - center, rows.weight[which]
+            X, weight = rows.centred(which, center), rows.weight[which]
             residual = X @ parameters[:-1] + parameters[-1] - rows.y[k, which]
             capped, curvature = loss_and_slope(rounded, residual)[1], bend(rounded, residual)
-            for direction, step in zip(directions, steps, strict=True):
-                t = capped + curvature * (X @ direction + has_intercept * step[-1])
+            t = capped
+            for step in steps:
+                t = capped + curvature * (X @ step[:-1] + has_intercept * step[-1])
                 capped = np.clip(t, -loss.cap_below, loss.cap_above)
             s = weight * t
             total += cls(

@@ -5,21 +5,16 @@ columns for a Hessian, conjugate gradients or L-BFGS-B continue instead. With an
 that must be >= 0, the end always has exact zeros.
 """
 
-from contextlib import suppress
-
 import numpy as np
-from scipy.optimize import minimize
 
-from skgd._conjugate import ConjugateGradients
 from skgd._geometry import full_batch_step
 from skgd._newton import FAR, Newton
-from skgd._objective import SQUARED_ERROR, is_quadratic, proximal
+from skgd._objective import SQUARED_ERROR, proximal
 from skgd._reading import Target, look_at
+from skgd._wide import approach_wide
 
-WIDE_STEPS, ROUNDS, NARROWER = 200, 8, 0.1  # of L-BFGS-B for each rounding, roundings, and by how much the next is narrower
 ACCURACY = 1e-5  # the finest that an end is asked for: what is gained beyond costs readings and no prediction shows it
 LEAST = 1e-9  # of the objective: the least that rounding may add at first
-TAIL = 10.0  # times what its last ten steps have gained, all further ones would gain, about
 
 
 def proximal_step(target, start):
@@ -30,85 +25,6 @@ def proximal_step(target, start):
     end[:-1] = proximal(end[:-1], eta[:-1] * penalty.l1, penalty.lowest)
     (values,) = target.objectives(np.vstack([start, end]), target.loss)
     return end if values[1] <= values[0] else start
-
-
-class Enough(Exception):
-    """Ends L-BFGS-B."""
-
-
-class Wide:
-    """One target of columns too many for their products, on its way to the minimum by L-BFGS-B.
-
-    With an l1 norm, coefficients are differences of two numbers >= 0, so that they end on exact zeros. Coefficients that must
-    be >= 0 are one such number.
-    """
-
-    def __init__(self, target, start):
-        self.target, self.scale = target, np.sqrt(target.geometry.metric[1])
-        self.point, self.n, self.is_bounded = start, len(start) - 1, target.penalty.lowest > -np.inf
-        self.l1 = 0.0 if self.is_bounded else target.penalty.l1  # of coefficients >= 0 it is a straight line
-
-    def parameters_at(self, u):
-        return self.scale * (np.append(u[: self.n] - u[self.n : -1], u[-1]) if self.l1 else u)
-
-    def numbers_at(self, parameters):
-        u = np.divide(parameters, self.scale, out=np.zeros_like(parameters), where=self.scale > 0.0)
-        return np.concatenate([np.maximum(u[:-1], 0.0), np.maximum(-u[:-1], 0.0), u[-1:]]) if self.l1 else u
-
-    def look(self, u, loss):
-        parameters, n = self.parameters_at(u), self.n
-        value, gradient = self.target.look(parameters, loss)
-        gradient *= self.scale
-        self.value = value
-        if self.is_bounded:
-            gradient[:n] += self.target.penalty.l1 * self.scale[:n]
-        if not self.l1:
-            return value, gradient
-        strength = self.l1 * self.scale[:n]
-        self.value += strength @ (u[:n] + u[n:-1]) - self.l1 * np.sum(np.abs(parameters[:n]))  # where both are above zero
-        return self.value, np.concatenate([strength + gradient[:n], strength - gradient[:n], gradient[-1:]])
-
-    def descend(self, loss, enough):
-        """Steps until ten have gained a tenth of `enough`, or as many as there may be; what the last ten have gained."""
-        n_bounded = 2 * self.n if self.l1 else self.n * self.is_bounded
-        values, bounds = [], [(0.0, None)] * n_bounded
-        bounds += [(None, None)] * (1 if n_bounded else self.n + 1)
-
-        def note(u):
-            self.point = self.parameters_at(u)
-            values.append(self.value)
-            if len(values) > 10 and TAIL * (values[-11] - values[-1]) <= enough:
-                raise Enough
-
-        options = {"maxiter": WIDE_STEPS, "ftol": 0.0, "gtol": 0.0}
-        with suppress(Enough):
-            minimize(
-                self.look, self.numbers_at(self.point), (loss,), "L-BFGS-B", True, bounds=bounds, callback=note, options=options
-            )
-        return values[max(0, len(values) - 11)] - values[-1] if values else 0.0
-
-
-def approach_wide(target, start, accuracy):
-    """Steps from `start` on, until no more than this share is left; where they end, and what is left."""
-    if is_quadratic(target.loss, target.penalty):
-        way = ConjugateGradients([target], start[None], 10.0 * accuracy)
-        for _ in range(WIDE_STEPS * ROUNDS):
-            if way.is_done:
-                break
-            way.step()
-        return way.point[0], way.left[0]
-    way, loss = Wide(target, start), target.rounded(start, FAR)
-    end, ((best,),) = start, target.objectives(start, target.loss)
-    for _ in range(ROUNDS):
-        gained = way.descend(loss, accuracy * (target.constant_loss - best))
-        ((exact,), (rounded,)) = target.objectives(way.point, target.loss, loss)
-        left = TAIL * gained + rounded - exact
-        if exact <= best:
-            end, best = way.point, exact
-        if left <= accuracy * (target.constant_loss - best):
-            break
-        loss = target.loss.rounded(NARROWER * loss.width)
-    return end, left
 
 
 def finish(problem, parameters, promise, hastily=False):
@@ -158,8 +74,7 @@ def finish_target(target, start, value, gradient, promise):
         start = constant
         value, gradient = target.look(start, target.loss)
     if target.rows.is_wide:
-        end, left = approach_wide(target, start, promise)
-        return end, target.share_of_reach(left, value)
+        return approach_wide(target, start, promise)
     if target.loss == SQUARED_ERROR and not makes_zeros:  # whose curvature is that of the whitened rows
         slope = np.append(gradient[:-1] @ target.basis, gradient[-1])
         if target.share_of_reach(0.5 * slope @ slope / target.loss.curvature, value) <= promise:

@@ -180,10 +180,14 @@ class Newton:
         gain = penalty_at(penalty, coef) - penalty_at(penalty, there) - gradient @ moved - 0.5 * moved @ hessian @ moved
         return Step(np.append(there, self.point[-1] + moved[-1]), moved, gain, gain - 0.5 * damping * moved @ extra @ moved)
 
+    def in_parameters(self, moved):
+        """A step in the coordinates of steps as one of the parameters."""
+        return np.append(self.target.basis @ moved[:-1], moved[-1])
+
     def certify(self):
         """Bound what is left at the best point by the duality gap; each round reads all rows once."""
-        target, steps, gap = self.target, [self.newton.moved], self.best_value  # no objective is negative
-        about = target.k, target.center, self.point, target.basis, target.has_intercept, self.loss_of_model, target.loss
+        target, steps, gap = self.target, [self.in_parameters(self.newton.moved)], self.best_value  # no objective is negative
+        about = target.k, target.center, self.point, target.has_intercept, self.loss_of_model, target.loss
         for _ in range(ROUNDS):
             (sums,) = target.rows.add_up((DualSums.over, *about, steps))
             total = target.total_weight
@@ -196,7 +200,7 @@ class Newton:
             miss = np.append(target.basis.T @ miss[:-1], miss[-1])
             if not np.abs(miss).max() > 0.0:
                 break
-            steps.append(solved(self.hessian(0.0), miss))
+            steps.append(self.in_parameters(solved(self.hessian(0.0), miss)))
         return gap
 
     def ended(self):

@@ -4,13 +4,13 @@ from dataclasses import replace
 
 import numpy as np
 
-from skgd._conjugate import ConjugateGradients
 from skgd._descent import Passes
 from skgd._geometry import Geometry, check_range, full_batch_geometry, mini_batch_geometry, plain_metric, standard_metric
 from skgd._newton import Readings
 from skgd._objective import SQUARED_ERROR, is_quadratic, is_straight, secant_curvature
 from skgd._problem import Problem
 from skgd._reference import AVERAGE
+from skgd._wide import ConjugateGradients
 
 
 def epochs_of(model, problem):

@@ -6,7 +6,7 @@ from functools import cached_property
 
 import numpy as np
 
-from skgd._objective import bend, is_straight, loss_and_slope, penalty_at, secant
+from skgd._objective import SQUARED_ERROR, bend, is_straight, loss_and_slope, penalty_at, secant
 
 NARROWEST = 1e-10  # the smallest width of a kink, as a share of the residual of a typical loss
 LEAST_REACH = 1e-3  # of the loss of the best constant: the least that columns are taken to explain
@@ -57,6 +57,15 @@ class Target:
         """Of the columns, about; inf where a coefficient cannot move."""
         scale = self.geometry.metric[1, :-1]
         return np.divide(1.0, np.sqrt(scale), out=np.full(len(scale), np.inf), where=scale > 0.0)
+
+    @cached_property
+    def mean_of_columns(self):
+        """Mean of each column, from the center; of wide rows."""
+        if not (self.rows.is_sparse and self.has_intercept):
+            return np.zeros(len(self.center))
+        one = np.append(np.zeros(len(self.center)), 1.0)
+        ((_, gradient),) = look_at([self], one[None], SQUARED_ERROR, without_targets=True)
+        return gradient[:-1] / gradient[-1]
 
     @property
     def total_weight(self):

@@ -142,6 +142,10 @@ class Rows:
         taken = self.X if everything else self.X[which]  # of sparse rows a slice is a copy
         return taken.toarray() if self.is_unpacked else taken
 
+    def centred(self, which, center):
+        """Rows of X less a center; sparse ones as they are, whose center is zero."""
+        return self.take(which) if self.is_sparse else self.take(which) - center
+
     def blocks(self, numbers_in_a_row=None, at_least=1):
         """Pairs of slices of `numbers` and the rows that these are, as `take` wants them: BLOCK numbers or `at_least` rows."""
         size = max(BLOCK, 4 * self.n_features) if self.is_sparse else BLOCK  # sums of sparse rows cost all columns, too

@@ -11,8 +11,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import Lasso, Ridge
 
 from skgd import MiniBatchLinearRegressor, _newton
-from skgd._finish import Wide, approach_wide, finish, proximal_step
-from skgd._geometry import full_batch_step
+from skgd._finish import finish
 from skgd._newton import Newton, minimum_of
 from skgd._objective import LOSSES, bend, loss_and_slope, make_penalty, penalty_at, secant
 from skgd._plan import problem_of_fit
@@ -322,55 +321,6 @@ def test_the_promise_is_a_share_of_what_the_columns_explain_and_not_of_the_loss(
     assert (objective_of(model, X, y) - best) / (constant - best) <= 1e-3
 
 
-def wide_lasso(**options):
-    X, y = text(600, 1050)
-    model = MiniBatchLinearRegressor(**{"penalty": "l1", "alpha": 0.05} | options)
-    problem, _ = problem_of_fit(model, rows_of(X, y))
-    exact = Lasso(alpha=0.025, tol=1e-10, max_iter=100_000).fit(X, y)
-    return Target(problem, 0), np.append(exact.coef_, exact.intercept_ + problem.center @ exact.coef_)
-
-
-def test_a_proximal_step_is_that_of_the_safe_length_and_never_leads_up():
-    target, exact = wide_lasso()
-    start = np.append(np.zeros(len(exact) - 1), target.constant)
-    eta = full_batch_step(target.geometry, 0.0) * target.geometry.metric[1] / 2.0  # the curvature of the squared error
-    by_hand = start - eta * target.look(start, target.loss)[1]
-    by_hand[:-1] = np.sign(by_hand[:-1]) * np.maximum(np.abs(by_hand[:-1]) - eta[:-1] * 0.05, 0.0)
-    np.testing.assert_allclose(proximal_step(target, start), by_hand, rtol=1e-12)
-    (values,) = target.objectives(np.vstack([start, by_hand]), target.loss)
-    assert values[1] < values[0]
-    both, _ = wide_lasso(penalty="elasticnet", alpha=4.0, l1_ratio=0.25)
-    eta = full_batch_step(both.geometry, 3.0 / 2.0) * both.geometry.metric[1] / 2.0
-    moved = start - eta * both.look(start, both.loss)[1]
-    moved[:-1] = np.sign(moved[:-1]) * np.maximum(np.abs(moved[:-1]) - eta[:-1] * 1.0, 0.0)
-    np.testing.assert_allclose(proximal_step(both, start), moved, rtol=1e-12)
-
-
-@pytest.mark.parametrize("accuracy", [1e-2, 1e-4, 1e-6])
-def test_an_approach_over_wide_columns_ends_at_lasso_and_knows_how_far_it_is(accuracy):
-    target, exact = wide_lasso()
-    end, left = approach_wide(target, np.append(np.zeros(len(exact) - 1), target.constant), accuracy)
-    (values,) = target.objectives(np.vstack([exact, end]), target.loss)
-    assert values[1] - values[0] <= 2.0 * accuracy * (target.constant_loss - values[0])
-    assert left <= accuracy * (target.constant_loss - values[1])
-    if accuracy == 1e-6:
-        assert np.mean((end == 0.0) == (exact == 0.0)) > 0.98
-
-
-@pytest.mark.parametrize("loss", ["squared_error", "huber", "quantile"])
-def test_an_approach_over_wide_columns_sees_the_curvature_of_each_row(loss):
-    X, y = text(300, 1100)
-    penalty = "l1" if loss == "quantile" else "l2"
-    model = MiniBatchLinearRegressor(loss=loss, penalty=penalty, alpha=0.02, **EVERY_LOSS[loss])
-    problem, _ = problem_of_fit(model, rows_of(X, y + 50.0))  # so that a residual is not what it would be without the intercept
-    target = Target(problem, 0)
-    end, left = approach_wide(target, np.append(np.zeros(1100), target.constant), 1e-4)
-    best = lowest_objective(model, X.toarray(), y + 50.0)
-    reached = target.objectives(end, target.loss)[0, 0]
-    assert -1e-9 <= (reached - best) / (target.constant_loss - best) <= 1e-3
-    assert reached - best <= 10.0 * left + 1e-9  # the tail of L-BFGS-B is judged by its last steps
-
-
 def test_a_sum_over_the_rows_has_all_blocks():
     rng = np.random.default_rng(0)
     X, y = rng.standard_normal((9000, 10)), rng.standard_normal(9000)  # three blocks
@@ -636,18 +586,6 @@ def test_a_fit_whose_minimum_lies_on_a_kink_of_most_rows_is_not_ended_early():
         assert model.n_iter_ < 40
 
 
-def test_steps_over_wide_columns_gain_nothing_at_the_minimum():
-    target, exact = wide_lasso(penalty="l2", alpha=0.5)
-    start = np.append(np.zeros(len(exact) - 1), target.constant)
-    end, _ = approach_wide(target, start, 1e-9)
-    way = Wide(target, end)
-    assert 0.0 <= way.descend(target.loss, 1e-9) <= 1e-6
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        (before, after), *_ = target.objectives(np.vstack([end, way.point]), target.loss)
-    assert after <= before + 1e-9
-
-
 @pytest.mark.parametrize("nearness", [0.0, 1e-3, 1e-5, 1e-7])
 def test_columns_that_are_nearly_dependent_are_in_doubt_and_redundant_ones_are_not(nearness):
     rng = np.random.default_rng(0)
@@ -722,28 +660,6 @@ def test_targets_of_two_values_are_not_taken_for_fitted_where_the_constant_meets
     best = min(objective_of(precise, X, y), objective_of(model, X, y))
     assert constant - best > 0.1 * constant
     assert objective_of(model, X, y) - best <= (1e-3 if batch_size else 1e-4) * (constant - best)
-
-
-def test_coefficients_split_by_sign_are_put_together_again():
-    for penalty in ("l1", "l2"):
-        target, _ = wide_lasso(penalty=penalty)
-        parameters = np.zeros(1051)
-        parameters[:4] = [0.5, -2.0, 0.0, 1e-3]
-        parameters[-1] = -3.0
-        way = Wide(target, parameters)
-        numbers = way.numbers_at(parameters)
-        np.testing.assert_allclose(way.parameters_at(numbers), parameters, rtol=1e-12)
-        if penalty == "l1":
-            assert (numbers[:-1] >= 0.0).all()
-            assert np.count_nonzero(numbers[:-1]) == 3
-
-
-@pytest.mark.parametrize("enough", [1e-2, 1e-4])
-def test_steps_over_wide_columns_end_when_ten_of_them_have_gained_a_tenth_of_enough(enough):
-    target, exact = wide_lasso(penalty="l2", alpha=1e-4)  # a long way
-    way = Wide(target, np.append(np.zeros(len(exact) - 1), target.constant))
-    gained = way.descend(target.loss, enough)
-    assert 0.0 < 10.0 * gained <= enough
 
 
 @pytest.mark.parametrize("fit_intercept", [True, False])

@@ -1,0 +1,324 @@
+"""Columns too many for their products: conjugate gradients, coordinate descent and L-BFGS-B, each as far as a bound says.
+
+The squared error without zeros goes by conjugate gradients (Hestenes & Stiefel 1952). With H the curvature and D the scales of
+the parameters, as the metric has them::
+
+    w <- w + a p        a = -(g.p) / (p.H p)        p <- -D g + (g.D g / g_before.D g_before) p
+
+H p is the gradient at p if all targets are zero, so that a step reads the rows once, as a step of any full batch does. How much
+F can still fall is bounded by g.g / (2 l2) with an l2 norm, which is the duality gap of t = l'(r), and by F itself. Without a
+penalty it is g.D g / (2 theta), where theta is the least eigenvalue of D^(1/2) H D^(1/2). Its estimate is the least Ritz value,
+which the lengths a and the ratios determine (Meurant & Tichy 2019). It is believed once it
+has not fallen for some steps: flat directions show late.
+
+With an l1 norm or a bound the squared error goes by scikit-learn's coordinate descent, and any other loss by L-BFGS-B. Both are
+ended by the duality gap (see _duality.py).
+"""
+
+from contextlib import suppress
+from warnings import catch_warnings, simplefilter
+
+import numpy as np
+from scipy.linalg import eigvalsh_tridiagonal
+from scipy.optimize import minimize
+from scipy.sparse import csc_array
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.linear_model import enet_path
+
+from skgd._descent import FullBatch
+from skgd._duality import DualSums, duality_gap
+from skgd._newton import FAR, LOOSE
+from skgd._objective import SQUARED_ERROR, bend, is_quadratic, is_straight, penalty_at
+from skgd._reading import look_at
+from skgd._reference import AVERAGE, COEF
+
+SETTLED = 10  # steps over which a Ritz value must not have halved: with 50 factors and 1e-3 of noise the noise showed after 9
+ROUNDING = 1e-8  # of the mean slope: a gradient that is rounding
+MOST_STEPS = 1600  # of conjugate gradients after another descent: columns dependent to 1e-6 take a thousand
+WIDE_STEPS, ROUNDS, NARROWER = 200, 8, 0.1  # of L-BFGS-B for each rounding, roundings, and by how much the next is narrower
+MOST_CORRECTIONS = 200  # readings for a dual point
+ACCURATE = 1e-10  # of the mean slope: how far the dual point may be from what it must be
+TIGHTER = 0.1  # of what a round may leave, where the duality gap after it is too large
+TAIL = 10.0  # times what its last ten steps have gained, L-BFGS-B would still gain, about: where nothing bounds it
+
+
+class ConjugateGradients(FullBatch):
+    """Each epoch is a step along a direction that is conjugate to those before, for each target.
+
+    Parameters
+    ----------
+    targets : list of Target
+        Targets of the same rows.
+    starts : ndarray of shape (n_targets, n_features + 1)
+    tol : float
+        A target has arrived if no more than this share of the excess of the best constant prediction is left.
+    memory : dict, optional
+        What a descent that has paused here has left.
+    """
+
+    def __init__(self, targets, starts, tol, memory=None):
+        self.targets, self.accuracy, self.point = targets, tol, starts.copy()
+        self.scale = np.array([target.geometry.metric[1] for target in targets])
+        self.value, self.gradient = (np.array(part) for part in zip(*look_at(targets, self.point, SQUARED_ERROR), strict=True))
+        self.direction = -self.scale * self.gradient
+        self.lengths = self.ratios = np.zeros((len(targets), 0))  # of the steps; NaN for targets that had arrived
+        known = None if memory is None else memory["gradient"]
+        if known is not None and np.allclose(known, self.gradient, rtol=1e-6, atol=1e-9 * np.abs(known).max()):
+            for name, part in memory.items():  # it was about these rows
+                setattr(self, name, np.array(part))
+
+    def least_curvature(self, k, n_ago=0):
+        """The least Ritz value: the least eigenvalue of D^(1/2) H D^(1/2), as far as the steps had met it so many steps ago."""
+        made = np.flatnonzero(np.isfinite(self.lengths[k]))
+        made = made[: len(made) - n_ago]
+        lengths, ratios = self.lengths[k, made], self.ratios[k, made]
+        diagonal = 1.0 / lengths
+        diagonal[1:] += ratios[:-1] / lengths[:-1]
+        return eigvalsh_tridiagonal(diagonal, np.sqrt(ratios[:-1]) / lengths[:-1], select="i", select_range=(0, 0))[0]
+
+    def left(self, k):
+        """How much the objective of a target can still fall, at most."""
+        target, gradient, bound = self.targets[k], self.gradient[k], self.value[k]
+        l2, squares = target.penalty.l2, self.scale[k] @ gradient**2
+        if squares <= ROUNDING**2 * 2.0 * SQUARED_ERROR.curvature * bound:
+            return 0.0
+        if l2 > 0.0:  # t = l'(r) less its mean
+            slope = gradient[:-1] - gradient[-1] * target.mean_of_columns
+            bound = min(bound, 0.5 * slope @ slope / l2 + 0.5 * gradient[-1] ** 2 / SQUARED_ERROR.curvature)
+        if np.count_nonzero(np.isfinite(self.lengths[k])) > SETTLED:
+            least = self.least_curvature(k)
+            if 0.5 * squares / least < bound and self.least_curvature(k, SETTLED) <= 2.0 * least:
+                return 0.5 * squares / least
+        return bound
+
+    def excess(self):
+        """What is left, as a share of the excess of the best constant prediction over the minimum."""
+        return np.array([target.share_of_reach(self.left(k), self.value[k]) for k, target in enumerate(self.targets)])
+
+    @property
+    def is_done(self):
+        """Which targets have arrived."""
+        return self.excess() <= self.accuracy
+
+    @property
+    def memory(self):
+        """What a later fit goes on with."""
+        return {name: getattr(self, name) for name in ("gradient", "direction", "lengths", "ratios")}
+
+    def step(self):
+        """Read the rows and move each target that has not arrived."""
+        which = np.flatnonzero(~self.is_done)
+        if not len(which):
+            return
+        gradient, direction, scale = self.gradient[which], self.direction[which], self.scale[which]
+        targets = [self.targets[k] for k in which]
+        bent = np.array([product for _, product in look_at(targets, direction, SQUARED_ERROR, without_targets=True)])
+        slope, curvature = np.sum(gradient * direction, axis=1), np.sum(direction * bent, axis=1)
+        length = np.divide(-slope, curvature, out=np.zeros_like(slope), where=curvature > 0.0)
+        before = np.sum(scale * gradient**2, axis=1)
+        gradient += length[:, None] * bent
+        ratio = np.divide(np.sum(scale * gradient**2, axis=1), before, out=np.zeros_like(before), where=before > 0.0)
+        self.value[which] += 0.5 * length * slope
+        self.point[which] += length[:, None] * direction
+        self.gradient[which] = gradient
+        self.direction[which] = ratio[:, None] * direction - scale * gradient
+        made = np.full((2, len(self.targets), 1), np.nan)
+        made[0, which, 0], made[1, which, 0] = np.where(length > 0.0, length, np.nan), ratio
+        self.lengths, self.ratios = np.hstack([self.lengths, made[0]]), np.hstack([self.ratios, made[1]])
+
+    def make(self, epoch, parameters, history):
+        """Make a step; the objectives before it."""
+        objective = self.value.copy()
+        self.step()
+        parameters[:, [COEF, AVERAGE]] = self.point[:, None]
+        history.note_step(objective, parameters)
+        return objective
+
+    def end(self, parameters):
+        """Where the descent has ended."""
+        return self.point.copy()
+
+
+class Enough(Exception):
+    """Ends L-BFGS-B."""
+
+
+class BoundedDescent:
+    """One target on its way to the minimum by L-BFGS-B (Byrd, Lu, Nocedal & Zhu 1995).
+
+    With an l1 norm, coefficients are differences of two numbers >= 0, so that they end on exact zeros. Coefficients that must
+    be >= 0 are one such number.
+    """
+
+    def __init__(self, target, start):
+        self.target, self.scale = target, np.sqrt(target.geometry.metric[1])
+        self.point, self.n, self.is_bounded = start, len(start) - 1, target.penalty.lowest > -np.inf
+        self.l1 = 0.0 if self.is_bounded else target.penalty.l1  # of coefficients >= 0 it is a straight line
+
+    def parameters_at(self, u):
+        return self.scale * (np.append(u[: self.n] - u[self.n : -1], u[-1]) if self.l1 else u)
+
+    def numbers_at(self, parameters):
+        u = np.divide(parameters, self.scale, out=np.zeros_like(parameters), where=self.scale > 0.0)
+        return np.concatenate([np.maximum(u[:-1], 0.0), np.maximum(-u[:-1], 0.0), u[-1:]]) if self.l1 else u
+
+    def look(self, u, loss):
+        parameters, n = self.parameters_at(u), self.n
+        value, gradient = self.target.look(parameters, loss)
+        gradient *= self.scale
+        self.value = value
+        if self.is_bounded:
+            gradient[:n] += self.target.penalty.l1 * self.scale[:n]
+        if not self.l1:
+            return value, gradient
+        strength = self.l1 * self.scale[:n]
+        self.value += strength @ (u[:n] + u[n:-1]) - self.l1 * np.sum(np.abs(parameters[:n]))  # where both are above zero
+        return self.value, np.concatenate([strength + gradient[:n], strength - gradient[:n], gradient[-1:]])
+
+    def descend(self, loss, enough):
+        """Steps until ten have gained a tenth of `enough`, or as many as there may be; what the last ten have gained."""
+        n_bounded = 2 * self.n if self.l1 else self.n * self.is_bounded
+        values, bounds = [], [(0.0, None)] * n_bounded
+        bounds += [(None, None)] * (1 if n_bounded else self.n + 1)
+
+        def note(u):
+            self.point = self.parameters_at(u)
+            values.append(self.value)
+            if len(values) > 10 and TAIL * (values[-11] - values[-1]) <= enough:
+                raise Enough
+
+        options = {"maxiter": WIDE_STEPS, "ftol": 0.0, "gtol": 0.0}
+        with suppress(Enough):
+            minimize(
+                self.look, self.numbers_at(self.point), (loss,), "L-BFGS-B", True, bounds=bounds, callback=note, options=options
+            )
+        return values[max(0, len(values) - 11)] - values[-1] if values else 0.0
+
+
+def curved_over(rows, k, center, parameters, has_intercept, loss, direction):
+    """The curvature of a loss at some parameters, summed over rows, times a direction."""
+    total = np.zeros(len(parameters))
+    for _, which in rows.blocks():
+        X, weight = rows.centred(which, center), rows.weight[which]
+        residual = X @ parameters[:-1] + parameters[-1] - rows.y[k, which]
+        bent = weight * bend(loss, residual) * (X @ direction[:-1] + has_intercept * direction[-1])
+        total += np.append(bent @ X, has_intercept * bent.sum())
+    return total
+
+
+def newton_step(target, point, rounded, enough):
+    """Newton's step by conjugate gradients among the parameters that are not zero, and what it would gain.
+
+    Each of their steps reads the rows once. The gain is inf if there were too few.
+    """
+    penalty, (_, gradient) = target.penalty, target.look(point, rounded)
+    free = np.append((point[:-1] != 0.0) | (not penalty.makes_zeros), True)
+    gradient[:-1] += penalty.l1 * np.sign(point[:-1])
+    gradient, scale, end = gradient * free, target.geometry.metric[1] * free, np.zeros_like(point)
+    squares, direction = scale @ gradient**2, -scale * gradient
+    about = target.k, target.center, point, target.has_intercept, rounded
+    start = gradient
+    for _ in range(MOST_CORRECTIONS):
+        if squares <= enough**2:
+            break
+        (bent,) = target.rows.add_up((curved_over, *about, direction))
+        bent = free * (bent / target.total_weight + penalty.l2 * np.append(direction[:-1], 0.0))
+        curvature = direction @ bent
+        if not curvature > 0.0:
+            break
+        length, before = squares / curvature, squares
+        end, gradient = end + length * direction, gradient + length * bent
+        squares = scale @ gradient**2
+        direction = squares / before * direction - scale * gradient
+    return end, -0.5 * start @ end if squares <= enough**2 else np.inf
+
+
+def excess_at(target, point, rounded, promise):
+    """The duality gap at a point, as a share of the excess of the best constant prediction over the minimum.
+
+    And where Newton's step leads. Of a loss with kinks, a gap that is too large is not waited for where the gain of that step
+    and rounding leave far less.
+    """
+    rows, total = target.rows, target.total_weight
+    about = target.k, target.center, point, target.has_intercept, rounded, target.loss
+    (sums,) = rows.add_up((DualSums.over, *about, []))
+    step, gain = newton_step(target, point, rounded, ACCURATE * sums.size / total)
+    (sums,) = rows.add_up((DualSums.over, *about, [step]))
+    gap = duality_gap(sums, total, target.loss, target.penalty, point, target.deviation)
+    value = sums.loss / total + penalty_at(target.penalty, point[:-1])
+    found = target.share_of_reach(min(gap, value), value)  # no objective is negative
+    if found > promise and is_straight(target.loss):
+        (exact,), (smooth,) = target.objectives(point, target.loss, rounded)
+        estimate = target.share_of_reach(smooth - exact + gain, value)
+        found = estimate if LOOSE * estimate <= promise else found
+    end = point + step
+    if target.penalty.makes_zeros:
+        end[:-1] = np.where(end[:-1] * point[:-1] > 0.0, end[:-1], 0.0)
+    return found, end
+
+
+def by_conjugate_gradients(target, start, accuracy):
+    way = ConjugateGradients([target], start[None], accuracy)
+    for _ in range(MOST_STEPS):
+        if way.is_done:
+            break
+        way.step()
+    return way.point[0], way.excess()[0]
+
+
+def by_coordinate_descent(target, start, accuracy):
+    """The squared error with zeros: scikit-learn's `enet_path`, whose objective is half of this one."""
+    rows, penalty, end = target.rows, target.penalty, start
+    weight, y = rows.weights / target.total_weight * len(rows), rows.targets[target.k] - target.constant
+    X, how = rows.take(rows.numbers), {}
+    if rows.is_sparse:
+        offset = target.mean_of_columns
+        X = csc_array(X, dtype=np.float64)
+        X.indices, X.indptr = X.indices.astype(np.int32), X.indptr.astype(np.int32)  # as enet_path takes them
+        how = {"sample_weight": weight, "X_offset": offset, "X_scale": np.ones(len(offset))}
+    else:
+        root = np.sqrt(weight)
+        X, y = np.asfortranarray(root[:, None] * (X - target.center)), root * y
+    alpha = 0.5 * (penalty.l1 + penalty.l2)
+    how |= {"l1_ratio": 0.5 * penalty.l1 / alpha if alpha > 0.0 else 1.0, "positive": penalty.lowest == 0.0}
+    tol = accuracy
+    for _ in range(ROUNDS):
+        with catch_warnings():
+            simplefilter("ignore", ConvergenceWarning)  # of a gap that is looked at below
+            _, coef, _ = enet_path(
+                X, y, alphas=[alpha], tol=tol, coef_init=end[:-1], check_input=False, precompute=False, **how
+            )
+        end = np.append(coef[:, 0], target.constant - target.has_intercept * (target.mean_of_columns @ coef[:, 0]))
+        excess, _ = excess_at(target, end, target.loss, accuracy)
+        if excess <= accuracy:
+            break
+        tol *= TIGHTER
+    return end, excess
+
+
+def by_bounded_descent(target, start, accuracy):
+    way, loss, enough = BoundedDescent(target, start), target.rounded(start, FAR), accuracy
+    end, ((best,),), excess = start, target.objectives(start, target.loss), np.inf
+    for _ in range(ROUNDS):
+        gained = way.descend(loss, enough * (target.constant_loss - best))
+        found, further = excess_at(target, way.point, loss, accuracy)
+        ((at_point, at_further),) = target.objectives(np.vstack([way.point, further]), target.loss)
+        if at_point <= best:
+            end, best, excess = way.point, at_point, found
+        if excess <= accuracy:
+            break
+        if at_further < at_point:
+            way.point = further
+        elif not gained > 0.0:
+            break
+        loss, enough = target.loss.rounded(NARROWER * loss.width), TIGHTER * enough
+    return end, excess
+
+
+def approach_wide(target, start, accuracy):
+    """Steps from `start` on, until no more than this share is left; where they end, and the excess there."""
+    if is_quadratic(target.loss, target.penalty):
+        return by_conjugate_gradients(target, start, accuracy)
+    if target.loss == SQUARED_ERROR and target.rows.is_in_memory and not target.rows.is_on_disk:
+        return by_coordinate_descent(target, start, accuracy)
+    return by_bounded_descent(target, start, accuracy)
