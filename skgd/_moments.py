@@ -51,8 +51,11 @@ class Moments:
     def __add__(self, other):
         total = self.weight + other.weight
         fraction, delta = other.weight / total, other.mean - self.mean
-        between = np.outer(delta, delta) if self.is_full else delta**2
-        second = (1.0 - fraction) * self.second + fraction * other.second + fraction * (1.0 - fraction) * between
+        part = fraction * (1.0 - fraction) * delta
+        second = (1.0 - fraction) * self.second
+        second += np.outer(part, delta) if self.is_full else part * delta
+        if other.n_rows != 1.0:  # a single row has none about its mean
+            second += fraction * other.second
         return Moments(self.n_rows + other.n_rows, total, self.mean + fraction * delta, second, self.n_features)
 
     def faded(self, share):
@@ -91,33 +94,52 @@ class Moments:
 
         Of shape (n_targets, n_features + 1). Directions in which products of columns have no digits left stay at zero.
         """
-        n_features = self.n_features
-        gram, cross = self.covariance, self.second[:n_features, n_features:]
-        spread = np.diag(gram) > (8 * np.finfo(np.float64).eps * self.center) ** 2
-        root = np.divide(1.0, np.sqrt(np.diag(gram)), out=np.zeros(n_features), where=spread)
-        eigenvalues, vectors = np.linalg.eigh((gram + ridge * np.eye(n_features)) * np.outer(root, root))
+        n, gram = self.n_features, self.covariance
+        has_digits = np.diag(gram) > (8 * np.finfo(np.float64).eps * self.center) ** 2
+        gram = gram + ridge * np.eye(n)  # which scales the columns, too: the ridge of a tiny one must not hide others
+        scale = np.divide(1.0, np.sqrt(np.diag(gram)), out=np.zeros(n), where=has_digits)
+        eigenvalues, vectors = np.linalg.eigh(gram * np.outer(scale, scale))
         kept = eigenvalues > NEGLIGIBLE * max(eigenvalues[-1], 0.0)
-        vectors = root[:, None] * vectors[:, kept]
-        coef = vectors @ ((vectors.T @ cross) / eigenvalues[kept, None])
+        vectors = scale[:, None] * vectors[:, kept]
+        coef = vectors @ ((vectors.T @ self.second[:n, n:]) / eigenvalues[kept, None])
         return np.column_stack([coef.T, self.target_mean])
+
+    def minimum_through_zero(self, ridge):
+        """Least squares with a ridge and intercepts of zero.
+
+        The mean is one more row beside a root of the covariance, so that nothing far from zero is squared.
+        """
+        n, table = self.n_features, np.vstack([self.mean, self.root()])
+        X = np.vstack([table[:, :n], np.sqrt(ridge) * np.eye(n)])
+        size = np.linalg.norm(X, axis=0)
+        scale = np.divide(1.0, size, out=np.zeros(n), where=size > 0.0)
+        y = np.vstack([table[:, n:], np.zeros((n, table.shape[1] - n))])
+        coef = scale[:, None] * np.linalg.lstsq(X * scale, y, rcond=NEGLIGIBLE)[0]
+        return np.column_stack([coef.T, np.zeros(coef.shape[1])])
+
+    def root(self):
+        """R with R'R = M, of the second moments M. What has no digits left in their products is zero."""
+        deviation = np.sqrt(np.maximum(np.diag(self.second), 0.0))
+        deviation[deviation == 0.0] = 1.0
+        eigenvalues, vectors = np.linalg.eigh(self.second / np.outer(deviation, deviation))
+        kept = eigenvalues > NEGLIGIBLE * max(eigenvalues[-1], 0.0)
+        return np.sqrt(np.where(kept, eigenvalues, 0.0))[:, None] * vectors.T * deviation
 
     def as_rows(self, center):
         """A table of one row more than it has columns that has these moments: columns of X - center, then targets.
 
-        With M = R'R the second moments and Q orthonormal columns that sum to zero (Helmert's), the rows of mean + sqrt(m) Q R
-        have that mean and these moments. The squared error cannot tell them from the rows that were read.
+        With R a root of the second moments and Q orthonormal columns that sum to zero (Helmert's), the rows of
+        mean + sqrt(m) Q R have that mean and these moments. The squared error cannot tell them from the rows that were read.
         """
         mean = self.mean - np.append(center, np.zeros(len(self.target_mean)))
-        deviation = np.sqrt(np.maximum(np.diag(self.second), 0.0))
-        deviation[deviation == 0.0] = 1.0
-        eigenvalues, eigenvectors = np.linalg.eigh(self.second / np.outer(deviation, deviation))
-        root = np.sqrt(np.maximum(eigenvalues, 0.0))[:, None] * eigenvectors.T * deviation
-        table = mean + np.sqrt(len(mean) + 1.0) * (helmert(len(mean) + 1).T @ root)
+        table = mean + np.sqrt(len(mean) + 1.0) * (helmert(len(mean) + 1).T @ self.root())
         return np.ascontiguousarray(table[:, : self.n_features]), np.ascontiguousarray(table[:, self.n_features :].T)
 
 
 def moments_of_dense(table, share, is_full):
     """Means and second moments of columns, for weights that sum to 1."""
+    if len(table) == 1:  # a view of one zero, since a stream may bring its rows one by one
+        return table[0].astype(np.float64), np.broadcast_to(0.0, (table.shape[1],) * (1 + is_full))
     mean = share @ table.astype(np.float64, copy=False)
     z = table - mean
     rounding = share @ z  # of the mean, without which a constant column would seem to vary

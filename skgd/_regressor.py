@@ -33,7 +33,7 @@ from skgd._objective import LOSSES, SQUARED_ERROR, constant_loss, is_quadratic, 
 from skgd._plan import epochs_of, hold_out, measured_for_steps, problem_of_chunk, problem_of_fit, problem_of_latest
 from skgd._reading import Target, look_at
 from skgd._reference import AVERAGE, COEF, VELOCITY
-from skgd._renewable import Renewable
+from skgd._renewable import Renewable, slopes_at
 from skgd._rows import Rows
 from skgd._sklearn import Interval, StrOptions, fit_context, validate_parameter_constraints
 from skgd._state import State, moved_to
@@ -526,8 +526,7 @@ class MiniBatchLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimat
                 warn("early_stopping=True has no effect in partial_fit: one pass has no epochs to stop between.")
             go_on = hasattr(self, "_state")
             if go_on:  # scikit-learn looks at the parameters of a first call only
-                given = {name: getattr(self, name) for name in self._parameter_constraints}
-                validate_parameter_constraints(self._parameter_constraints, given, type(self).__name__)
+                self._check_later_parameters()
             watch, (rows, state) = Watch(self), self._begin(X, y, sample_weight, go_on)
             problem, stream, counted = problem_of_chunk(self, rows, state)
             if not go_on:
@@ -553,7 +552,7 @@ class MiniBatchLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimat
                 state, length = replace(state, scale=passes.scale), passes.length(state.n_steps + passes.n_batches)
             else:
                 watch.end_epoch(History(objective=[before]), None)
-            if is_auto and not at_minimum and self.average == "auto" and state.renewable.latest:
+            if is_auto and not at_minimum and self.average == "auto" and state.renewable.has_rows:
                 latest = problem_of_latest(self, state.renewable.joined_rows(), state.stream.moments)
                 parameters[:, AVERAGE] = state.renewable.no_worse_than_constants(latest, parameters[:, AVERAGE])
             if at_minimum:
@@ -565,6 +564,15 @@ class MiniBatchLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimat
             self.n_iter_ = getattr(self, "n_iter_", 0) + 1
             self.loss_curve_ = np.append(getattr(self, "loss_curve_", []), np.mean(before))
         return self
+
+    def _check_later_parameters(self):
+        """Check parameters that have changed since the call before; that of all costs a third of a call with one row."""
+        given = {name: getattr(self, name) for name in self._parameter_constraints}
+        before = self.__dict__.get("_checked", {})
+        changed = {name: value for name, value in given.items() if name not in before or value is not before[name]}
+        constraints = {name: self._parameter_constraints[name] for name in changed}
+        validate_parameter_constraints(constraints, changed, type(self).__name__)
+        self._checked = given
 
     def predict(self, X: Table) -> NDArray[np.floating]:
         """Predict X w + b.
@@ -775,11 +783,11 @@ class MiniBatchLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimat
         if has_changed and not renewable.is_complete and problem.loss != SQUARED_ERROR:
             tell_of_another_loss()
         if problem.loss == SQUARED_ERROR and stream.has_enough_rows:
-            renewable = replace(renewable, latest=(), waiting=renewable.waiting + len(counted))
+            renewable = replace(renewable, latest=(), fresh=None, waiting=renewable.waiting + len(counted))
         elif stream.moments.is_full and renewable.is_complete:
-            if self.fit_intercept and stream.has_enough_rows and self.half_life is None:
-                residual = problem.rows.residuals(state.parameters[:, AVERAGE])
-                renewable, is_unlike = renewable.with_slopes(problem.rows, residual, problem.loss)
+            if stream.has_enough_rows and self.half_life is None:
+                slopes = slopes_at(problem, state.parameters[:, AVERAGE], stream.moments)
+                renewable, is_unlike = renewable.with_slopes(problem.rows, slopes)
                 told = tell_of_order(is_unlike, told)
             renewable = renewable.with_rows(counted)
         return replace(state, stream=stream.with_level(before, len(problem.rows)), renewable=renewable, told=told)
@@ -795,9 +803,12 @@ class MiniBatchLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimat
         stream, renewable = state.stream.with_longest(counted), state.renewable
         if not renewable.is_due(stream.n_rows, len(stream.moments.mean)):
             return replace(state, stream=stream)
-        if is_quadratic(problem.loss, problem.penalty) and self.fit_intercept:
-            end = stream.moments.minimum(0.5 * problem.penalty.l2 * stream.moments.n_rows / stream.moments.weight)
-            end[:, -1] += end[:, :-1] @ (problem.center - stream.moments.center)
+        if is_quadratic(problem.loss, problem.penalty):
+            moments = stream.moments
+            ridge = 0.5 * problem.penalty.l2 * moments.n_rows / moments.weight
+            end = moments.minimum(ridge) if self.fit_intercept else moments.minimum_through_zero(ridge)
+            if self.fit_intercept:
+                end[:, -1] += end[:, :-1] @ (problem.center - moments.center)
             renewable = replace(renewable, waiting=0)
         elif problem.loss == SQUARED_ERROR:
             problem, stream = measured_for_steps(self, problem, stream, counted)

@@ -18,7 +18,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from skgd._chunks import joined
 from skgd._newton import NEAR, Newton
 from skgd._objective import bend, is_straight, loss_and_slope, penalty_at, secant, typical_size
 from skgd._reading import Sums, Target
@@ -27,10 +26,8 @@ from skgd._rows import Rows
 FIRST_NUMBERS = 2**16  # of X are kept at first, half a megabyte: a stream of no more rows ends where a fit does,
 LEAST_SHARE = 0.25  # or up to four times as many for extreme quantiles: at 0.975 what is left becomes a quarter,
 FIRST_ROWS_PER_COLUMN = 10  # or as many rows for each column, so that curvatures are known
-FIRST_GROWTH, FEW = (
-    0.01,
-    50,
-)  # share of the rows that wait while all first rows are read anew; more with more columns than these
+FIRST_GROWTH = 0.02  # share of the rows seen that wait while all first rows are read anew; half of it costs single rows double
+FEW = 50  # more rows wait with more columns than these
 GROWTH = 1e-3  # share of the rows seen that wait for a later minimum
 CHEAP = 20  # with few columns; it costs d^3, and with 500 columns some hundred rows wait for it
 FIRST_ACCURACY = 1e-4  # how near to the minimum over the first rows, as a share of the reach: as a fit by default
@@ -123,7 +120,8 @@ class Renewable:
 
     model: Quadratic | None = None
     n_rows: float = 0.0  # in the model
-    latest: tuple[Rows, ...] = ()
+    latest: tuple[tuple[np.ndarray, ...], ...] = ()  # tables (X, y, weight) of own arrays
+    fresh: Rows | None = None  # further rows, of which no copy is made yet
     spread: np.ndarray | float = 0.0  # (n_targets,): the usual size of residuals
     waiting: int = 0  # rows since the last minimum
     loss: tuple | None = None  # the numbers of the loss that was learned last
@@ -159,39 +157,53 @@ class Renewable:
     def of_loss(self, loss):
         """For rows of this loss. Rows that were left behind with another are in no sum that could serve: it is not complete."""
         has_changed = self.loss is not None and self.loss != tuple(loss)
-        is_lost = has_changed and (self.model is not None or not self.latest)
+        is_lost = has_changed and (self.model is not None or not self.has_rows)
         return Renewable(loss=tuple(loss), is_complete=False) if is_lost else replace(self, loss=tuple(loss))
 
     def is_due(self, n_seen, n_parameters):
         """Whether enough rows wait for another minimum to be worth its cost."""
-        if self.latest and self.model is None:  # all rows are read anew, several times
+        if self.has_rows and self.model is None:  # all rows are read anew, several times
             return self.waiting >= FIRST_GROWTH * n_seen * max(1.0, n_parameters / FEW)
         return self.waiting >= min(max(GROWTH * n_seen, (n_parameters / CHEAP) ** 1.5), n_parameters)
 
+    @property
+    def has_rows(self):
+        """Whether there are rows that are not left behind."""
+        return bool(self.latest) or self.fresh is not None
+
     def with_rows(self, rows):
-        """After further rows, of which no copy is kept yet."""
-        return replace(self, latest=(*self.latest, rows), waiting=self.waiting + len(rows))
+        """After further rows."""
+        return replace(self.with_own_rows(), fresh=rows, waiting=self.waiting + len(rows))
 
     def with_own_rows(self):
-        """With copies of the latest rows, since a caller may use the arrays again."""
-        return replace(self, latest=(*self.latest[:-1], own(self.latest[-1]))) if self.latest else self
+        """With copies of the fresh rows, since a caller may use the arrays again."""
+        if self.fresh is None:
+            return self
+        rows, X = self.fresh, np.array(self.fresh.take(self.fresh.numbers), dtype=np.float64, order="C")
+        return replace(self, latest=(*self.latest, (X, rows.targets.copy(), rows.weights.copy())), fresh=None)
 
-    def with_slopes(self, rows, residual, loss):
-        """After the slopes of further rows before they were learned; and whether a block of them is unlike the rows before."""
-        slope, weight = loss_and_slope(loss, residual)[1], rows.weights
-        sums = self.slopes + np.array([np.full(len(slope), weight.sum()), slope @ weight, slope**2 @ weight])
+    def with_slopes(self, rows, slopes):
+        """After further rows, and whether a block of them is unlike the rows before.
+
+        `slopes`, of shape (n_targets, n), are those of the objective before it has learned the rows, along a direction in which
+        it is at its minimum: their mean is zero but for chance.
+        """
+        weight = rows.weights
+        sums = self.slopes + np.array([np.full(len(slopes), weight.sum()), slopes @ weight, slopes**2 @ weight])
         if sums[0, 0] < BLOCK:
             return replace(self, slopes=sums), False
         scatter = self.scatter + sums[[0, 2]]
-        by_chance = np.sqrt(
-            np.maximum(sums[2], sums[0] * scatter[1] / scatter[0])
-        )  # few rows of an extreme quantile are beyond
+        # An extreme quantile has few rows on one side: what all blocks before have scattered counts where it is more.
+        by_chance = np.sqrt(np.maximum(sums[2], sums[0] * scatter[1] / scatter[0]))
         is_unlike = self.model is not None and bool(np.any(np.abs(sums[1]) > UNLIKELY * by_chance))
         return replace(self, slopes=0.0, scatter=scatter), is_unlike
 
     def joined_rows(self):
         """The latest rows as one table."""
-        return joined(self.with_own_rows().latest, None) if len(self.latest) > 1 else self.latest[0]
+        if not self.latest:
+            return self.fresh
+        X, y, weight = zip(*self.with_own_rows().latest, strict=True)
+        return Rows.of(np.concatenate(X), np.ascontiguousarray(np.hstack(y)), np.concatenate(weight))
 
     def no_worse_than_constants(self, problem, parameters):
         """Parameters on the way from the best constant to those given, where the latest rows' objective is least.
@@ -255,7 +267,7 @@ class Renewable:
             parts.append(model_of_rows(target, end))
         curvature, linear, constant = (np.array(part) for part in zip(*parts, strict=True))
         model = Quadratic(problem.rows.total_weight, problem.center, curvature, linear, constant)
-        return replace(self, model=model + before if before else model, n_rows=n_seen, latest=())
+        return replace(self, model=model + before if before else model, n_rows=n_seen, latest=(), fresh=None)
 
     @staticmethod
     def width(spread, problem, n_seen):
@@ -274,12 +286,6 @@ def rows_that_decide(loss):
     return 2.0 * low / (low + high) if is_straight(loss) else 1.0
 
 
-def own(rows):
-    """A copy of rows, unpacked."""
-    X = np.array(rows.take(rows.numbers), dtype=np.float64, order="C")
-    return Rows(X, rows.targets.copy(), rows.weights.copy(), np.arange(len(rows), dtype=np.int32), rows.center)
-
-
 def first_minimum(target, start):
     """The minimum over the first rows, which are all there: a fit."""
     constant = np.append(np.zeros(len(start) - 1), target.constant)
@@ -296,6 +302,20 @@ def residuals_at(rows, problem, ends):
     moved = ends.copy()
     moved[:, -1] -= ends[:, :-1] @ problem.center
     return rows.residuals(moved)
+
+
+def slopes_at(problem, parameters, moments):
+    """The slope of the objective at each row, along the intercept, or without one along the predictions themselves.
+
+    Parameters have their intercept at zero. The penalty's part is that of `moments.weight` rows.
+    """
+    residual = problem.rows.residuals(parameters)
+    slope = loss_and_slope(problem.loss, residual)[1]
+    if problem.geometries[0].metric[1, -1] > 0.0:
+        return slope
+    penalty, coef = problem.penalty.scaled(moments.n_rows / moments.weight), parameters[:, :-1]
+    pull = penalty.l2 * np.sum(coef**2, axis=1) + penalty.l1 * np.sum(np.abs(coef), axis=1)
+    return slope * (residual + problem.rows.targets) + pull[:, None]
 
 
 def model_of_rows(target, end):

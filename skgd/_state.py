@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from skgd._moments import Moments
 from skgd._reference import AVERAGE, COEF
 from skgd._renewable import Quadratic, Renewable
-from skgd._rows import Rows
 from skgd._stream import Stream
 from skgd._version import __version__
 
@@ -44,12 +43,11 @@ class State:
 
     def stored(self):
         """As a dict of plain arrays and tuples, which any tool that saves models can read without a class of ours."""
-        moments, model = (part and by_name(part) for part in (self.stream.moments, self.renewable.model))
-        latest = tuple(by_name(rows) for rows in self.renewable.latest)
-        return by_name(self) | {
+        moments, model = (part and vars(part).copy() for part in (self.stream.moments, self.renewable.model))
+        return vars(self) | {
             "skgd": __version__,
             "stream": self.stream._asdict() | {"moments": moments},
-            "renewable": by_name(self.renewable) | {"model": model, "latest": latest},
+            "renewable": vars(self.renewable) | {"model": model},
         }
 
     @classmethod
@@ -58,10 +56,9 @@ class State:
         version, parts = stored.get("skgd", "an older version"), {name: stored[name] for name in stored if name != "skgd"}
         try:
             moments, stream, renewable = stored["stream"]["moments"], stored["stream"], stored["renewable"]
-            latest = tuple(Rows(**rows) for rows in renewable["latest"])
             model = renewable["model"] and Quadratic(**renewable["model"])
             parts["stream"] = Stream(**stream | {"moments": moments and Moments(**moments)})
-            parts["renewable"] = Renewable(**renewable | {"latest": latest, "model": model})
+            parts["renewable"] = Renewable(**renewable | {"model": model})
             return cls(**parts)
         except (KeyError, TypeError, IndexError) as error:
             raise ValueError(
@@ -99,11 +96,6 @@ class State:
         parameters = np.array(self.parameters)
         parameters[:, :, -1] = 0.0
         return replace(self, parameters=parameters)
-
-
-def by_name(parts):
-    """The fields of a dataclass as a dict."""
-    return {field.name: getattr(parts, field.name) for field in fields(parts)}
 
 
 def moved_to(parameters, center):

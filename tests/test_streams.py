@@ -8,6 +8,7 @@ import pytest
 from scipy.sparse import csr_array
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
+from sklearn.linear_model import Ridge
 
 from skgd import MiniBatchLinearRegressor
 from skgd._objective import LOSSES, loss_and_slope
@@ -119,14 +120,17 @@ def test_arrays_may_be_used_again_after_each_call():
     np.testing.assert_array_equal(model.coef_, same.coef_)
 
 
+@pytest.mark.parametrize("fit_intercept", [True, False])
 @pytest.mark.parametrize("loss", ["median", "quantile .9", "huber", "epsilon"])
-def test_rows_that_are_sorted_are_told_of_once(loss):
-    X, y = table(30_000)
-    order = np.argsort(y)
+@pytest.mark.parametrize("is_sorted", [True, False])
+def test_rows_that_are_sorted_are_told_of_once(loss, fit_intercept, is_sorted):
+    X, y = table(40_000)  # of extreme quantiles the first 29,000 are kept
+    order = np.argsort(y) if is_sorted else np.arange(len(y))
+    model = MiniBatchLinearRegressor(fit_intercept=fit_intercept, random_state=0, **OTHERS[loss])
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        streamed(MiniBatchLinearRegressor(random_state=0, **OTHERS[loss]), X[order], y[order], 500)
-    assert sum("The rows of a stream change as they come" in str(w.message) for w in caught) == 1
+        streamed(model, X[order], y[order], 500)
+    assert sum("The rows of a stream change as they come" in str(w.message) for w in caught) == is_sorted
 
 
 @pytest.mark.parametrize("loss", OTHERS)
@@ -235,3 +239,24 @@ def test_a_loss_that_changes_after_rows_were_left_behind_is_told_of(before):
     model.set_params(loss="quantile", quantile=0.9)
     with pytest.warns(ConvergenceWarning, match="has changed in the middle of a stream"):
         streamed(model, X[2000:], y[2000:], 200)
+
+
+@pytest.mark.parametrize("chunk", [10, 100])
+def test_squared_errors_of_columns_far_from_zero_without_an_intercept(chunk):
+    rng = np.random.default_rng(0)
+    X = 1e6 + rng.standard_normal((600, 8))
+    y = X @ rng.standard_normal(8) + rng.standard_normal(600)
+    model = streamed(MiniBatchLinearRegressor(fit_intercept=False, random_state=0), X, y, chunk)
+    exact = np.linalg.lstsq(X, y, rcond=None)[0]
+    reach = np.mean(y**2) - np.mean((X @ exact - y) ** 2)
+    assert np.mean((model.predict(X) - y) ** 2) - np.mean((X @ exact - y) ** 2) <= 1e-6 * reach
+    assert np.mean((model.predict(X) - y) ** 2) <= 1.01 * np.mean((X @ exact - y) ** 2)  # and of what is left beside 1e6
+
+
+def test_the_penalty_of_a_tiny_column_hides_no_other():
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((1000, 3)) * [1e-9, 1.0, 10.0]
+    y = X @ [0.0, 2.0, 1.0] + rng.standard_normal(1000)
+    model = streamed(MiniBatchLinearRegressor(alpha=0.1, random_state=0), X, y, 100)
+    exact = Ridge(alpha=50.0).fit(X, y)
+    np.testing.assert_allclose(model.coef_, exact.coef_, rtol=1e-6, atol=1e-6)
