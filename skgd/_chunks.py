@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence, Sized
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import reduce
-from operator import add
 
 import numpy as np
 from scipy.sparse import issparse, vstack
 
 from skgd._moments import Moments
-from skgd._rows import BUFFER, MOST_COLUMNS, SAMPLE, Rows
+from skgd._rows import BUFFER, MOST_COLUMNS, SAMPLE, Rows, added
 from skgd._validation import check_alike, check_weighted, warn
 
 UNLIKE, UNLUCKY = 0.02, 10.0  # share of a column's variance between chunks that is no chance, and times the share to expect
@@ -36,6 +36,7 @@ class Chunks:
                 f"Give a list, or an object whose __iter__ opens the data."
             )
         self.source, self.check, self.kind = source, check, None
+        self.reads_ahead = not isinstance(source, list | tuple)  # in these there is nothing to wait for
         has_numbers = hasattr(source, "__getitem__") and hasattr(source, "__len__") and not hasattr(source, "__iter__")
         self.is_indexed = has_numbers or isinstance(source, Sequence)
 
@@ -43,7 +44,7 @@ class Chunks:
         return self.visited(range(len(self.source))) if self.is_indexed else self.rows_of(enumerate(self.source))
 
     def in_order(self, rng):
-        """The same in an order drawn at random, if chunks can be had by their numbers; else as they come."""
+        """The chunks in an order drawn at random, if they can be had by their numbers; else as they come."""
         return self.visited(rng.permutation(len(self.source)).tolist()) if self.is_indexed else iter(self)
 
     def visited(self, numbers):
@@ -52,7 +53,7 @@ class Chunks:
 
     def rows_of(self, numbered):
         """Rows of pairs of a number and a chunk; all must be of the kind of the first."""
-        for number, chunk in numbered:
+        for number, chunk in ahead(numbered) if self.reads_ahead else numbered:
             rows = checked(self.check_kind, "Chunk", number, chunk)
             if len(rows):
                 yield rows
@@ -65,7 +66,14 @@ class Chunks:
         return rows
 
     def survey(self, is_full):
-        """A first reading; `is_full` asks for products of columns, too."""
+        """A first reading; `is_full` asks for products of columns, too. It finds out whether chunks can be read ahead."""
+        try:
+            return self.survey_once(is_full)
+        except CannotReadAhead:
+            self.reads_ahead = False
+            return self.survey_once(is_full)
+
+    def survey_once(self, is_full):
         survey = None
         for number, rows in enumerate(self):
             if is_full:
@@ -74,6 +82,41 @@ class Chunks:
             survey = of_chunk if survey is None else survey + of_chunk
         check_weighted(survey)
         return survey
+
+
+class CannotReadAhead(Exception):
+    """A source gives its chunks in arrays that it uses again, or cannot be read in a thread."""
+
+
+def ahead(numbered):
+    """Pairs of a number and a chunk, each read in a thread while the one before is worked on.
+
+    The second is read after the work on the first, to see whether they come in the same array.
+    """
+    pairs = iter(numbered)
+    with ThreadPoolExecutor(1, "skgd-reads-ahead") as reader:
+        try:
+            before = reader.submit(next, pairs, None).result()
+        except Exception as error:
+            raise CannotReadAhead from error
+        if before is None:
+            return
+        yield before
+        coming = reader.submit(next, pairs, None)
+        while (pair := coming.result()) is not None:
+            if share_memory(before[1], pair[1]):
+                raise CannotReadAhead
+            before, coming = pair, reader.submit(next, pairs, None)
+            yield pair
+
+
+def share_memory(chunk, other):
+    """Whether two chunks come in the same arrays."""
+    if not (isinstance(chunk, tuple | list) and isinstance(other, tuple | list)):
+        return False
+    arrays, others = ([getattr(part, "data", None) if issparse(part) else part for part in parts] for parts in (chunk, other))
+    pairs = ((a, b) for a in arrays for b in others if isinstance(a, np.ndarray) and isinstance(b, np.ndarray))
+    return any(np.may_share_memory(a, b) for a, b in pairs)
 
 
 @dataclass(frozen=True)
@@ -91,7 +134,7 @@ class Sample:
 
     @classmethod
     def of(cls, rows, number):
-        """Of the rows of chunk `number`."""
+        """The sample of the rows of chunk `number`."""
         with np.errstate(over="ignore"):
             keys = np.random.default_rng([0, number]).standard_exponential(len(rows)) / rows.weights
         chosen = smallest(keys)
@@ -105,7 +148,7 @@ class Sample:
         return Sample(keys[chosen], X, np.hstack([self.y, other.y])[:, chosen], np.append(self.weight, other.weight)[chosen])
 
     def as_rows(self, moments):
-        """As rows of the mean weight, or with their own weights if these are all rows that the moments have read."""
+        """The sample as rows of the mean weight, or with their own weights if these are all rows that the moments have read."""
         everything = len(self.keys) == moments.n_rows
         weight = self.weight if everything else np.full(len(self.keys), moments.weight / moments.n_rows)
         return Rows.of(self.X, np.ascontiguousarray(self.y), weight)
@@ -288,11 +331,6 @@ def check_number_of_columns(n_features):
             f"The full batch of rows in chunks needs all products of two columns and takes at most {MOST_COLUMNS} columns, got "
             f"{n_features}. Use batch_size=32, or another number below that of the rows."
         )
-
-
-def added(these, those):
-    """Sums of several things, each added up."""
-    return list(map(add, these, those))
 
 
 def smallest(keys):

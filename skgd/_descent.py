@@ -46,7 +46,7 @@ def descend(epochs, parameters, passes, plateau, watch, fitted, score=None, reco
         The numbers of the epochs to make.
     parameters : ndarray of shape (n_targets, 5, n_features + 1)
         See `_reference`.
-    passes : Passes or FullBatch
+    passes : Passes or Solver
         What an epoch is.
     plateau : Plateau
     watch : Watch
@@ -81,21 +81,48 @@ def descend(epochs, parameters, passes, plateau, watch, fitted, score=None, reco
     return history
 
 
-class FullBatch:
-    """Epochs of the full batch under "auto": each reads all rows once and makes one step of each target.
+class Solver:
+    """Epochs of the full batch under "auto": each reads all rows and moves each target that has not arrived.
 
-    What Readings and ConjugateGradients have in common. They know how far the minimum is, and go on from their `memory`, a dict
-    of arrays with an entry for each target.
+    Readings, ConjugateGradients, CoordinateDescent and QuasiNewton are solvers. They know how far the minimum is. By `approach`
+    they also lead there what another descent has left too early. A solver has
+
+    - `targets`, and `step()`, which moves them and gives the objectives before;
+    - `best` and `next`, of shape (n_targets, n_features + 1): the parameters to predict with, and those that it tries next;
+    - `is_done` and `excess()`: which targets have arrived, and how far the objective of `best` may lie above the minimum, as a
+      share of the excess of the best constant prediction;
+    - `memory`, a dict of arrays with an entry for each target, from which a later fit goes on.
     """
 
     n_batches, result, factor = 1, AVERAGE, 1.0
     knows_excess = True
+    memory: dict | None = None
+    most_steps: int  # of `approach`
 
     @classmethod
     def of(cls, model, problem, state, in_fit, is_done):
-        """For a call of fit."""
+        """The solver of a call of fit."""
         targets = [Target(problem, k) for k in range(len(problem.constant))]
         return cls(targets, state.at(problem.center)[:, COEF], model.tol or 0.0, state.reading)
+
+    @classmethod
+    def approach(cls, target, start, value, accuracy):
+        """Steps of one target from a start of this objective, until no more than a share is left; the end, and its excess."""
+        way = cls([target], start[None], accuracy)
+        for _ in range(cls.most_steps):
+            if way.is_done.all():
+                break
+            way.step()
+        return way.end()[0], way.excess()[0]
+
+    def make(self, epoch, parameters, history):
+        """Make a step; the objectives before it."""
+        objective = self.step()
+        if not np.isfinite(objective).all():
+            raise Divergence(len(history.objective) + 1, 1.0)
+        parameters[:, COEF], parameters[:, AVERAGE] = self.next, self.best
+        history.note_step(objective, parameters)
+        return objective
 
     def finished(self, plateau, history):
         """Whether all targets are as near to their minimum as asked for, or are to end for another reason."""
@@ -104,6 +131,10 @@ class FullBatch:
     def length(self, t):
         """The rows say how long a step is."""
         return np.ones(len(self.targets))
+
+    def end(self, parameters=None):
+        """Where the descent has ended."""
+        return self.best.copy()
 
 
 class Passes:
@@ -189,7 +220,7 @@ class Passes:
         return objective
 
     def pass_over_rows(self, epoch, parameters, history):
-        """The same, wherever it leads."""
+        """Make an epoch, wherever it leads; the mean of the objectives before its steps."""
         n_batches, targets, made, total = self.n_batches, self.targets, 0, 0.0
         for problem, order in self.runs(epoch, 1 if history.path else self.run):
             n_steps = -(-len(order) // problem.batch_size)

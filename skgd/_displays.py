@@ -11,8 +11,8 @@ from scipy.sparse import issparse
 from sklearn.exceptions import NotFittedError
 from sklearn.utils.validation import check_is_fitted
 
+from skgd._estimator import MiniBatchLinearRegressor
 from skgd._objective import LOSSES, loss_and_slope, make_penalty, penalty_at
-from skgd._regressor import MiniBatchLinearRegressor
 from skgd._validation import check_weight
 
 # Colours that colour-blind readers tell apart (Okabe & Ito 2008), each with a line of its own for print in grey.

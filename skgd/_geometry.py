@@ -70,7 +70,7 @@ class Geometry(NamedTuple):
     is_doubtful: bool = False  # whether the columns are too nearly dependent for their second moments to say all
 
     def about_zero(self):
-        """The same for rows that are centred already."""
+        """This geometry for rows that are centred already."""
         metric = self.metric.copy()
         metric[0] = 0.0
         return self._replace(metric=metric)
@@ -225,7 +225,10 @@ def gram_of(moments, metric, ridge):
 
 
 def covariance_of(gram, metric, shift):
-    """Of the columns in the user's units, from second moments as the metric scales them and centred `shift` from the means."""
+    """The covariance of the columns in the user's units.
+
+    It is that of second moments as the metric scales them, about a center that lies `shift` from the means.
+    """
     deviation = np.divide(1.0, np.sqrt(metric[1, :-1]), out=np.zeros(len(gram)), where=metric[1, :-1] > 0.0)
     return gram * np.outer(deviation, deviation) - np.outer(shift, shift)
 
@@ -304,7 +307,7 @@ class Extent:
 
     @classmethod
     def along(cls, rows, metric, axes):
-        """Along each axis."""
+        """The extent of the rows along each axis."""
         root, extent = np.sqrt(metric[1, :-1]), cls(0.0, 0.0)
         for _, which in rows.blocks():
             squares = ((rows.take(which) - metric[0, :-1]) @ (axes * root).T) ** 2 * rows.weight[which][:, None]
@@ -313,7 +316,7 @@ class Extent:
 
     @classmethod
     def of(cls, rows, metric):
-        """Of the rows themselves in this metric."""
+        """The extent of the rows themselves in this metric."""
         norms = squared_norms(rows, metric)
         return cls(norms.sum(), norms.max())
 

@@ -77,7 +77,7 @@ class Moments:
 
     @property
     def variance(self):
-        """Of the columns."""
+        """The variances of the columns."""
         return (np.diagonal(self.second) if self.is_full else self.second)[: self.n_features]
 
     @property
@@ -86,7 +86,7 @@ class Moments:
 
     @property
     def covariance(self):
-        """Of the columns."""
+        """The covariance of the columns."""
         return self.second[: self.n_features, : self.n_features]
 
     def minimum(self, ridge):

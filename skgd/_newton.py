@@ -20,12 +20,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from skgd._descent import Divergence, FullBatch
+from skgd._descent import Solver
 from skgd._duality import DualSums, duality_gap
 from skgd._moments import NEGLIGIBLE
 from skgd._objective import is_straight, penalty_at
-from skgd._reading import derivatives_over
-from skgd._reference import AVERAGE, COEF
+from skgd._reading import derivatives_over, look_at
 from skgd._rows import SAMPLE
 
 FIRST = 0.3  # damping: from .15 to .6 readings stay within 1 %
@@ -35,7 +34,10 @@ NARROWER = 0.5  # a kink becomes, where rounding costs more than the next step m
 ROUNDING = 1e-13  # of the sizes that a gradient is a difference of: a zero that asks for less stays
 MOST_SIGNS = 10  # steps of an active set for each column: it needs about one, and more only where rounding leads it in circles
 LEAST = 1e-10  # of the best constant's loss: rounding errors
-MOST_READINGS = 40
+MOST_READINGS = 40  # of the fits in `benchmarks.readings` none of 30 columns takes as many
+NOT_NEAR = 0.1  # of the reach left after a first reading: the start was far from the minimum
+LEAST_COST = 1e-9  # of the objective: the least that rounding may add at first
+ACCURACY = 1e-5  # the finest that zeros are asked for: what is gained beyond costs readings and no prediction shows it
 SMALL = 4  # with more than this many times the rows of a sample, the readings start from a fit of the sample
 TIGHTER = 0.1  # of what may be left where the duality gap does not bear out an end
 ROUNDS = 3  # of corrections of the dual point: a reading each, and needed where steps lead beyond caps
@@ -72,11 +74,12 @@ def solved(gram, linear):
 def minimum_of(gram, linear, strength, lowest, v):
     """The minimum of v'Gv / 2 - b'v + sum_j strength_j |v_j| over v_j >= lowest_j (0 or -inf), from a `v` near it.
 
-    An active set of signs: each step goes to the minimum for the signs given, or to the first zero on the way there; at that
-    minimum the zero that promises most is freed (Lawson & Hanson 1974; with an l1 norm, Lee, Battle, Raina & Ng 2006).
+    An active set of signs (Lawson & Hanson 1974; with an l1 norm, Lee, Battle, Raina & Ng 2006): each step goes to the minimum
+    for the signs given, or to the first zero on the way there. At that minimum the zero that promises most is freed, and at the
+    first all that promise anything.
     """
     has_sign = (strength > 0.0) | (lowest == 0.0)
-    signs, is_barred = np.sign(v) * has_sign, np.zeros(len(v), dtype=bool)
+    signs, is_barred, is_first = np.sign(v) * has_sign, np.zeros(len(v), dtype=bool), True
     for _ in range(MOST_SIGNS * len(v)):
         free, end = np.flatnonzero((signs != 0.0) | ~has_sign), np.zeros_like(v)
         end[free] = solved(gram[np.ix_(free, free)], (linear - strength * signs)[free])
@@ -95,8 +98,8 @@ def minimum_of(gram, linear, strength, lowest, v):
         may_go = has_sign & (signs == 0.0) & ~is_barred & (asks > ROUNDING * size)
         if not may_go.any():
             break
-        chosen = np.argmax(np.where(may_go, asks**2 / np.diag(gram), 0.0))
-        signs[chosen] = -np.sign(gradient[chosen])
+        chosen = may_go if is_first else np.argmax(np.where(may_go, asks**2 / np.diag(gram), 0.0))
+        signs[chosen], is_first = -np.sign(gradient[chosen]), False
     return v
 
 
@@ -153,7 +156,8 @@ class Newton:
             self.arrived = self.left <= max(self.accuracy * target.reach(self.best_value), noise)
             if self.newton.gain <= rounding:
                 self.loss = target.loss.rounded(max(NARROWER * self.loss.width, target.narrowest))
-        self.next = self.step(self.damping)
+        # Of a quadratic, parabolas above it are itself, and damping changes nothing.
+        self.next = self.step(self.damping) if self.model.extra.any() else self.newton
         self.trial = self.next.end
         return exact
 
@@ -204,31 +208,40 @@ class Newton:
         return gap
 
     def ended(self):
-        """Whether the way may end: it has arrived, and the duality gap bears it out, or nothing more is to gain.
-
-        If it does not, the kinks stay as wide for another step, as long as that gains much beside what rounding costs. Then
-        less may be left. Where next to nothing seems left and the gap is far above it, kinks may have become narrow too early:
-        once, they are made as wide again as the gap allows. If the way then arrives again, the gap is loose.
-        """
+        """Whether the way may end: it has arrived, and the duality gap bears it out, or nothing more is to gain."""
         if not self.arrived:
             return False
-        gap, limit, is_kinked = self.certify(), self.promise * self.target.reach(self.best_value), is_straight(self.target.loss)
+        gap, limit = self.certify(), self.promise * self.target.reach(self.best_value)
         if gap <= limit:
             self.left = gap
             return True
-        is_apart, is_stuck = LOOSE * self.left <= limit, self.damping == 1.0
-        if is_kinked and not is_stuck and self.newton.gain > CENTRED * (self.left - self.newton.gain):
-            self.loss, self.arrived = self.loss_of_model, False
-            return False
-        if is_kinked and is_apart and gap > FAR_APART * limit and not self.is_widened:
-            self.loss, self.is_widened = self.target.rounded(self.best, gap / self.best_value), True
-            self.trial, self.model, self.damping, self.arrived = self.best, None, FIRST, False
+        is_apart, is_stuck, is_kinked = LOOSE * self.left <= limit, self.damping == 1.0, is_straight(self.target.loss)
+        if is_kinked and (self.keeps_kinks() or (is_apart and self.widened(gap, limit))):
+            self.arrived = False
             return False
         if is_apart or is_stuck:
             self.left = self.left if is_apart and is_kinked else gap
             return True
         self.accuracy, self.arrived = TIGHTER * self.accuracy, False
         return False
+
+    def keeps_kinks(self):
+        """Whether the next step gains much beside what rounding costs. If so, kinks stay as wide, and less may be left."""
+        if self.damping == 1.0 or self.newton.gain <= CENTRED * (self.left - self.newton.gain):
+            return False
+        self.loss = self.loss_of_model
+        return True
+
+    def widened(self, gap, limit):
+        """Whether kinks are made as wide again as the gap allows: once, if it is far above what seems to be left.
+
+        Then they may have become narrow too early. If the way arrives again, the gap is loose.
+        """
+        if self.is_widened or gap <= FAR_APART * limit:
+            return False
+        self.loss, self.is_widened = self.target.rounded(self.best, gap / self.best_value), True
+        self.trial, self.model, self.damping = self.best, None, FIRST
+        return True
 
     def read(self):
         """Read all rows and choose what to read next; the objective at what was read."""
@@ -257,20 +270,33 @@ class Newton:
         return self.trial if values[1] < values[0] else self.best
 
 
-class Readings(FullBatch):
-    """Each epoch is a step of Newton's method for each target."""
+class Readings(Solver):
+    """Each step reads all rows and makes a step of Newton's method for each target."""
+
+    most_steps = MOST_READINGS
 
     def __init__(self, targets, starts, accuracy, memory=None):
         self.targets, self.rows, self.ways = targets, targets[0].rows, []
         for k, (target, start) in enumerate(zip(targets, starts, strict=True)):
-            way = None if memory is None else self.resumed(target, accuracy, *(part[k] for part in memory.values()))
+            way = None if memory is None else self.resumed(target, accuracy, **{name: memory[name][k] for name in memory})
             if way is None and len(self.rows) > SMALL * SAMPLE:
                 start = Newton.far(target.sampled, start, 10.0 * accuracy).settle()  # only a start: no gap is asked for
                 way = Newton(target, start, accuracy, target.rounded(start, NEAR))
             self.ways.append(way or Newton.far(target, start, accuracy))
 
+    @classmethod
+    def approach(cls, target, start, value, accuracy):
+        """Readings from a start that is near the minimum, or else from farther away."""
+        accuracy = min(ACCURACY, accuracy) if target.penalty.makes_zeros else accuracy
+        cost = 0.5 * accuracy * target.reach(value) / value
+        way = Newton(target, start, accuracy, target.rounded(start, max(cost, LEAST_COST)))
+        way.read()
+        if not way.ended() and way.left > NOT_NEAR * target.reach(value):
+            way = Newton.far(target, start, accuracy)
+        return way.approach()
+
     @staticmethod
-    def resumed(target, accuracy, point, best, best_value, damping, width, width_of_model):
+    def resumed(target, accuracy, *, point, best, best_value, damping, width, width_of_model):
         """A way that goes on from where another was left, if that was about the same rows."""
         way = Newton(target, point, accuracy, target.loss.rounded(width_of_model))
         ((value,),) = target.objectives(best, target.loss)
@@ -284,18 +310,18 @@ class Readings(FullBatch):
 
     @property
     def memory(self):
-        """What a later fit goes on from, an entry for each target."""
+        """What a later fit goes on from."""
         return {
             "point": np.array([way.point for way in self.ways]),
-            "best": np.array([way.best for way in self.ways]),
+            "best": self.best,
             "best_value": np.array([way.best_value for way in self.ways]),
             "damping": np.array([way.damping for way in self.ways]),
             "width": np.array([way.loss.width for way in self.ways]),
             "width_of_model": np.array([way.loss_of_model.width for way in self.ways]),
         }
 
-    def make(self, epoch, parameters, history):
-        """Make a reading; the objectives where it was made."""
+    def step(self):
+        """Read all rows once, for all targets that have not arrived; the objectives where they were read."""
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
             objective = np.array([way.best_value for way in self.ways])
             going_on = [k for k, way in enumerate(self.ways) if not way.arrived]
@@ -303,22 +329,73 @@ class Readings(FullBatch):
             objective[going_on] = [self.ways[k].learn(of_target) for k, of_target in zip(going_on, sums, strict=True)]
             for k in going_on:
                 self.ways[k].ended()
-        if not np.isfinite(objective).all():
-            raise Divergence(len(history.objective) + 1, 1.0)
-        for way, row in zip(self.ways, parameters, strict=True):
-            row[COEF], row[AVERAGE] = way.trial, way.best
-        history.note_step(objective, parameters)
         return objective
+
+    @property
+    def best(self):
+        return np.array([way.best for way in self.ways])
+
+    @property
+    def next(self):
+        return np.array([way.trial for way in self.ways])
 
     @property
     def is_done(self):
         """Which targets have arrived."""
         return np.array([way.arrived for way in self.ways])
 
-    def end(self, parameters):
+    def end(self, parameters=None):
         """Where the descent has ended."""
         return np.array([way.end() for way in self.ways])
 
     def excess(self):
         """The excess over the minimum of each target, as a share of the excess of the best constant prediction."""
         return np.array([way.target.share_of_reach(way.left, way.best_value) for way in self.ways])
+
+
+class LeastSquares(Solver):
+    """The squared error without zeros, whose curvature is the same everywhere: Newton's step leads to the minimum, to rounding.
+
+    What Newton's step would gain is then the duality gap itself. All targets share their curvature.
+    """
+
+    most_steps = 3
+
+    def __init__(self, targets, starts, accuracy, memory=None):
+        self.targets, self.accuracy, self.best = targets, accuracy, starts.copy()
+        self.is_done, self.basis = np.zeros(len(targets), dtype=bool), targets[0].basis
+        target, losses = targets[0], (targets[0].loss,)
+        about = target.k, target.center, starts[0], self.basis, target.has_intercept, losses
+        (sums,) = target.rows.add_up((derivatives_over, *about))
+        hessian = sums.hessian / target.total_weight
+        hessian[:-1, :-1] += target.penalty.l2 * (self.basis.T @ self.basis)
+        self.hessian = hessian + NEGLIGIBLE * max(np.trace(hessian), target.curvature) * np.eye(len(hessian))
+        self.look()
+
+    def look(self):
+        """Read the rows: objectives, Newton's steps, and what these would gain."""
+        self.value, gradient = (
+            np.array(part) for part in zip(*look_at(self.targets, self.best, self.targets[0].loss), strict=True)
+        )
+        slope = np.column_stack([gradient[:, :-1] @ self.basis, gradient[:, -1]])
+        moved = -solved(self.hessian, slope.T).T
+        self.moved = np.column_stack([moved[:, :-1] @ self.basis.T, moved[:, -1]])
+        self.gain = -0.5 * np.sum(slope * moved, axis=1)
+
+    @property
+    def next(self):
+        return self.best
+
+    def excess(self):
+        """The excess over the minimum of each target, as a share of the excess of the best constant prediction."""
+        of_targets = zip(self.targets, self.gain, self.value, strict=True)
+        return np.array([target.share_of_reach(gain, value) for target, gain, value in of_targets])
+
+    def step(self):
+        """A step of each target that is not at its minimum; the objectives before."""
+        objective = self.value
+        self.is_done = self.excess() <= self.accuracy
+        if not self.is_done.all():
+            self.best = np.where(self.is_done[:, None], self.best, self.best + self.moved)
+            self.look()
+        return objective

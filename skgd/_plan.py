@@ -1,26 +1,33 @@
 """What a call sets out to do: the problem, measured as the parameters say."""
 
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 
 from skgd._descent import Passes
 from skgd._geometry import Geometry, check_range, full_batch_geometry, mini_batch_geometry, plain_metric, standard_metric
-from skgd._newton import Readings
+from skgd._newton import LeastSquares, Readings
 from skgd._objective import SQUARED_ERROR, is_quadratic, is_straight, secant_curvature
 from skgd._problem import Problem
 from skgd._reference import AVERAGE
-from skgd._wide import ConjugateGradients
+from skgd._wide import ConjugateGradients, CoordinateDescent, QuasiNewton
+
+
+def solver_of(rows, loss, penalty):
+    """What leads a target to its minimum over all rows: the only place that chooses."""
+    if is_quadratic(loss, penalty):
+        return ConjugateGradients if rows.is_wide else LeastSquares
+    if not rows.is_wide:
+        return Readings
+    can_be_copied = rows.is_in_memory and not rows.is_on_disk
+    return CoordinateDescent if loss == SQUARED_ERROR and can_be_copied else QuasiNewton
 
 
 def epochs_of(model, problem):
-    """What makes the epochs of a fit. The full batch of "auto" has methods of its own, where no other steps were asked for."""
+    """What makes the epochs of a fit: under "auto" the full batch has a solver, where no other steps were asked for."""
     is_asked = model.learning_rate == "auto" and model.momentum == 0.0 and model.average in ("auto", False)
-    if not (is_asked and problem.is_full_batch):
-        return Passes
-    if problem.rows.is_wide:
-        return ConjugateGradients if is_quadratic(problem.loss, problem.penalty) else Passes
-    return Passes if problem.loss == SQUARED_ERROR else Readings
+    return solver_of(problem.rows, problem.loss, problem.penalty) if is_asked and problem.is_full_batch else Passes
 
 
 def problem_of_fit(model, rows):
@@ -28,31 +35,38 @@ def problem_of_fit(model, rows):
 
     The full batch of the squared error is put on few rows that serve as well.
     """
-    is_auto, n_features = model.learning_rate == "auto", rows.n_features
-    is_full_batch = model.batch_size is None or model.batch_size >= len(rows)
-    # Full moments cost n_features passes over the rows and save one in each epoch; "auto" also learns the curvature.
-    is_full = is_full_batch and not rows.is_wide and (is_auto or n_features <= model.max_iter)
-    rests_on_moments = is_full and model.loss == "squared_error" and n_features + rows.n_targets < len(rows)
-    targets = None if is_auto else rows.without_columns().moments(False)
-    moments = rows.moments(is_full) if is_auto or rests_on_moments else targets
+    is_auto, is_full = model.learning_rate == "auto", sums_products(model, rows)
+    rests_on_moments = is_full and model.loss == "squared_error" and rows.n_features + rows.n_targets < len(rows)
+    moments = rows.moments(is_full) if is_auto or rests_on_moments else rows.without_columns().moments(False)
     check_range(moments, rows.representatives)
     if is_auto and rows.is_sparse and model.fit_intercept:
         rows = rows.with_far_columns_centred(moments.center, moments.variance)
-    problem = Problem.of(model, rows, targets or moments)
-    separable, b = problem.penalty.makes_zeros, problem.batch_size
+    problem = Problem.of(model, rows, moments)
+    problem = with_geometries(problem, partial(geometry_of, model, problem, moments))
+    is_doubtful = any(geometry.is_doubtful for geometry in problem.geometries)
+    return (problem.on_few_rows(moments) if rests_on_moments and not is_doubtful else problem), moments
 
-    def geometry(ridge):
-        if not is_auto:
-            return Geometry(plain_metric(n_features, model.fit_intercept), 1.0)
-        if is_full:
-            return full_batch_geometry(moments, rows.representatives, ridge, model.fit_intercept, separable)
-        if epochs_of(model, problem) is ConjugateGradients:  # which find the length of each step
-            center = moments.center - rows.center
-            return Geometry(standard_metric(center, moments.variance, ridge, model.fit_intercept, rows.is_sparse), 1.0)
-        return mini_batch_geometry(rows, moments, b, ridge, model.fit_intercept, separable)
 
-    problem = with_geometries(problem, geometry)
-    return (problem.on_few_rows(moments) if rests_on_moments else problem), moments
+def sums_products(model, rows):
+    """Whether the first reading sums products of columns: "auto" learns the curvature of the full batch from them.
+
+    They cost n_features passes over the rows and save one in each epoch of a plain schedule.
+    """
+    is_full_batch = model.batch_size is None or model.batch_size >= len(rows)
+    return is_full_batch and not rows.is_wide and (model.learning_rate == "auto" or rows.n_features <= model.max_iter)
+
+
+def geometry_of(model, problem, moments, ridge):
+    """The geometry of targets whose penalty adds this to the second moment of each column."""
+    rows, fit_intercept, makes_zeros = problem.rows, model.fit_intercept, problem.penalty.makes_zeros
+    if model.learning_rate != "auto":
+        return Geometry(plain_metric(rows.n_features, fit_intercept), 1.0)
+    if moments.is_full:
+        return full_batch_geometry(moments, rows.representatives, ridge, fit_intercept, makes_zeros)
+    if epochs_of(model, problem) is not Passes:  # solvers find the length of each step
+        center = moments.center - rows.center
+        return Geometry(standard_metric(center, moments.variance, ridge, fit_intercept, rows.is_sparse), 1.0)
+    return mini_batch_geometry(rows, moments, problem.batch_size, ridge, fit_intercept, makes_zeros)
 
 
 def problem_of_chunk(model, rows, state):

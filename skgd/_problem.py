@@ -23,7 +23,7 @@ from skgd._objective import (
     rounding_of,
 )
 from skgd._reference import COEF, GRADIENT, STEP, update
-from skgd._rows import Rows
+from skgd._rows import AllRows, Rows
 
 try:
     from skgd import _kernel as engine
@@ -49,7 +49,7 @@ UNPACKED = 2**18  # numbers of sparse rows that are unpacked at a time: two mega
 class Problem:
     """The objective, its rows, and how each target's parameters are measured while they descend."""
 
-    rows: Rows
+    rows: AllRows
     batch_size: int
     loss: Loss
     penalty: Penalty
@@ -103,7 +103,7 @@ class Problem:
         return -(-len(self.rows) // self.batch_size)
 
     def on_few_rows(self, moments):
-        """The same with all rows that these moments have read, as a full batch of about as many rows as columns.
+        """This problem with all rows that these moments have read, as a full batch of about as many rows as columns.
 
         Sums over rows are divided by their weight, and so is the penalty, for which a row of weight 2 is one row.
         """
@@ -164,13 +164,13 @@ class Problem:
         return [(metric, [place for place, each in enumerate(metrics) if each is metric]) for metric in found.values()]
 
     def unpacked(self, which):
-        """The same on some of its sparse rows, unpacked."""
+        """This problem on some of its sparse rows, unpacked."""
         rows, numbers = self.rows, np.arange(len(which), dtype=np.int32)
         arrays = {"X": rows.take(which), "y": rows.y.T[which].T, "weight": rows.weight[which]}
         return replace(self, rows=replace(rows, **arrays, numbers=numbers))
 
     def take_steps_by_blocks(self, order, steps, targets, parameters, objectives):
-        """The same where a batch is too large to be in memory, or unpacked, at once: its gradient is summed over blocks."""
+        """Steps where a batch is too large to be in memory, or unpacked, at once: its gradient is summed over blocks."""
         length = max(1, UNPACKED // self.rows.n_features)
         for number in range(steps.shape[1]):
             batch = order[number * self.batch_size : (number + 1) * self.batch_size]

@@ -36,7 +36,7 @@ class Target:
 
     @cached_property
     def sampled(self):
-        """The same on a sample of the rows."""
+        """This target on a sample of the rows."""
         if self.rows.sampled is self.rows:
             return self
         target = copy(self)
@@ -54,7 +54,7 @@ class Target:
 
     @cached_property
     def deviation(self):
-        """Of the columns, about; inf where a coefficient cannot move."""
+        """The deviations of the columns, about; inf where a coefficient cannot move."""
         scale = self.geometry.metric[1, :-1]
         return np.divide(1.0, np.sqrt(scale), out=np.full(len(scale), np.inf), where=scale > 0.0)
 

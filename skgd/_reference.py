@@ -58,7 +58,7 @@ def descend(X, y, weight, order, batch_size, steps, metric, loss, penalty, targe
 def descend_sparse(
     values, columns, starts, y, weight, order, batch_size, steps, metric, loss, penalty, targets, parameters, objectives
 ):
-    """The same over the rows of a CSR matrix, without center and axes; the objectives leave the penalty out.
+    """One step for each mini-batch of rows of a CSR matrix, without center and axes; the objectives leave the penalty out.
 
     Scales must be powers of two or zero: the compiled pass keeps account of absent columns once for all of equal scale.
     """

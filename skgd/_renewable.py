@@ -70,7 +70,7 @@ class Quadratic:
         return replace(self, **parts)
 
     def moved_to(self, center):
-        """The same model with the intercept taken at another center: v = T v', and so T'AT and T'b."""
+        """This model with the intercept taken at another center: v = T v', and so T'AT and T'b."""
         shift = np.eye(len(center) + 1)
         shift[-1, :-1] = self.center - center
         return replace(self, center=center, curvature=shift.T @ self.curvature @ shift, linear=self.linear @ shift)
@@ -271,7 +271,7 @@ class Renewable:
 
     @staticmethod
     def width(spread, problem, n_seen):
-        """Of kinks: what their rounding biases against what curvatures of few rows in an arc are uncertain by.
+        """The width of kinks: what their rounding biases against what curvatures of few rows in an arc are uncertain by.
 
         As in convolution-smoothed quantile regression, with sqrt((d + log n) / n) of the residuals' size; fewer rows are near
         an extreme quantile, whose arc is narrower. Twice or half of it costs excess at most threefold.

@@ -1,15 +1,21 @@
-"""The two private modules of scikit-learn that skgd leans on, in one place."""
+"""The private names of scikit-learn that skgd leans on, in one place."""
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from contextlib import nullcontext
+from functools import cache, wraps
+from inspect import signature
+from typing import Any, ClassVar, TypeVar
+from weakref import WeakKeyDictionary
 
 from sklearn.base import _fit_context
+from sklearn.utils._openmp_helpers import _openmp_effective_n_threads
 from sklearn.utils._param_validation import (
     Interval,
     InvalidParameterError,
     StrOptions,
     validate_parameter_constraints,
 )
+from sklearn.utils.parallel import _get_threadpool_controller
 
 __all__ = ["Interval", "InvalidParameterError", "StrOptions", "fit_context", "validate_parameter_constraints"]
 
@@ -20,3 +26,57 @@ def fit_context(method: Method) -> Method:
     """scikit-learn's check of parameters before a method that fits, which keeps the method's type."""
     checked: Method = _fit_context(prefer_skip_nested_validation=True)(method)
     return checked
+
+
+def number_of_threads():
+    """How many threads scikit-learn's own loops would take: OMP_NUM_THREADS, joblib's workers and threadpoolctl have a say."""
+    return _openmp_effective_n_threads()
+
+
+def blas_on_one_core():
+    """A context in which each product of matrices stays on its core."""
+    return _get_threadpool_controller().limit(limits=1, user_api="blas")
+
+
+def on_one_core(function):
+    """The function, with each of its products of matrices on one core."""
+
+    @wraps(function)
+    def alone(*arguments):
+        with blas_on_one_core() if number_of_threads() > 1 else nullcontext():
+            return function(*arguments)
+
+    return alone
+
+
+def recheck(model):
+    """Check parameters in a method for which scikit-learn does not: partial_fit of a model that is fitted."""
+    model._validate_params()
+
+
+class CheckedParameters:
+    """Parameters of which only those are checked that are neither at their default nor as they were at the call before.
+
+    scikit-learn looks up their names and checks all of them at each call: with few rows, a third of its time.
+    """
+
+    _parameter_constraints: ClassVar[dict]
+    _checked: ClassVar[WeakKeyDictionary[object, dict]] = WeakKeyDictionary()  # parameters as they were at the last call
+
+    @classmethod
+    @cache
+    def _get_param_names(cls):
+        return super()._get_param_names()
+
+    @classmethod
+    @cache
+    def _defaults(cls):
+        return {name: each.default for name, each in signature(cls.__init__).parameters.items() if name != "self"}
+
+    def _validate_params(self):
+        given = {name: getattr(self, name) for name in self._parameter_constraints}
+        before = self._checked.get(self) or self._defaults()
+        changed = {name: value for name, value in given.items() if name not in before or value is not before[name]}
+        constraints = {name: self._parameter_constraints[name] for name in changed}
+        validate_parameter_constraints(constraints, changed, type(self).__name__)
+        self._checked[self] = given

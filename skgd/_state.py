@@ -36,13 +36,13 @@ class State:
 
     @classmethod
     def start(cls, parameters, seed):
-        """Of a new model that begins at `parameters`, of shape (n_targets, n_features + 1)."""
+        """The state of a new model that begins at `parameters`, of shape (n_targets, n_features + 1)."""
         start = np.zeros((len(parameters), 3, parameters.shape[1]))
         start[:, [COEF, AVERAGE]] = parameters[:, None]
         return cls(start, seed)
 
     def stored(self):
-        """As a dict of plain arrays and tuples, which any tool that saves models can read without a class of ours."""
+        """This state as a dict of plain arrays and tuples, which tools that save models can read without a class of ours."""
         moments, model = (part and vars(part).copy() for part in (self.stream.moments, self.renewable.model))
         return vars(self) | {
             "skgd": __version__,
@@ -52,7 +52,7 @@ class State:
 
     @classmethod
     def restored(cls, stored):
-        """From what `stored` has made of it."""
+        """The state from what `stored` has made of it."""
         version, parts = stored.get("skgd", "an older version"), {name: stored[name] for name in stored if name != "skgd"}
         try:
             moments, stream, renewable = stored["stream"]["moments"], stored["stream"], stored["renewable"]
@@ -92,7 +92,7 @@ class State:
         return replace(self, renewable=self.renewable.with_own_rows())
 
     def without_intercept(self):
-        """The same with intercepts of zero."""
+        """This state with intercepts of zero."""
         parameters = np.array(self.parameters)
         parameters[:, :, -1] = 0.0
         return replace(self, parameters=parameters)

@@ -61,38 +61,45 @@ class Schedule:
     @classmethod
     def of(cls, model, problem, state, in_fit):
         """The steps of a call of fit or partial_fit."""
-        n_targets, n_rows, b = len(problem.unit), len(problem.rows), problem.batch_size
-        factor = np.broadcast_to(state.factor if in_fit else 1.0, n_targets)
-        momentum = {"momentum": model.momentum, "nesterov": model.nesterovs_momentum}
-        if model.learning_rate == "auto":
-            noisy = is_noisy(model, problem, in_fit)
-            is_exact = in_fit and b == 1 and problem.loss == SQUARED_ERROR
-            # Where a loss grows linearly, averages of steps of one length are off to one side: those of a stream fall.
-            constant_for = np.inf if in_fit or not is_straight(problem.loss) else CROSSING * problem.rows.n_features / b
-            return cls(
-                partial(falling, eta0=1.0 - model.momentum, constant_for=constant_for),
-                model.average if noisy or model.average != "auto" else 0,
-                np.array([geometry.step for geometry in problem.geometries]) / problem.curvature,
-                factor,
-                **momentum,
-                # A single row is never overshot by 1 / L(1); batches may be, since their L(b) is an expectation.
-                cap=np.inf if is_exact else SAFE_CAP,
-                ceiling=None if in_fit else state.stream.ceiling(),
-                last_share=1.0 - (-n_rows % b) / b,
-                every=problem.averaging_interval() if model.average == "auto" else 1,
-                decay=DECAY ** (1.0 / epochs_of_a_plateau(problem)) if noisy else 1.0,
-                patience=1,
-                is_plain=False,
-            )
+        factor = np.broadcast_to(state.factor if in_fit else 1.0, len(problem.unit))
+        common = {"factor": factor, "momentum": model.momentum, "nesterov": model.nesterovs_momentum}
+        make = cls.of_auto if model.learning_rate == "auto" else cls.of_plain
+        return make(model, problem, state, in_fit, common)
+
+    @classmethod
+    def of_auto(cls, model, problem, state, in_fit, common):
+        """Steps of one length that rows say is safe, shorter after each plateau, and their average."""
+        b, noisy = problem.batch_size, is_noisy(model, problem, in_fit)
+        is_exact = in_fit and b == 1 and problem.loss == SQUARED_ERROR
+        # Where a loss grows linearly, averages of steps of one length are off to one side: those of a stream fall.
+        constant_for = np.inf if in_fit or not is_straight(problem.loss) else CROSSING * problem.rows.n_features / b
+        return cls(
+            partial(falling, eta0=1.0 - model.momentum, constant_for=constant_for),
+            model.average if noisy or model.average != "auto" else 0,
+            np.array([geometry.step for geometry in problem.geometries]) / problem.curvature,
+            **common,
+            # A single row is never overshot by 1 / L(1); batches may be, since their L(b) is an expectation.
+            cap=np.inf if is_exact else SAFE_CAP,
+            ceiling=None if in_fit else state.stream.ceiling(),
+            last_share=1.0 - (-len(problem.rows) % b) / b,
+            every=problem.averaging_interval() if model.average == "auto" else 1,
+            decay=DECAY ** (1.0 / epochs_of_a_plateau(problem)) if noisy else 1.0,
+            patience=1,
+            is_plain=False,
+        )
+
+    @classmethod
+    def of_plain(cls, model, problem, state, in_fit, common):
+        """Steps of a schedule that is given."""
         # "optimal" begins where SGDRegressor's does, whose alpha is half of ours for a loss that it halves.
         halves = 2.0 if model.loss in HALVED else 1.0
         offset = optimal_offset(model.alpha / halves) if model.learning_rate == "optimal" else 0.0
         eta = partial(SCHEDULES[model.learning_rate], eta0=model.eta0, power_t=model.power_t, alpha=model.alpha, offset=offset)
-        average = 0 if model.average == "auto" else model.average
-        if model.learning_rate != "adaptive":
-            return cls(eta, average, np.ones(n_targets), factor, **momentum)
-        shrinks = {"decay": 0.2, "patience": patience_of(model, problem, in_fit), "smallest": SMALLEST_ETA, "waits_anew": True}
-        return cls(eta, average, np.ones(n_targets), factor, **momentum, **shrinks)
+        schedule = cls(eta, 0 if model.average == "auto" else model.average, np.ones(len(problem.unit)), **common)
+        if model.learning_rate == "adaptive":
+            schedule.decay, schedule.smallest, schedule.waits_anew = 0.2, SMALLEST_ETA, True  # as SGDRegressor's
+            schedule.patience = patience_of(model, problem, in_fit)
+        return schedule
 
     def steps(self, t, targets, began, ends):
         """The STEPs of numbers t for some targets, out of a pass that makes those from began + 1 to ends."""

@@ -158,7 +158,7 @@ class Stream(NamedTuple):
         return rows.with_weight(np.maximum(weight, np.nextafter(0.0, 1.0)))
 
     def geometry(self, rows, counted, batch_size, ridge, fit_intercept, separable=False):
-        """Of a further chunk, whose moments are in the stream's already, and come from the rows as `counted`.
+        """The geometry of a further chunk, whose moments are in the stream's already, and come from the rows as `counted`.
 
         Without axes if D must be `separable`.
         """

@@ -16,6 +16,7 @@ ended by the duality gap (see _duality.py).
 """
 
 from contextlib import suppress
+from typing import NamedTuple
 from warnings import catch_warnings, simplefilter
 
 import numpy as np
@@ -25,12 +26,11 @@ from scipy.sparse import csc_array
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import enet_path
 
-from skgd._descent import FullBatch
+from skgd._descent import Solver
 from skgd._duality import DualSums, duality_gap
 from skgd._newton import FAR, LOOSE
-from skgd._objective import SQUARED_ERROR, bend, is_quadratic, is_straight, penalty_at
+from skgd._objective import SQUARED_ERROR, bend, is_straight, penalty_at
 from skgd._reading import look_at
-from skgd._reference import AVERAGE, COEF
 
 SETTLED = 10  # steps over which a Ritz value must not have halved: with 50 factors and 1e-3 of noise the noise showed after 9
 ROUNDING = 1e-8  # of the mean slope: a gradient that is rounding
@@ -42,8 +42,8 @@ TIGHTER = 0.1  # of what a round may leave, where the duality gap after it is to
 TAIL = 10.0  # times what its last ten steps have gained, L-BFGS-B would still gain, about: where nothing bounds it
 
 
-class ConjugateGradients(FullBatch):
-    """Each epoch is a step along a direction that is conjugate to those before, for each target.
+class ConjugateGradients(Solver):
+    """Each step is one along a direction that is conjugate to those before, for each target.
 
     Parameters
     ----------
@@ -56,10 +56,12 @@ class ConjugateGradients(FullBatch):
         What a descent that has paused here has left.
     """
 
+    most_steps = MOST_STEPS
+
     def __init__(self, targets, starts, tol, memory=None):
-        self.targets, self.accuracy, self.point = targets, tol, starts.copy()
+        self.targets, self.accuracy, self.best = targets, tol, starts.copy()
         self.scale = np.array([target.geometry.metric[1] for target in targets])
-        self.value, self.gradient = (np.array(part) for part in zip(*look_at(targets, self.point, SQUARED_ERROR), strict=True))
+        self.value, self.gradient = (np.array(part) for part in zip(*look_at(targets, self.best, SQUARED_ERROR), strict=True))
         self.direction = -self.scale * self.gradient
         self.lengths = self.ratios = np.zeros((len(targets), 0))  # of the steps; NaN for targets that had arrived
         known = None if memory is None else memory["gradient"]
@@ -106,10 +108,10 @@ class ConjugateGradients(FullBatch):
         return {name: getattr(self, name) for name in ("gradient", "direction", "lengths", "ratios")}
 
     def step(self):
-        """Read the rows and move each target that has not arrived."""
-        which = np.flatnonzero(~self.is_done)
+        """Read the rows and move each target that has not arrived; the objectives before."""
+        which, objective = np.flatnonzero(~self.is_done), self.value.copy()
         if not len(which):
-            return
+            return objective
         gradient, direction, scale = self.gradient[which], self.direction[which], self.scale[which]
         targets = [self.targets[k] for k in which]
         bent = np.array([product for _, product in look_at(targets, direction, SQUARED_ERROR, without_targets=True)])
@@ -119,24 +121,17 @@ class ConjugateGradients(FullBatch):
         gradient += length[:, None] * bent
         ratio = np.divide(np.sum(scale * gradient**2, axis=1), before, out=np.zeros_like(before), where=before > 0.0)
         self.value[which] += 0.5 * length * slope
-        self.point[which] += length[:, None] * direction
+        self.best[which] += length[:, None] * direction
         self.gradient[which] = gradient
         self.direction[which] = ratio[:, None] * direction - scale * gradient
         made = np.full((2, len(self.targets), 1), np.nan)
         made[0, which, 0], made[1, which, 0] = np.where(length > 0.0, length, np.nan), ratio
         self.lengths, self.ratios = np.hstack([self.lengths, made[0]]), np.hstack([self.ratios, made[1]])
-
-    def make(self, epoch, parameters, history):
-        """Make a step; the objectives before it."""
-        objective = self.value.copy()
-        self.step()
-        parameters[:, [COEF, AVERAGE]] = self.point[:, None]
-        history.note_step(objective, parameters)
         return objective
 
-    def end(self, parameters):
-        """Where the descent has ended."""
-        return self.point.copy()
+    @property
+    def next(self):
+        return self.best
 
 
 class Enough(Exception):
@@ -233,11 +228,18 @@ def newton_step(target, point, rounded, enough):
     return end, -0.5 * start @ end if squares <= enough**2 else np.inf
 
 
-def excess_at(target, point, rounded, promise):
-    """The duality gap at a point, as a share of the excess of the best constant prediction over the minimum.
+class End(NamedTuple):
+    """A point that may be the minimum."""
 
-    And where Newton's step leads. Of a loss with kinks, a gap that is too large is not waited for where the gain of that step
-    and rounding leave far less.
+    excess: float  # at most, as a share of the excess of the best constant prediction over the minimum
+    value: float  # the objective
+    further: np.ndarray  # where Newton's step leads
+
+
+def judged(target, point, rounded, promise):
+    """The End at a point, by its duality gap.
+
+    Of a loss with kinks, a gap that is too large is not waited for where the gain of Newton's step and rounding leave far less.
     """
     rows, total = target.rows, target.total_weight
     about = target.k, target.center, point, target.has_intercept, rounded, target.loss
@@ -246,79 +248,99 @@ def excess_at(target, point, rounded, promise):
     (sums,) = rows.add_up((DualSums.over, *about, [step]))
     gap = duality_gap(sums, total, target.loss, target.penalty, point, target.deviation)
     value = sums.loss / total + penalty_at(target.penalty, point[:-1])
-    found = target.share_of_reach(min(gap, value), value)  # no objective is negative
-    if found > promise and is_straight(target.loss):
+    excess = target.share_of_reach(min(gap, value), value)  # no objective is negative
+    if excess > promise and is_straight(target.loss):
         (exact,), (smooth,) = target.objectives(point, target.loss, rounded)
         estimate = target.share_of_reach(smooth - exact + gain, value)
-        found = estimate if LOOSE * estimate <= promise else found
-    end = point + step
+        excess = estimate if LOOSE * estimate <= promise else excess
+    further = point + step
     if target.penalty.makes_zeros:
-        end[:-1] = np.where(end[:-1] * point[:-1] > 0.0, end[:-1], 0.0)
-    return found, end
+        further[:-1] = np.where(further[:-1] * point[:-1] > 0.0, further[:-1], 0.0)
+    return End(excess, value, further)
 
 
-def by_conjugate_gradients(target, start, accuracy):
-    way = ConjugateGradients([target], start[None], accuracy)
-    for _ in range(MOST_STEPS):
-        if way.is_done:
-            break
-        way.step()
-    return way.point[0], way.excess()[0]
+class ByRounds(Solver):
+    """Each step is a round of a method of its own for each target, after which the duality gap says what is left.
+
+    Parameters
+    ----------
+    targets : list of Target
+        Targets of the same rows.
+    starts : ndarray of shape (n_targets, n_features + 1)
+    accuracy : float
+        A target has arrived if no more than this share of the excess of the best constant prediction is left.
+    """
+
+    most_steps = ROUNDS
+
+    def __init__(self, targets, starts, accuracy, memory=None):
+        self.targets, self.accuracy, self.best, self.next = targets, accuracy, starts.copy(), starts.copy()
+        self.value = np.array([value for value, _ in look_at(targets, starts, targets[0].loss)])
+        self.left, self.tolerance, self.n_rounds = np.full(len(targets), np.inf), accuracy, 0
+
+    @property
+    def is_done(self):
+        """Which targets have arrived."""
+        return self.left <= self.accuracy
+
+    def excess(self):
+        """The excess over the minimum of each target."""
+        return self.left
+
+    def step(self):
+        """A round for each target that has not arrived; the objectives before."""
+        objective = self.value.copy()
+        for k in np.flatnonzero(~self.is_done):
+            point, rounded = self.round(k)
+            found = judged(self.targets[k], point, rounded, self.accuracy)
+            self.next[k] = point
+            if found.value <= self.value[k]:
+                self.best[k], self.value[k], self.left[k] = point, found.value, found.excess
+            if found.excess > self.accuracy:
+                ((at_further,),) = self.targets[k].objectives(found.further, self.targets[k].loss)
+                self.next[k] = found.further if at_further < found.value else point
+        self.tolerance *= TIGHTER
+        self.n_rounds += 1
+        return objective
 
 
-def by_coordinate_descent(target, start, accuracy):
+class CoordinateDescent(ByRounds):
     """The squared error with zeros: scikit-learn's `enet_path`, whose objective is half of this one."""
-    rows, penalty, end = target.rows, target.penalty, start
-    weight, y = rows.weights / target.total_weight * len(rows), rows.targets[target.k] - target.constant
-    X, how = rows.take(rows.numbers), {}
-    if rows.is_sparse:
-        offset = target.mean_of_columns
-        X = csc_array(X, dtype=np.float64)
-        X.indices, X.indptr = X.indices.astype(np.int32), X.indptr.astype(np.int32)  # as enet_path takes them
-        how = {"sample_weight": weight, "X_offset": offset, "X_scale": np.ones(len(offset))}
-    else:
-        root = np.sqrt(weight)
-        X, y = np.asfortranarray(root[:, None] * (X - target.center)), root * y
-    alpha = 0.5 * (penalty.l1 + penalty.l2)
-    how |= {"l1_ratio": 0.5 * penalty.l1 / alpha if alpha > 0.0 else 1.0, "positive": penalty.lowest == 0.0}
-    tol = accuracy
-    for _ in range(ROUNDS):
+
+    def __init__(self, targets, starts, accuracy, memory=None):
+        super().__init__(targets, starts, accuracy, memory)
+        target, rows, penalty = targets[0], targets[0].rows, targets[0].penalty
+        weight, X = rows.weights / rows.total_weight * len(rows), rows.take(rows.numbers)
+        self.root, alpha = np.ones(len(rows)), 0.5 * (penalty.l1 + penalty.l2)
+        self.how = {"alphas": [alpha], "l1_ratio": 0.5 * penalty.l1 / alpha if alpha > 0.0 else 1.0}
+        self.how |= {"positive": penalty.lowest == 0.0, "check_input": False, "precompute": False}
+        if rows.is_sparse:
+            X, offset = csc_array(X, dtype=np.float64), target.mean_of_columns
+            X.indices, X.indptr = X.indices.astype(np.int32), X.indptr.astype(np.int32)  # as enet_path takes them
+            self.X, self.how = X, self.how | {"sample_weight": weight, "X_offset": offset, "X_scale": np.ones(len(offset))}
+        else:
+            self.root = np.sqrt(weight)
+            self.X = np.asfortranarray(self.root[:, None] * (X - target.center))
+
+    def round(self, k):
+        target, start = self.targets[k], self.next[k]
+        y = self.root * (target.rows.targets[target.k] - target.constant)
         with catch_warnings():
-            simplefilter("ignore", ConvergenceWarning)  # of a gap that is looked at below
-            _, coef, _ = enet_path(
-                X, y, alphas=[alpha], tol=tol, coef_init=end[:-1], check_input=False, precompute=False, **how
-            )
-        end = np.append(coef[:, 0], target.constant - target.has_intercept * (target.mean_of_columns @ coef[:, 0]))
-        excess, _ = excess_at(target, end, target.loss, accuracy)
-        if excess <= accuracy:
-            break
-        tol *= TIGHTER
-    return end, excess
+            simplefilter("ignore", ConvergenceWarning)  # of a gap that is looked at afterwards
+            _, coef, _ = enet_path(self.X, y, tol=self.tolerance, coef_init=start[:-1], **self.how)
+        intercept = target.constant - target.has_intercept * (target.mean_of_columns @ coef[:, 0])
+        return np.append(coef[:, 0], intercept), target.loss
 
 
-def by_bounded_descent(target, start, accuracy):
-    way, loss, enough = BoundedDescent(target, start), target.rounded(start, FAR), accuracy
-    end, ((best,),), excess = start, target.objectives(start, target.loss), np.inf
-    for _ in range(ROUNDS):
-        gained = way.descend(loss, enough * (target.constant_loss - best))
-        found, further = excess_at(target, way.point, loss, accuracy)
-        ((at_point, at_further),) = target.objectives(np.vstack([way.point, further]), target.loss)
-        if at_point <= best:
-            end, best, excess = way.point, at_point, found
-        if excess <= accuracy:
-            break
-        if at_further < at_point:
-            way.point = further
-        elif not gained > 0.0:
-            break
-        loss, enough = target.loss.rounded(NARROWER * loss.width), TIGHTER * enough
-    return end, excess
+class QuasiNewton(ByRounds):
+    """Losses that bend unevenly, or rows that are not in memory: L-BFGS-B on ever narrower roundings."""
 
+    def __init__(self, targets, starts, accuracy, memory=None):
+        super().__init__(targets, starts, accuracy, memory)
+        self.widths = [target.rounded(start, FAR).width for target, start in zip(targets, starts, strict=True)]
 
-def approach_wide(target, start, accuracy):
-    """Steps from `start` on, until no more than this share is left; where they end, and the excess there."""
-    if is_quadratic(target.loss, target.penalty):
-        return by_conjugate_gradients(target, start, accuracy)
-    if target.loss == SQUARED_ERROR and target.rows.is_in_memory and not target.rows.is_on_disk:
-        return by_coordinate_descent(target, start, accuracy)
-    return by_bounded_descent(target, start, accuracy)
+    def round(self, k):
+        target = self.targets[k]
+        loss, way = target.loss.rounded(NARROWER**self.n_rounds * self.widths[k]), BoundedDescent(target, self.next[k])
+        way.descend(loss, self.tolerance * (target.constant_loss - self.value[k]))
+        return way.point, loss

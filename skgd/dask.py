@@ -22,12 +22,12 @@ except ImportError as error:
     raise ImportError('skgd.dask needs Dask: pip install "skgd[dask]"') from error
 
 from skgd._callbacks import Watch, with_callbacks
-from skgd._chunks import RowsInChunks, Survey, added, check_number_of_columns, checked, joined
+from skgd._chunks import RowsInChunks, Survey, check_number_of_columns, checked, joined
 from skgd._descent import History, Passes
+from skgd._estimator import MiniBatchLinearRegressor
 from skgd._moments import Moments
 from skgd._objective import rounding_of
-from skgd._regressor import MiniBatchLinearRegressor
-from skgd._rows import Rows
+from skgd._rows import Rows, added
 from skgd._sklearn import fit_context
 from skgd._step_size import Schedule
 from skgd._stopping import explained
@@ -230,7 +230,7 @@ class Partitions:
 
     @classmethod
     def of(cls, model, X, y, sample_weight, reset, expected=None):
-        """Those of collections; with `reset`, the model takes note of their columns. `expected` is the number of targets."""
+        """The partitions of collections; with `reset`, the model takes note of columns. `expected` is the number of targets."""
         example, y, others = example_of(X), array_like("y", y), []
         for name, each in ("y", y), ("sample_weight", sample_weight):
             if each is not None:

@@ -6,7 +6,41 @@ from scipy.sparse import issparse
 from sklearn.datasets import load_diabetes
 from sklearn.preprocessing import PolynomialFeatures
 
+from skgd._finish import finish
+from skgd._moments import Moments
+from skgd._objective import (
+    LOSSES,
+    SQUARED_ERROR,
+    STEEP,
+    bend,
+    best_constant,
+    constant_loss,
+    loss_and_slope,
+    make_penalty,
+    penalty_at,
+    secant,
+)
+from skgd._plan import problem_of_fit, solver_of
+from skgd._reading import Target
 from skgd._rows import Rows
+
+# The names of the inside in which laws are stated. Where one moves, it is mended here and nowhere else.
+__all__ = [
+    "LOSSES",
+    "SQUARED_ERROR",
+    "STEEP",
+    "Moments",
+    "Rows",
+    "Target",
+    "bend",
+    "best_constant",
+    "constant_loss",
+    "loss_and_slope",
+    "make_penalty",
+    "penalty_at",
+    "problem_of_fit",
+    "secant",
+]
 
 
 def rng(seed=0):
@@ -32,6 +66,18 @@ def rows_of(X, y=None, weight=None):
     """Rows as the estimator makes them, of one target."""
     weight = np.broadcast_to(1.0, X.shape[0]) if weight is None else weight
     return Rows.of(X, np.zeros((1, X.shape[0])) if y is None else np.atleast_2d(y), weight)
+
+
+def approach(target, start, accuracy):
+    """Where the target's solver leads from a start, and the excess there."""
+    value, _ = target.look(start, target.loss)
+    return solver_of(target.rows, target.loss, target.penalty).approach(target, start, value, accuracy)
+
+
+def finished(problem, start, promise):
+    """Where a fit ends whose descent has come to a plateau at a start."""
+    ends, _ = finish(problem, start[None], np.array([True]), promise)
+    return ends[0]
 
 
 def diabetes():

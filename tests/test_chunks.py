@@ -1,5 +1,6 @@
 """Rows in chunks give the fit of all rows together; bad chunks are named; nothing but a few chunks is ever in memory."""
 
+import threading
 import tracemalloc
 import warnings
 
@@ -7,15 +8,13 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy.sparse import csr_array
+from sklearn.base import clone
 
 from skgd import MiniBatchLinearRegressor, _chunks, _descent
 from skgd._chunks import Chunks, RowsInChunks, Sample, Survey
 from skgd._descent import shuffle
-from skgd._moments import Moments
-from skgd._objective import LOSSES, loss_and_slope, make_penalty, penalty_at
-from skgd._plan import problem_of_fit
-from skgd._rows import SAMPLE
-from tests.conftest import rows_of
+from skgd._rows import SAMPLE, AllRows
+from tests.conftest import LOSSES, Moments, loss_and_slope, make_penalty, penalty_at, problem_of_fit, rows_of
 
 LOSS_OPTIONS = {
     "huber": {"epsilon": 0.5},
@@ -493,3 +492,92 @@ def test_what_has_arrived_is_not_read_again():
     model = MiniBatchLinearRegressor(None, loss="huber", epsilon=0.5, tol=None, max_iter=300).fit_chunks(source)
     assert model.n_iter_ == 300
     assert source.n < 60
+
+
+def test_rows_of_every_kind_have_what_is_declared_of_them():
+    X, y = np.ones((30, 2)), np.arange(30.0)
+    rows = rows_of(X, y)
+    chunked = RowsInChunks.surveyed(Chunks([(X, y)], lambda X, y, weight: rows_of(X, y)), None)
+    members = [*AllRows.__annotations__, *(name for name in vars(AllRows) if not name.startswith("_")), "__len__"]
+    assert {"add_up", "moments", "sampled", "is_wide"} <= {*members}
+    for each in rows, chunked:
+        assert not [name for name in members if not hasattr(each, name)]
+
+
+def readers():
+    return [thread for thread in threading.enumerate() if thread.name.startswith("skgd-reads-ahead")]
+
+
+class Source:
+    """Chunks of five hundred rows from a function of their number, read anew at each iteration."""
+
+    def __init__(self, read, n_chunks=6):
+        self.read, self.n_chunks = read, n_chunks
+
+    def __iter__(self):
+        return (self.read(number) for number in range(self.n_chunks))
+
+
+def drawn(number):
+    rng = np.random.default_rng(number)
+    X = rng.standard_normal((500, 4))
+    return X, X @ [1.0, -2.0, 0.5, 3.0] + rng.standard_normal(500)
+
+
+@pytest.mark.parametrize("batch_size", [None, 32])
+@pytest.mark.parametrize("loss", ["squared_error", "huber"])
+def test_a_source_may_use_its_arrays_again_or_belong_to_its_thread(batch_size, loss):
+    buffer, of_buffer, home = np.empty((500, 4)), np.empty(500), threading.get_ident()
+
+    def reused(number):
+        buffer[:], of_buffer[:] = drawn(number)
+        return buffer, of_buffer
+
+    def bound(number):
+        if threading.get_ident() != home:
+            raise RuntimeError("made in another thread")
+        return drawn(number)
+
+    model = MiniBatchLinearRegressor(batch_size, loss=loss, random_state=0)
+    expected = clone(model).fit_chunks([drawn(number) for number in range(6)])
+    for source in Source(drawn), Source(reused), Source(bound):
+        found = clone(model).fit_chunks(source)
+        if batch_size is None:  # with an int, a list is visited in a random order
+            np.testing.assert_array_equal(found.coef_, expected.coef_)
+        np.testing.assert_allclose(found.coef_, [1.0, -2.0, 0.5, 3.0], atol=0.1)  # of 3,000 rows: 5 standard errors
+    assert not readers()
+
+
+def test_the_next_chunk_is_read_while_one_is_worked_on():
+    read, worked, both = [], [], threading.Event()
+
+    def noted(number):
+        read.append(number)
+        if number == 3:
+            both.set()
+        return drawn(number)
+
+    chunks = Chunks(Source(noted), lambda X, y, weight: rows_of(X, y))
+    for _ in chunks:
+        if len(worked) == 2:
+            assert both.wait(10.0)  # number 3 is read while number 2 is worked on
+        worked.append(max(read))
+    assert worked[0] == 0  # the second is held against the first
+    assert not readers()
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
+def test_an_error_of_a_source_is_raised_and_leaves_no_thread(error):
+    def broken(number):
+        if number == 4:
+            raise error("cannot be read")
+        return drawn(number)
+
+    with pytest.raises(error, match="cannot be read"):
+        MiniBatchLinearRegressor(None).fit_chunks(Source(broken))
+    assert not readers()
+    with pytest.raises(ValueError, match="Chunk 4"):
+        MiniBatchLinearRegressor(None).fit_chunks(
+            Source(lambda number: (*drawn(number), -1.0) if number == 4 else drawn(number))
+        )
+    assert not readers()

@@ -21,8 +21,7 @@ import scipy.sparse as sp
 from sklearn.exceptions import ConvergenceWarning
 
 from skgd import MiniBatchLinearRegressor
-from skgd._objective import LOSSES, STEEP, best_constant, loss_and_slope, make_penalty, penalty_at
-from tests.conftest import rows_of
+from tests.conftest import LOSSES, STEEP, best_constant, loss_and_slope, make_penalty, penalty_at, rows_of
 
 SILENT, FALSE, ERROR = "silent", "false warning", "error"
 BEYOND = 1e-2  # an excess that nobody may take for the minimum

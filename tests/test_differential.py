@@ -11,7 +11,7 @@ import pytest
 from scipy.sparse import csr_array
 
 from skgd import _reference as reference
-from skgd._objective import LOSSES
+from tests.conftest import LOSSES
 
 kernel = pytest.importorskip("skgd._kernel", reason="no compiled kernel: the reference is what runs")
 

@@ -7,9 +7,7 @@ import pytest
 
 from skgd import MiniBatchLinearRegressor
 from skgd._newton import Newton
-from skgd._plan import problem_of_fit
-from skgd._reading import Target
-from tests.conftest import rows_of
+from tests.conftest import Target, problem_of_fit, rows_of
 from tests.test_crossing import SILENT, Case, optimum, verdict
 
 LOSSES = {

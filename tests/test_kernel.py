@@ -8,8 +8,8 @@ import pytest
 from scipy.sparse import csr_array
 
 from skgd import _reference as reference
-from skgd._objective import LOSSES
 from skgd._step_size import averaging_weights
+from tests.conftest import LOSSES
 
 kernel = pytest.importorskip("skgd._kernel", reason="no compiled kernel: the reference is what runs")
 

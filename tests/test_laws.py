@@ -1,6 +1,8 @@
 """Symmetries: what must change nothing, and what must change everything in a known way."""
 
 import pickle
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -9,6 +11,7 @@ from hypothesis import strategies as st
 from scipy.sparse import random_array
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
+from threadpoolctl import threadpool_limits
 
 from skgd import MiniBatchLinearRegressor
 from tests.conftest import diabetes
@@ -349,3 +352,34 @@ def test_weight_2_is_the_row_twice_for_the_full_batch_however_few_the_rows(optio
         weighted = MiniBatchLinearRegressor(None, **options).fit(X, y, weight)
         repeated = MiniBatchLinearRegressor(None, **options).fit(X[twice], y[twice])
         np.testing.assert_allclose(weighted.predict(X), repeated.predict(X), atol=2e-4)
+
+
+@pytest.mark.parametrize("batch_size", [None, 32])
+def test_no_bit_depends_on_the_number_of_cores(batch_size):
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((120_000, 40))  # so many that their sums are on all cores
+    y = X @ rng.standard_normal(40) + rng.standard_normal(120_000)
+    found = []
+    for n_threads in 1, 2, 8:
+        with threadpool_limits(n_threads):
+            found.append(MiniBatchLinearRegressor(batch_size, loss="huber", random_state=0).fit(X, y))
+    for model in found[1:]:
+        np.testing.assert_array_equal(model.coef_, found[0].coef_)
+        np.testing.assert_array_equal(model.loss_curve_, found[0].loss_curve_)
+
+
+def test_threads_of_others_sum_alone():
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((120_000, 40))
+    y = X @ rng.standard_normal(40)
+    started, here = [], MiniBatchLinearRegressor(None).fit(X, y)
+    with ThreadPoolExecutor(1) as pool:
+
+        def fitted():
+            before = threading.active_count()
+            model = MiniBatchLinearRegressor(None).fit(X, y)
+            started.append(threading.active_count() - before)
+            return model
+
+        np.testing.assert_array_equal(pool.submit(fitted).result().coef_, here.coef_)
+    assert started == [0]

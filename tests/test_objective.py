@@ -7,8 +7,7 @@ from sklearn.linear_model import ElasticNet, Lasso, QuantileRegressor
 from sklearn.metrics import mean_pinball_loss
 
 from skgd import MiniBatchLinearRegressor
-from skgd._objective import LOSSES, best_constant, constant_loss, loss_and_slope
-from tests.conftest import cubic, diabetes, heavy_tails, rows_of
+from tests.conftest import LOSSES, best_constant, constant_loss, cubic, diabetes, heavy_tails, loss_and_slope, rows_of
 
 EPSILON, QUANTILE = 0.4, 0.8
 

@@ -8,8 +8,7 @@ from sklearn.base import clone
 from sklearn.linear_model import ElasticNet, Lasso, LinearRegression
 
 from skgd import MiniBatchLinearRegressor
-from skgd._objective import LOSSES, loss_and_slope
-from tests.conftest import diabetes
+from tests.conftest import LOSSES, diabetes, loss_and_slope
 
 BATCHES = pytest.mark.parametrize("batch_size", [1, 32, None])
 

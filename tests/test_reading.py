@@ -11,12 +11,26 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import Lasso, Ridge
 
 from skgd import MiniBatchLinearRegressor, _newton
-from skgd._finish import finish
 from skgd._newton import Newton, minimum_of
-from skgd._objective import LOSSES, bend, loss_and_slope, make_penalty, penalty_at, secant
-from skgd._plan import problem_of_fit
-from skgd._reading import Target, derivatives_over
-from tests.conftest import UNKIND, diabetes, gap, near_twins, optimum, rows_of, year_and_its_square
+from skgd._reading import derivatives_over
+from tests.conftest import (
+    LOSSES,
+    UNKIND,
+    Target,
+    bend,
+    diabetes,
+    finished,
+    gap,
+    loss_and_slope,
+    make_penalty,
+    near_twins,
+    optimum,
+    penalty_at,
+    problem_of_fit,
+    rows_of,
+    secant,
+    year_and_its_square,
+)
 
 SIZES = pytest.mark.parametrize("batch_size", [1, 32, 256, None])
 STRAIGHT = {"huber": {"epsilon": 0.3}, "epsilon_insensitive": {"epsilon": 0.3}, "quantile": {"quantile": 0.3}}
@@ -125,7 +139,7 @@ def test_a_descent_that_has_not_arrived_and_cannot_be_mended_is_warned_of(monkey
     with warnings.catch_warnings():
         warnings.simplefilter("error", ConvergenceWarning)
         assert gap(MiniBatchLinearRegressor(random_state=0).fit(X, y), X, y) < 1e-3
-    monkeypatch.setattr(_newton, "MOST_READINGS", 0)
+    monkeypatch.setattr(_newton.LeastSquares, "most_steps", 0)
     with pytest.warns(ConvergenceWarning, match="can still fall by about"):
         MiniBatchLinearRegressor(random_state=0).fit(X, y)
 
@@ -228,7 +242,7 @@ def test_far_columns_among_many_dummies_are_found(batch_size):
     model = MiniBatchLinearRegressor(batch_size, random_state=0, alpha=1e-3).fit(X, y)
     assert (model.coef_[-3:] * [6.0, 1e3, 20.0]).round(1) == pytest.approx([1.8, 2.0, -2.0], abs=0.15)
     problem, _ = problem_of_fit(model, rows_of(X, y))
-    ends, _ = finish(problem, np.append(model.coef_, model.intercept_ + problem.center @ model.coef_)[None], 1e-6)
+    ends = finished(problem, np.append(model.coef_, model.intercept_ + problem.center @ model.coef_), 1e-6)[None]
     target = Target(problem, 0)
     fitted = np.append(model.coef_, model.intercept_ + problem.center @ model.coef_)
     (values,) = target.objectives(np.vstack([fitted, ends[0]]), target.loss)
@@ -378,7 +392,7 @@ def test_a_finish_from_anywhere_ends_no_higher_than_the_best_constant(make, pena
     problem, _ = problem_of_fit(model, rows_of(X, y))
     far = 1e6 * np.random.default_rng(0).standard_normal(X.shape[1] + 1)
     for start in (far, np.full(X.shape[1] + 1, np.nan)):
-        ends, _ = finish(problem, start[None], 1e-3)
+        ends = finished(problem, start, 1e-3)[None]
         assert Target(problem, 0).objectives(ends[0], problem.loss)[0, 0] <= problem.constant_loss[0]
 
 

@@ -15,8 +15,7 @@ from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
 
 from skgd import MiniBatchLinearRegressor
-from skgd._objective import LOSSES, best_constant, constant_loss, loss_and_slope, make_penalty, penalty_at
-from tests.conftest import rows_of
+from tests.conftest import LOSSES, best_constant, constant_loss, loss_and_slope, make_penalty, penalty_at, rows_of
 
 EXPECTED = (  # what may be refused, by the words of the messages
     "too large",

@@ -8,8 +8,7 @@ from scipy import sparse
 
 from skgd import MiniBatchLinearRegressor
 from skgd._geometry import sample_rows, sampling_shares, squared_norms, standard_metric
-from skgd._objective import LOSSES
-from skgd._rows import Rows
+from tests.conftest import LOSSES, Rows
 
 
 @pytest.fixture(params=["unpacked", "as they are"], autouse=True)

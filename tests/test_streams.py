@@ -11,7 +11,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import Ridge
 
 from skgd import MiniBatchLinearRegressor
-from skgd._objective import LOSSES, loss_and_slope
+from tests.conftest import LOSSES, loss_and_slope
 from tests.test_crossing import Case
 
 EVERY_LOSS = {

@@ -12,11 +12,8 @@ from sklearn.linear_model import ElasticNet, Lasso, Ridge
 from skgd import MiniBatchLinearRegressor, _rows
 from skgd._finish import proximal_step
 from skgd._geometry import full_batch_step
-from skgd._objective import penalty_at
-from skgd._plan import problem_of_fit
-from skgd._reading import Target
-from skgd._wide import BoundedDescent, ConjugateGradients, approach_wide
-from tests.conftest import rows_of
+from skgd._wide import BoundedDescent, ConjugateGradients
+from tests.conftest import Target, approach, penalty_at, problem_of_fit, rows_of
 from tests.test_crossing import verdict
 from tests.test_reading import EVERY_LOSS, lowest_objective, text
 
@@ -166,15 +163,15 @@ def test_what_is_left_is_bounded(fit_intercept, alpha, is_sparse):
     for _ in range(1000):
         bounds.append((way.value[0], way.left(0)))
         way.step()
-    (value,) = target.objectives(way.point, target.loss)
+    (value,) = target.objectives(way.best, target.loss)
     np.testing.assert_allclose(way.value, value, rtol=1e-9, atol=1e-12 * target.constant_loss)
     values, left = np.array(bounds).T
     # What rounding may hide, and for no penalty what the least Ritz value, that lies above the least curvature, may.
     assert np.all(values - values[-1] <= left + 1e-9 * target.constant_loss)
     assert left[-1] <= 1e-6 * target.constant_loss
     if not fit_intercept:
-        assert way.point[0, -1] == 0.0
-    assert penalty_at(target.penalty, way.point[0, :-1]) <= value.item()
+        assert way.best[0, -1] == 0.0
+    assert penalty_at(target.penalty, way.best[0, :-1]) <= value.item()
 
 
 def test_a_target_of_zeros_has_arrived():
@@ -211,7 +208,7 @@ def test_a_proximal_step_is_that_of_the_safe_length_and_never_leads_up():
 @pytest.mark.parametrize("accuracy", [1e-2, 1e-4, 1e-6])
 def test_an_approach_over_wide_columns_ends_at_lasso_and_knows_how_far_it_is(accuracy):
     target, exact = wide_lasso()
-    end, excess = approach_wide(target, np.append(np.zeros(len(exact) - 1), target.constant), accuracy)
+    end, excess = approach(target, np.append(np.zeros(len(exact) - 1), target.constant), accuracy)
     (values,) = target.objectives(np.vstack([exact, end]), target.loss)
     assert (values[1] - values[0]) / (target.constant_loss - values[0]) <= 1.01 * excess + 1e-9  # a bound
     assert excess <= accuracy
@@ -226,7 +223,7 @@ def test_an_approach_over_wide_columns_sees_the_curvature_of_each_row(loss):
     model = MiniBatchLinearRegressor(loss=loss, penalty=penalty, alpha=0.02, **EVERY_LOSS[loss])
     problem, _ = problem_of_fit(model, rows_of(X, y + 50.0))  # so that a residual is not what it would be without the intercept
     target = Target(problem, 0)
-    end, excess = approach_wide(target, np.append(np.zeros(1100), target.constant), 1e-4)
+    end, excess = approach(target, np.append(np.zeros(1100), target.constant), 1e-4)
     best = lowest_objective(model, X.toarray(), y + 50.0)
     found = (target.objectives(end, target.loss)[0, 0] - best) / (target.constant_loss - best)
     assert -1e-9 <= found <= 1e-3
@@ -236,7 +233,7 @@ def test_an_approach_over_wide_columns_sees_the_curvature_of_each_row(loss):
 def test_steps_over_wide_columns_gain_nothing_at_the_minimum():
     target, exact = wide_lasso(penalty="l2", alpha=0.5)
     start = np.append(np.zeros(len(exact) - 1), target.constant)
-    end, _ = approach_wide(target, start, 1e-9)
+    end, _ = approach(target, start, 1e-9)
     way = BoundedDescent(target, end)
     assert 0.0 <= way.descend(target.loss, 1e-9) <= 1e-6
     with warnings.catch_warnings():

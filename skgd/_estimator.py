@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
 from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, TypeAlias
 
@@ -14,37 +13,23 @@ from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from skgd._advice import (
-    check_chunk,
-    check_end,
-    objectives_at,
-    of_divergence,
-    tell_of_another_loss,
-    tell_of_order,
-    tell_of_unusual,
-    warn_if_poor,
-    warn_of_epsilon,
-)
+from skgd._advice import warn_if_poor, warn_of_epsilon
 from skgd._callbacks import CallbackSupportMixin, Watch, with_callbacks
 from skgd._chunks import Chunks, RowsInChunks
-from skgd._descent import Divergence, History, Passes, descend
-from skgd._finish import finish
-from skgd._objective import LOSSES, SQUARED_ERROR, constant_loss, is_quadratic, mean_losses
-from skgd._plan import epochs_of, hold_out, measured_for_steps, problem_of_chunk, problem_of_fit, problem_of_latest
-from skgd._reading import Target, look_at
-from skgd._reference import AVERAGE, COEF, VELOCITY
-from skgd._renewable import Renewable, slopes_at
+from skgd._descent import Passes
+from skgd._fit import fit_rows, promise_of
+from skgd._objective import LOSSES
+from skgd._partial_fit import fit_chunk
+from skgd._plan import epochs_of, hold_out
+from skgd._reference import AVERAGE, COEF
 from skgd._rows import Rows
-from skgd._sklearn import Interval, StrOptions, fit_context, validate_parameter_constraints
+from skgd._sklearn import CheckedParameters, Interval, StrOptions, fit_context, recheck
 from skgd._state import State, moved_to
-from skgd._step_size import SCHEDULES, plateau_of
-from skgd._stopping import Validation
-from skgd._stream import Stream
+from skgd._step_size import SCHEDULES
 from skgd._validation import (
     check_has_validation,
     check_parameters,
     check_sign,
-    check_start,
     check_validation,
     check_weight,
     check_weighted,
@@ -57,13 +42,11 @@ from skgd._version import DOCUMENTATION
 Table: TypeAlias = ArrayLike | sparray | spmatrix  # data frames are ArrayLike
 Request: TypeAlias = bool | str | None  # of metadata: see scikit-learn's metadata routing
 OF_COLUMNS: dict[str, Any] = {"accept_sparse": "csr", "dtype": [np.float64, np.float32]}  # what X may be
-LEAST_PROMISE = 1e-6  # of the reach: a minimum that is asked for, up to what no prediction shows
 PATHS = "coef_path_", "intercept_path_", "loss_path_"
 ROUNDED = 1e-4  # deviations of y, which cost no promise: float32 may round predictions by as much
-NOT_OF_THE_DESCENT = {"max_iter", "warm_start", "record_steps", "random_state", "verbose"}
 
 
-class MiniBatchLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
+class MiniBatchLinearRegressor(CheckedParameters, CallbackSupportMixin, RegressorMixin, BaseEstimator):
     r"""Linear regression by batch, mini-batch or stochastic gradient descent.
 
     Minimises, over the coefficients w and the intercept b,
@@ -329,7 +312,6 @@ class MiniBatchLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimat
         "random_state": ["random_state"],
         "verbose": ["verbose"],
     }
-    _shaping = frozenset(_parameter_constraints) - NOT_OF_THE_DESCENT
 
     def __init__(
         self,
@@ -526,53 +508,15 @@ class MiniBatchLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimat
                 warn("early_stopping=True has no effect in partial_fit: one pass has no epochs to stop between.")
             go_on = hasattr(self, "_state")
             if go_on:  # scikit-learn looks at the parameters of a first call only
-                self._check_later_parameters()
+                recheck(self)
             watch, (rows, state) = Watch(self), self._begin(X, y, sample_weight, go_on)
-            problem, stream, counted = problem_of_chunk(self, rows, state)
+            outcome, before = fit_chunk(self, rows, state, go_on, watch)
+            self._publish(outcome)
             if not go_on:
-                state = State.start(self._start(problem), state.seed)
-            # What predict uses, on rows that it has not learned: progressive validation. At first it is the best constant.
-            before = mean_losses(problem, state.parameters[:, AVERAGE]) if go_on else problem.constant_loss
-            state = replace(state, told=tell_of_unusual(problem.rows, counted, state.told))
-            is_auto = self.learning_rate == "auto"
-            if is_auto:
-                state = self._with_chunk(problem, stream, counted, state, before)
-            else:  # the start predicts zero, and is what a divergence is measured by
-                start = constant_loss(problem.loss, problem.rows, np.zeros(len(problem.constant)))
-                state = replace(state, scale=np.maximum(state.scale, start))
-            at_minimum = is_auto and self.average == "auto" and self._knows_minimum(problem, state)
-            length, history, parameters = 1.0, History(), state.at(problem.center)
-            if not at_minimum or self.record_steps:
-                if is_auto:
-                    problem, stream = measured_for_steps(self, problem, state.stream, counted)
-                    state = replace(state, stream=stream)
-                passes, _, history, parameters = self._descend(problem, state, watch)
-                if not is_auto:
-                    check_chunk(self, problem, passes, parameters[:, AVERAGE], history)
-                state, length = replace(state, scale=passes.scale), passes.length(state.n_steps + passes.n_batches)
-            else:
-                watch.end_epoch(History(objective=[before]), None)
-            if is_auto and not at_minimum and self.average == "auto" and state.renewable.has_rows:
-                latest = problem_of_latest(self, state.renewable.joined_rows(), state.stream.moments)
-                parameters[:, AVERAGE] = state.renewable.no_worse_than_constants(latest, parameters[:, AVERAGE])
-            if at_minimum:
-                state = self._renewed(problem, counted, state, parameters)
-            state = state.after(parameters, problem.center, 1, problem.n_batches).with_own_rows()
-            self._publish(state, state.parameters[:, AVERAGE], length, history, problem)
-            if not go_on:
-                warn_of_epsilon(self, problem)
+                warn_of_epsilon(self, outcome.problem)
             self.n_iter_ = getattr(self, "n_iter_", 0) + 1
             self.loss_curve_ = np.append(getattr(self, "loss_curve_", []), np.mean(before))
         return self
-
-    def _check_later_parameters(self):
-        """Check parameters that have changed since the call before; that of all costs a third of a call with one row."""
-        given = {name: getattr(self, name) for name in self._parameter_constraints}
-        before = self.__dict__.get("_checked", {})
-        changed = {name: value for name, value in given.items() if name not in before or value is not before[name]}
-        constraints = {name: self._parameter_constraints[name] for name in changed}
-        validate_parameter_constraints(constraints, changed, type(self).__name__)
-        self._checked = given
 
     def predict(self, X: Table) -> NDArray[np.floating]:
         """Predict X w + b.
@@ -603,7 +547,7 @@ class MiniBatchLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimat
         return rows, self._state_before(rows, go_on)
 
     def _begin_chunks(self, chunks, go_on):
-        """The same for rows in chunks, which are read once."""
+        """Check rows in chunks, which are read once, and find the state to go on from."""
         check_parameters(self)
 
         def check(X, y, sample_weight):
@@ -663,192 +607,30 @@ class MiniBatchLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimat
         return State.start(np.zeros((rows.n_targets, rows.n_features + 1)), seed)
 
     def _fit(self, rows, state, go_on, watch, held_out=None, start=(None, None)):
-        """Descend on rows of mean weight 1 from the state, or anew from the start given; watch rows that are held out."""
-        problem, moments = problem_of_fit(self, rows)
-        if not go_on:
-            state = State.start(self._start(problem, *start), state.seed)
-        state = state.about(self._subject(problem))
-        before = state.best or (state.parameters[:, AVERAGE],)
-        validation = held_out and Validation(held_out, problem.loss, self.tol or 0.0, *before)
-        passes, plateau, history, parameters = self._descend(problem, state, watch, self.max_iter, validation)
-        is_done = passes.is_done | history.converged
-        end, excess = self._finish(problem, passes, parameters, is_done, validation, plateau.ended)
-        is_auto = self.learning_rate == "auto"
-        value = None
-        if not is_auto:
-            value = check_end(self, problem, passes, state.at(problem.center)[:, COEF], end, history)
-        elif self.tol is None:
-            value = objectives_at(problem, end)
-        state = replace(
-            state.after(parameters, problem.center, len(history.objective), passes.n_batches),
-            **self._stream_after_fit(problem, moments, end, history),
-            told=(),
-            factor=passes.factor,
-            scale=problem.constant_loss if is_auto else passes.scale,
-            plateau=(None, None) if history.converged else (plateau.best, plateau.waited),
-            objective=history.objective[-1],
-            reading=None if history.converged else passes.memory,
-            best=validation.state if validation else None,
-        )
-        length = passes.length(max(state.n_steps, 1.0))
-        self._publish(state, moved_to(end, -problem.center), length, history, problem)
+        """Fit rows of mean weight 1, publish what has come of it, and warn where it must be told of."""
+        outcome = fit_rows(self, rows, state, go_on, watch, held_out, start)
+        problem, history = outcome.problem, outcome.history
+        self._publish(outcome)
         self.n_iter_, self.loss_curve_ = len(history.objective), np.mean(history.objective, axis=1)
         self.__dict__.pop("validation_scores_", None)
         if self.early_stopping:
             self.validation_scores_ = np.mean(history.score, axis=1)
         warn_of_epsilon(self, problem)
-        warn_if_poor(self, problem, history, excess, self._promise(problem), value)
+        warn_if_poor(self, problem, history, outcome.excess, promise_of(self, problem), outcome.value)
         watch.end_fit()
-
-    def _subject(self, problem):
-        """What identifies a fit (parameters, rows, targets): a fit with the same values resumes the last one's plateau rule."""
-        values = [value for name, value in vars(self).items() if name in self._shaping]
-        whole = problem.whole or problem
-        return (*values, len(whole.rows), *whole.constant, *whole.constant_loss)
-
-    def _start(self, problem, coef_init=None, intercept_init=None):
-        """Zero, or what the user gives; "auto" starts the intercept at the best constant prediction at the columns' means."""
-        n_targets, n_features = len(problem.constant), problem.rows.n_features
-        start = np.zeros((n_targets, n_features + 1))
-        if coef_init is not None:
-            start[:, :-1] = check_start("coef_init", coef_init, (n_targets, n_features), self._single_target)
-            check_sign(self, "coef_init", start[:, :-1])
-        if intercept_init is not None:
-            if not self.fit_intercept:
-                raise ValueError("intercept_init is given, but fit_intercept=False fixes the intercept at 0. Leave one out.")
-            start[:, -1] = check_start("intercept_init", intercept_init, (n_targets,), self._single_target)
-        elif self.learning_rate == "auto":
-            start[:, -1] = problem.constant - start[:, :-1] @ problem.center
-        return start
-
-    def _descend(self, problem, state, watch, n_epochs=None, validation=None):
-        """Descend from the state: what made the epochs, the plateau rule, the history, and the parameters at the end."""
-        in_fit, center, parameters = n_epochs is not None, problem.center, state.at(problem.center)
-        plateau = plateau_of(self, problem, state, in_fit)
-        if validation:
-            plateau.ended = validation.waited >= plateau.patience
-        passes = self._passes(problem, state, in_fit, plateau.stalled)
-
-        def given(parameters):
-            """What predict uses, in the user's units."""
-            return moved_to(parameters[:, passes.result], -center)
-
-        def fitted(parameters):
-            return self._fitted(given(parameters), problem)
-
-        def score(parameters, is_done):
-            found = validation.observe(given(parameters), is_done)
-            plateau.ended = validation.waited >= plateau.patience
-            return found
-
-        epochs = range(state.n_passes, state.n_passes + (n_epochs or 1))
-        try:
-            with np.errstate(over="ignore", invalid="ignore"):
-                history = descend(epochs, parameters, passes, plateau, watch, fitted, validation and score, self.record_steps)
-        except Divergence as divergence:
-            raise of_divergence(self, problem, *divergence.args) from None
-        parameters[:, AVERAGE] = parameters[:, passes.result]
-        return passes, plateau, history, parameters
 
     def _passes(self, problem, state, in_fit, is_done):
         """What makes the epochs."""
         epochs = epochs_of(self, problem) if in_fit else Passes
         return epochs.of(self, problem, state, in_fit, is_done)
 
-    def _finish(self, problem, passes, parameters, is_done, validation, ended):
-        """Where the fit ends, and what is left to gain there. Each target ends as its own fit would.
-
-        After convergence, a later call continues from there too, except where zeros are exact or with early stopping.
-        """
-        end, excess, makes_zeros = passes.end(parameters), np.zeros(len(parameters)), problem.penalty.makes_zeros
-        is_auto, is_minimum = self.learning_rate == "auto", is_done & ~ended
-        if passes.knows_excess:
-            excess = np.where(is_minimum, passes.excess(), 0.0)
-        elif is_auto and (is_minimum.any() or makes_zeros):
-            end, excess = finish(problem, end, np.where(is_minimum, self._promise(problem), np.inf))
-        if validation:
-            best = moved_to(validation.best, problem.center)
-            if is_auto and makes_zeros:
-                best, _ = finish(problem, best, np.inf, hastily=True)
-            is_worse = ended | validation.compare(moved_to(end, -problem.center))[1]
-            return np.where(is_worse[:, None], best, end), np.where(is_worse, 0.0, excess)
-        if is_auto and is_done.all() and not makes_zeros:
-            rest_at(end, parameters)
-        return end, excess
-
-    def _with_chunk(self, problem, stream, counted, state, before):
-        """The state of a stream under "auto" with the rows of a chunk, before anything is learned from them."""
-        has_changed = state.renewable.loss not in (None, tuple(problem.loss))
-        renewable, told = state.renewable.of_loss(problem.loss), state.told
-        if has_changed and not renewable.is_complete and problem.loss != SQUARED_ERROR:
-            tell_of_another_loss()
-        if problem.loss == SQUARED_ERROR and stream.has_enough_rows:
-            renewable = replace(renewable, latest=(), fresh=None, waiting=renewable.waiting + len(counted))
-        elif stream.moments.is_full and renewable.is_complete:
-            if stream.has_enough_rows and self.half_life is None:
-                slopes = slopes_at(problem, state.parameters[:, AVERAGE], stream.moments)
-                renewable, is_unlike = renewable.with_slopes(problem.rows, slopes)
-                told = tell_of_order(is_unlike, told)
-            renewable = renewable.with_rows(counted)
-        return replace(state, stream=stream.with_level(before, len(problem.rows)), renewable=renewable, told=told)
-
-    def _knows_minimum(self, problem, state):
-        """Whether the minimum over all rows that a stream has seen is known."""
-        if problem.loss == SQUARED_ERROR:
-            return state.stream.knows_the_minimum_of(problem.loss)
-        return state.stream.has_enough_rows and state.renewable.is_complete
-
-    def _renewed(self, problem, counted, state, parameters):
-        """The state of a stream at the minimum over all rows seen, to which the parameters are moved, once enough rows wait."""
-        stream, renewable = state.stream.with_longest(counted), state.renewable
-        if not renewable.is_due(stream.n_rows, len(stream.moments.mean)):
-            return replace(state, stream=stream)
-        if is_quadratic(problem.loss, problem.penalty):
-            moments = stream.moments
-            ridge = 0.5 * problem.penalty.l2 * moments.n_rows / moments.weight
-            end = moments.minimum(ridge) if self.fit_intercept else moments.minimum_through_zero(ridge)
-            if self.fit_intercept:
-                end[:, -1] += end[:, :-1] @ (problem.center - moments.center)
-            renewable = replace(renewable, waiting=0)
-        elif problem.loss == SQUARED_ERROR:
-            problem, stream = measured_for_steps(self, problem, stream, counted)
-            end, _ = finish(problem.on_few_rows(stream.moments), parameters[:, AVERAGE], LEAST_PROMISE)
-            renewable = replace(renewable, waiting=0)
-        else:
-            latest, half_life = problem_of_latest(self, renewable.joined_rows(), stream.moments), self.half_life or np.inf
-            with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-                renewable, end = renewable.renewed(latest, parameters[:, AVERAGE], half_life)
-        rest_at(end, parameters)
-        return replace(state, stream=stream, renewable=renewable)
-
-    def _stream_after_fit(self, problem, moments, end, history):
-        """What a stream that goes on from here knows of the rows: their moments, and a model of their loss."""
-        if self.learning_rate != "auto":
-            return {"stream": Stream(), "renewable": Renewable()}
-        ends, losses, gradient = moved_to(end, -problem.center), history.objective[-1], None
-        at_minimum = history.converged and not self.early_stopping
-        if at_minimum and problem.loss == SQUARED_ERROR:
-            gradient = np.zeros_like(end[:, :-1])
-            if problem.penalty.makes_zeros and not moments.is_full and not problem.rows.is_wide:  # it is not zero at a zero
-                targets = [Target(problem, k) for k in range(len(end))]
-                gradient = np.array([each[:-1] for _, each in look_at(targets, end, problem.loss)])
-        stream = Stream.after_fit(moments, problem.geometries[0], problem.penalty, ends, losses, gradient)
-        renewable = Renewable(is_complete=False)
-        if at_minimum and problem.loss != SQUARED_ERROR and stream.moments.is_full:
-            renewable = Renewable.after_fit(problem, end)
-        return {"stream": stream, "renewable": renewable}
-
-    def _promise(self, problem):
-        """The largest excess over the minimum at a plateau, as a share of the excess of the best constant prediction."""
-        noise = 1.0 if problem.is_full_batch else 10.0
-        return max(noise * (self.tol or 0.0), LEAST_PROMISE)
-
-    def _publish(self, state, end, length, history, problem):
+    def _publish(self, outcome):
         """Set the attributes that fit and partial_fit have in common."""
-        self._state = state.stored()
-        self.n_steps_ = state.n_steps
+        problem, history, end = outcome.problem, outcome.history, outcome.parameters
+        self._state = outcome.state.stored()
+        self.n_steps_ = outcome.state.n_steps
         self.__dict__.update(self._fitted(end, problem))
-        self.step_size_ = self._per_target(np.broadcast_to(length, len(end)).astype(np.float64))
+        self.step_size_ = self._per_target(np.broadcast_to(outcome.length, len(end)).astype(np.float64))
         if not self.record_steps:
             for name in PATHS:
                 self.__dict__.pop(name, None)
@@ -875,11 +657,6 @@ class MiniBatchLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimat
     def _per_target(self, values):
         """`values` with an entry for each target, or its only entry if y was one-dimensional."""
         return values[0] if self._single_target else values
-
-
-def rest_at(end, parameters):
-    """Have the engine's parameters stand still at `end`."""
-    parameters[:, [COEF, AVERAGE]], parameters[:, VELOCITY] = end[:, None], 0.0
 
 
 def in_floats(X):

@@ -1,0 +1,215 @@
+"""A call of fit, from rows to what is published: plan, descend, end, and what a later call goes on from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from skgd._advice import check_end, objectives_at, of_divergence
+from skgd._descent import Divergence, History, descend
+from skgd._finish import finish
+from skgd._objective import SQUARED_ERROR
+from skgd._plan import problem_of_fit
+from skgd._problem import Problem
+from skgd._reading import Target, look_at
+from skgd._reference import AVERAGE, COEF, VELOCITY
+from skgd._renewable import Renewable
+from skgd._sklearn import on_one_core
+from skgd._state import State, moved_to
+from skgd._step_size import plateau_of
+from skgd._stopping import Plateau, Validation
+from skgd._stream import Stream
+from skgd._validation import check_sign, check_start
+
+LEAST_PROMISE = 1e-6  # of the reach: a minimum that is asked for, up to what no prediction shows
+NOT_OF_THE_DESCENT = {"client", "max_iter", "random_state", "record_steps", "verbose", "warm_start"}
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a call of fit or partial_fit has come to."""
+
+    problem: Problem
+    state: State
+    parameters: np.ndarray  # (n_targets, n_features + 1): what predict uses; the intercept is taken at zero
+    length: np.ndarray | float  # of the last step
+    history: History
+    excess: np.ndarray | float = 0.0  # (n_targets,): what is still to be gained, where that is known
+    value: np.ndarray | None = None  # (n_targets,): the objective at the end, where it was looked at
+
+
+@dataclass(frozen=True)
+class Run:
+    """A descent that has ended."""
+
+    passes: Any  # what made the epochs: Passes or a Solver
+    plateau: Plateau
+    history: History
+    parameters: np.ndarray  # (n_targets, 5, n_features + 1)
+
+    @property
+    def is_on_plateau(self):
+        """Which targets have come to a plateau; others were ended by a score, by max_iter, or by one who watches."""
+        return (self.passes.is_done | self.history.converged) & ~self.plateau.ended
+
+
+@on_one_core
+def fit_rows(model, rows, state, go_on, watch, held_out=None, start=(None, None)):
+    """Descend on rows of mean weight 1 from the state, or anew from the start given; watch rows that are held out.
+
+    Sums over many rows are on all cores (see `Rows.add_up`), and each product of matrices on one, so that no bit depends on how
+    many cores there are.
+    """
+    problem, moments = problem_of_fit(model, rows)
+    if not go_on:
+        state = State.start(start_of(model, problem, *start), state.seed)
+    state = state.about(subject_of(model, problem))
+    before = state.best or (state.parameters[:, AVERAGE],)
+    validation = held_out and Validation(held_out, problem.loss, model.tol or 0.0, *before)
+    run = run_of(model, problem, state, watch, model.max_iter, validation)
+    end, excess = end_of(model, problem, run, validation)
+    value = value_at(model, problem, run, state, end)
+    passes, history, is_auto = run.passes, run.history, model.learning_rate == "auto"
+    stream = stream_after(model, problem, moments, end, history)
+    state = replace(
+        state.after(run.parameters, problem.center, len(history.objective), passes.n_batches),
+        stream=stream,
+        renewable=renewable_after(model, problem, stream, end, history),
+        told=(),
+        factor=passes.factor,
+        scale=problem.constant_loss if is_auto else passes.scale,
+        plateau=(None, None) if history.converged else (run.plateau.best, run.plateau.waited),
+        objective=history.objective[-1],
+        reading=None if history.converged else passes.memory,
+        best=validation.state if validation else None,
+    )
+    length = passes.length(max(state.n_steps, 1.0))
+    return Outcome(problem, state, moved_to(end, -problem.center), length, history, excess, value)
+
+
+def subject_of(model, problem):
+    """What identifies a fit (parameters, rows, targets): a fit with the same values resumes the last one's plateau rule."""
+    values = [getattr(model, name) for name in sorted(set(model._parameter_constraints) - NOT_OF_THE_DESCENT)]
+    whole = problem.whole or problem
+    return (*values, len(whole.rows), *whole.constant, *whole.constant_loss)
+
+
+def promise_of(model, problem):
+    """The largest excess over the minimum at a plateau, as a share of the excess of the best constant prediction."""
+    noise = 1.0 if problem.is_full_batch else 10.0
+    return max(noise * (model.tol or 0.0), LEAST_PROMISE)
+
+
+def start_of(model, problem, coef_init=None, intercept_init=None):
+    """Zero, or what the user gives; "auto" starts the intercept at the best constant prediction at the columns' means."""
+    n_targets, n_features, is_single = len(problem.constant), problem.rows.n_features, model._single_target
+    start = np.zeros((n_targets, n_features + 1))
+    if coef_init is not None:
+        start[:, :-1] = check_start("coef_init", coef_init, (n_targets, n_features), is_single)
+        check_sign(model, "coef_init", start[:, :-1])
+    if intercept_init is not None:
+        if not model.fit_intercept:
+            raise ValueError("intercept_init is given, but fit_intercept=False fixes the intercept at 0. Leave one out.")
+        start[:, -1] = check_start("intercept_init", intercept_init, (n_targets,), is_single)
+    elif model.learning_rate == "auto":
+        start[:, -1] = problem.constant - start[:, :-1] @ problem.center
+    return start
+
+
+def run_of(model, problem, state, watch, n_epochs=None, validation=None):
+    """Descend from the state: so many epochs of a fit, or one pass over a chunk of a stream."""
+    in_fit, center, parameters = n_epochs is not None, problem.center, state.at(problem.center)
+    plateau = plateau_of(model, problem, state, in_fit)
+    if validation:
+        plateau.ended = validation.waited >= plateau.patience
+    passes = model._passes(problem, state, in_fit, plateau.stalled)
+
+    def given(parameters):
+        """What predict uses, in the user's units."""
+        return moved_to(parameters[:, passes.result], -center)
+
+    def fitted(parameters):
+        return model._fitted(given(parameters), problem)
+
+    def score(parameters, is_done):
+        found = validation.observe(given(parameters), is_done)
+        plateau.ended = validation.waited >= plateau.patience
+        return found
+
+    epochs = range(state.n_passes, state.n_passes + (n_epochs or 1))
+    try:
+        with np.errstate(over="ignore", invalid="ignore"):
+            history = descend(epochs, parameters, passes, plateau, watch, fitted, validation and score, model.record_steps)
+    except Divergence as divergence:
+        raise of_divergence(model, problem, *divergence.args) from None
+    parameters[:, AVERAGE] = parameters[:, passes.result]
+    return Run(passes, plateau, history, parameters)
+
+
+def end_of(model, problem, run, validation):
+    """Where the fit ends, and what is left to gain there. Each target ends as its own fit would.
+
+    After convergence, a later call continues from there too, except where zeros are exact or with early stopping.
+    """
+    end, is_on_plateau, makes_zeros = run.passes.end(run.parameters), run.is_on_plateau, problem.penalty.makes_zeros
+    excess, is_auto = np.zeros(len(end)), model.learning_rate == "auto"
+    if run.passes.knows_excess:
+        excess = np.where(is_on_plateau, run.passes.excess(), 0.0)
+    elif is_auto:
+        end, excess = finish(problem, end, is_on_plateau, promise_of(model, problem))
+    if validation:
+        return better_of(problem, validation, run.plateau.ended, end, excess, is_auto)
+    if is_auto and is_on_plateau.all() and not makes_zeros:
+        rest_at(end, run.parameters)
+    return end, excess
+
+
+def better_of(problem, validation, has_ended, end, excess, is_auto):
+    """The end of a descent or the parameters that score best on the rows held out, for each target."""
+    best = moved_to(validation.best, problem.center)
+    if is_auto:
+        best, _ = finish(problem, best, np.zeros(len(best), dtype=bool), np.inf)
+    is_worse = has_ended | validation.compare(moved_to(end, -problem.center))[1]
+    return np.where(is_worse[:, None], best, end), np.where(is_worse, 0.0, excess)
+
+
+def value_at(model, problem, run, state, end):
+    """The objective at the end, where neither a plateau nor a bound tells of it; an error if a plain descent has diverged."""
+    if model.learning_rate != "auto":
+        return check_end(model, problem, run.passes, state.at(problem.center)[:, COEF], end, run.history)
+    return objectives_at(problem, end) if model.tol is None else None
+
+
+def rest_at(end, parameters):
+    """Have the engine's parameters stand still at `end`."""
+    parameters[:, [COEF, AVERAGE]], parameters[:, VELOCITY] = end[:, None], 0.0
+
+
+def is_at_minimum(model, history):
+    """Whether a fit has ended at the minimum over its rows."""
+    return model.learning_rate == "auto" and history.converged and not model.early_stopping
+
+
+def stream_after(model, problem, moments, end, history):
+    """What a stream that goes on from a fit knows of its columns."""
+    if model.learning_rate != "auto":
+        return Stream()
+    gradient = None
+    if is_at_minimum(model, history) and problem.loss == SQUARED_ERROR:
+        gradient = np.zeros_like(end[:, :-1])
+        if problem.penalty.makes_zeros and not moments.is_full and not problem.rows.is_wide:  # it is not zero at a zero
+            targets = [Target(problem, k) for k in range(len(end))]
+            gradient = np.array([each[:-1] for _, each in look_at(targets, end, problem.loss)])
+    ends, losses = moved_to(end, -problem.center), history.objective[-1]
+    return Stream.after_fit(moments, problem.geometries[0], problem.penalty, ends, losses, gradient)
+
+
+def renewable_after(model, problem, stream, end, history):
+    """What a stream that goes on from a fit knows of its loss."""
+    if model.learning_rate != "auto":
+        return Renewable()
+    if is_at_minimum(model, history) and problem.loss != SQUARED_ERROR and stream.moments.is_full:
+        return Renewable.after_fit(problem, end)
+    return Renewable(is_complete=False)

@@ -1,0 +1,124 @@
+"""A call of partial_fit: plain steps on a chunk, or under "auto" the minimum over all rows that a stream has seen."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from skgd._advice import check_chunk, tell_of_another_loss, tell_of_order, tell_of_unusual
+from skgd._descent import History
+from skgd._finish import finish
+from skgd._fit import LEAST_PROMISE, Outcome, rest_at, run_of, start_of
+from skgd._objective import SQUARED_ERROR, constant_loss, is_quadratic, mean_losses
+from skgd._plan import measured_for_steps, problem_of_chunk, problem_of_latest
+from skgd._reference import AVERAGE
+from skgd._renewable import slopes_at
+from skgd._state import State
+
+
+def fit_chunk(model, rows, state, go_on, watch):
+    """Learn the rows of a chunk; the Outcome, and the loss that these rows had before."""
+    problem, stream, counted = problem_of_chunk(model, rows, state)
+    if not go_on:
+        state = State.start(start_of(model, problem), state.seed)
+    # What predict uses, on rows that it has not learned: progressive validation. At first it is the best constant.
+    before = mean_losses(problem, state.parameters[:, AVERAGE]) if go_on else problem.constant_loss
+    if model.learning_rate == "auto":
+        state = replace(state, told=tell_of_unusual(problem.rows, counted, state.told))
+        state = with_chunk(model, problem, stream, counted, state, before)
+        outcome = learn(model, problem, counted, state, watch, before)
+    else:
+        outcome = take_plain_steps(model, problem, state, watch)
+    return outcome, before
+
+
+def published(problem, state, parameters, length, history):
+    """The Outcome of a pass over a chunk."""
+    state = state.after(parameters, problem.center, 1, problem.n_batches).with_own_rows()
+    return Outcome(problem, state, state.parameters[:, AVERAGE], length, history)
+
+
+def take_plain_steps(model, problem, state, watch):
+    """A pass by a schedule. The start predicts zero, and its loss is what a divergence is measured by."""
+    start = constant_loss(problem.loss, problem.rows, np.zeros(len(problem.constant)))
+    run = run_of(model, problem, replace(state, scale=np.maximum(state.scale, start)), watch)
+    check_chunk(model, problem, run.passes, run.parameters[:, AVERAGE], run.history)
+    state, length = replace(state, scale=run.passes.scale), run.passes.length(state.n_steps + run.passes.n_batches)
+    return published(problem, state, run.parameters, length, run.history)
+
+
+def learn(model, problem, counted, state, watch, before):
+    """Steps on a chunk while the minimum over all rows is not known, and this minimum once it is."""
+    keeps_steps = model.average != "auto"
+    if not keeps_steps and knows_minimum(problem, state) and not model.record_steps:
+        watch.end_epoch(History(objective=[before]), None)
+        parameters = state.at(problem.center)
+        state = renewed(model, problem, counted, state, parameters)
+        return published(problem, state, parameters, 1.0, History())
+    measured, stream = measured_for_steps(model, problem, state.stream, counted)
+    state = replace(state, stream=stream)
+    run = run_of(model, measured, state, watch)
+    state, parameters = replace(state, scale=run.passes.scale), run.parameters
+    length = run.passes.length(state.n_steps + run.passes.n_batches)
+    if not keeps_steps and knows_minimum(problem, state):
+        state = renewed(model, measured, counted, state, parameters)
+    elif not keeps_steps and state.renewable.has_rows:
+        latest = problem_of_latest(model, state.renewable.joined_rows(), state.stream.moments)
+        parameters[:, AVERAGE] = state.renewable.no_worse_than_constants(latest, parameters[:, AVERAGE])
+    return published(measured, state, parameters, length, run.history)
+
+
+def with_chunk(model, problem, stream, counted, state, before):
+    """The state of a stream with the rows of a chunk, before anything is learned from them."""
+    has_changed = state.renewable.loss not in (None, tuple(problem.loss))
+    renewable, told = state.renewable.of_loss(problem.loss), state.told
+    if has_changed and not renewable.is_complete and problem.loss != SQUARED_ERROR:
+        tell_of_another_loss()
+    if problem.loss == SQUARED_ERROR and stream.has_enough_rows:
+        renewable = replace(renewable, latest=(), fresh=None, waiting=renewable.waiting + len(counted))
+    elif stream.moments.is_full and renewable.is_complete:
+        if stream.has_enough_rows and model.half_life is None:
+            slopes = slopes_at(problem, state.parameters[:, AVERAGE], stream.moments)
+            renewable, is_unlike = renewable.with_slopes(problem.rows, slopes)
+            told = tell_of_order(is_unlike, told)
+        renewable = renewable.with_rows(counted)
+    return replace(state, stream=stream.with_level(before, len(problem.rows)), renewable=renewable, told=told)
+
+
+def knows_minimum(problem, state):
+    """Whether the minimum over all rows that a stream has seen is known."""
+    if problem.loss == SQUARED_ERROR:
+        return state.stream.knows_the_minimum_of(problem.loss)
+    return state.stream.has_enough_rows and state.renewable.is_complete
+
+
+def renewed(model, problem, counted, state, parameters):
+    """The state of a stream at the minimum over all rows seen, to which the parameters are moved, once enough rows wait."""
+    stream, renewable = state.stream.with_longest(counted), state.renewable
+    if not renewable.is_due(stream.n_rows, len(stream.moments.mean)):
+        return replace(state, stream=stream)
+    if problem.loss == SQUARED_ERROR:
+        end, stream = minimum_of_squares(model, problem, counted, stream, parameters[:, AVERAGE])
+        renewable = replace(renewable, waiting=0)
+    else:
+        latest, half_life = problem_of_latest(model, renewable.joined_rows(), stream.moments), model.half_life or np.inf
+        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+            renewable, end = renewable.renewed(latest, parameters[:, AVERAGE], half_life)
+    rest_at(end, parameters)
+    return replace(state, stream=stream, renewable=renewable)
+
+
+def minimum_of_squares(model, problem, counted, stream, start):
+    """The minimum of the squared error over all rows seen, which their moments determine, and the stream as it was measured."""
+    moments = stream.moments
+    if not is_quadratic(problem.loss, problem.penalty):
+        problem, stream = measured_for_steps(model, problem, stream, counted)
+        end, _ = finish(problem.on_few_rows(moments), start, np.ones(len(start), dtype=bool), LEAST_PROMISE)
+        return end, stream
+    ridge = 0.5 * problem.penalty.l2 * moments.n_rows / moments.weight
+    if not model.fit_intercept:
+        return moments.minimum_through_zero(ridge), stream
+    end = moments.minimum(ridge)
+    end[:, -1] += end[:, :-1] @ (problem.center - moments.center)
+    return end, stream

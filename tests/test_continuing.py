@@ -1,0 +1,92 @@
+"""A fit that goes on from another: pieces are the whole, and other rows begin anew."""
+
+import numpy as np
+import pytest
+
+from skgd import MiniBatchLinearRegressor, _step_size
+from tests.conftest import diabetes
+
+WAYS = {
+    "default": {},
+    "huber": {"loss": "huber", "epsilon": 20.0},
+    "l1": {"penalty": "l1", "alpha": 1.0},
+    "momentum": {"momentum": 0.9},
+    "early stopping": {"early_stopping": True, "n_iter_no_change": 3},
+    "adaptive": {"learning_rate": "adaptive", "eta0": 1e-5, "momentum": 0.5, "alpha": 0.1},
+    "adaptive, early stopping": {"learning_rate": "adaptive", "eta0": 1e-5, "early_stopping": True},
+}
+
+
+def parts(model):
+    return np.append(model.coef_, model.intercept_)
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.parametrize("pieces", [(3, 4, 5), (11, 1), (1, 1, 1, 9)])
+@pytest.mark.parametrize("batch_size", [1, 32, None])
+@pytest.mark.parametrize("way", WAYS)
+def test_pieces_of_a_fit_are_the_whole_with_the_default_tol(way, batch_size, pieces):
+    X, y = diabetes()
+    whole = MiniBatchLinearRegressor(batch_size, random_state=3, max_iter=12, **WAYS[way]).fit(X, y)
+    piece = MiniBatchLinearRegressor(batch_size, random_state=3, warm_start=True, **WAYS[way])
+    for n_epochs in pieces:
+        piece.set_params(max_iter=n_epochs).fit(X, y)
+        if piece.n_iter_ < n_epochs or piece.n_steps_ == whole.n_steps_:  # converged: the whole fit ended here, too
+            break
+    assert piece.n_steps_ == whole.n_steps_
+    # Between calls the intercept is kept at the origin: one rounding each way, along directions of condition 500.
+    np.testing.assert_allclose(parts(piece), parts(whole), rtol=1e-7, atol=1e-9)
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_a_plateau_of_other_data_or_parameters_is_not_gone_on_with():
+    X, y = diabetes()
+    model = MiniBatchLinearRegressor(random_state=0, warm_start=True, max_iter=4).fit(X, y)
+    waited = model.fit(X, 100 * y)._state["plateau"]
+    assert np.isfinite(waited[0]).all()
+    fresh = MiniBatchLinearRegressor(random_state=0, warm_start=True, max_iter=4).fit(X, y)
+    assert fresh._state["plateau"][0] < waited[0]  # not the best of a target a hundredth as large
+    assert (model.set_params(alpha=1.0).fit(X, 100 * y)._state["factor"] >= _step_size.DECAY**4).all()
+
+
+def test_a_warm_fit_of_other_targets_starts_with_the_step_of_a_new_model():
+    X, y = diabetes()
+    model = MiniBatchLinearRegressor(random_state=0, warm_start=True).fit(X, y)
+    shortened = model.step_size_
+    model.set_params(max_iter=1, tol=None).fit(X, 3.0 - y)
+    fresh = MiniBatchLinearRegressor(random_state=0, max_iter=1, tol=None).fit(X, 3.0 - y)
+    assert model.step_size_ == pytest.approx(fresh.step_size_)
+    assert shortened < 0.5 * fresh.step_size_
+
+
+def test_a_warm_fit_after_a_converged_one_waits_for_its_plateau_again():
+    X, y = diabetes()
+    model = MiniBatchLinearRegressor(random_state=0, warm_start=True).fit(X, y).fit(X, y)
+    assert model.n_iter_ >= model.n_iter_no_change
+
+
+def near_twins_of_which_the_difference_counts():
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((300, 4))
+    X[:, 3] = X[:, 0] + 1e-2 * X[:, 3]
+    return X, 100 * (X[:, 3] - X[:, 0]) + 2 * rng.standard_normal(300)
+
+
+@pytest.mark.parametrize("make", [diabetes, near_twins_of_which_the_difference_counts])
+def test_a_later_call_goes_on_from_where_a_converged_fit_ended(make):
+    model = MiniBatchLinearRegressor(random_state=0, momentum=0.5).fit(*make())
+    coef, velocity, average = model._state["parameters"][0]
+    np.testing.assert_allclose(coef, parts(model), rtol=1e-14)  # the intercept is the same sum, rounded twice
+    np.testing.assert_allclose(average, parts(model), rtol=1e-14)
+    assert (velocity[:-1] == 0.0).all()
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.parametrize("loss", [{"loss": "huber", "epsilon": 20.0}, {"loss": "quantile"}], ids=str)
+def test_readings_of_other_columns_are_not_gone_on_with(loss):
+    X, y = diabetes()
+    model = MiniBatchLinearRegressor(None, warm_start=True, max_iter=3, **loss).fit(X, y)
+    other = X[::-1].copy()  # the same columns' means, the same targets
+    model.set_params(max_iter=1000).fit(other, y)
+    fresh = MiniBatchLinearRegressor(None, **loss).fit(other, y)
+    np.testing.assert_allclose(model.predict(other), fresh.predict(other), atol=0.01 * y.std())

@@ -1,0 +1,67 @@
+"""Moments of chunks add up to those of the whole; few rows stand for them."""
+
+from functools import reduce
+from operator import add
+
+import numpy as np
+import pytest
+from scipy.sparse import csr_array
+
+from tests.conftest import Moments, diabetes, near_2000, rows_of, scales_side_by_side
+
+
+def parts(model):
+    return np.append(model.coef_, model.intercept_)
+
+
+@pytest.mark.parametrize("is_full", [False, True])
+@pytest.mark.parametrize("make", [diabetes, near_2000, scales_side_by_side])
+def test_moments_of_chunks_add_up_to_those_of_the_whole_in_any_order(make, is_full):
+    X, y = make()
+    weight = np.random.default_rng(0).uniform(0.1, 2.0, len(X))
+    chunks = np.array_split(np.arange(len(X)), [1, 2, len(X) // 3, len(X) - 40])
+    parts = [Moments.of(rows_of(X[chunk], y[chunk], weight[chunk]), is_full) for chunk in chunks]
+    mean = np.average(np.column_stack([X, y]), axis=0, weights=weight)
+    z = np.column_stack([X, y]) - mean
+    second = np.cov(z.T, aweights=weight, bias=True)
+    size = np.sqrt(np.outer(np.diag(second), np.diag(second)))
+    for order in (parts, parts[::-1], [parts[i] for i in (3, 0, 4, 1, 2)]):
+        moments = reduce(add, order)
+        np.testing.assert_allclose(moments.mean, mean, rtol=1e-12)
+        found = moments.second / size if is_full else moments.second / np.diag(size)
+        expected = second / size if is_full else np.ones(len(size))
+        np.testing.assert_allclose(found, expected, rtol=1e-10, atol=1e-10)  # columns at 700 deviations lose five digits
+        assert moments.n_rows == len(X)
+        assert moments.weight == pytest.approx(weight.sum())
+
+
+def test_moments_of_a_sorted_file_lose_no_digits_where_the_columns_lie_far_apart():
+    x = np.concatenate([np.zeros(60_000), 1e7 + np.random.default_rng(0).standard_normal(60_000)])
+    near = Moments.of(rows_of(x[60_000:, None]), True) + Moments.of(rows_of(x[60_000:, None]), True)
+    whole = Moments.of(rows_of(x[:, None]), True)
+    assert near.variance[0] == pytest.approx(np.var(x[60_000:]), rel=1e-12)
+    assert whole.variance[0] == pytest.approx(np.var(x), rel=1e-12)
+
+
+def test_moments_of_sparse_chunks_are_those_of_the_whole():
+    rng = np.random.default_rng(0)
+    X = np.where(rng.random((300, 4)) < 0.3, rng.standard_normal((300, 4)), 0.0)
+    X[:, 2] += 5.0
+    weight, parts = rng.uniform(0.1, 2.0, 300), []
+    for chunk in np.array_split(np.arange(300), [1, 2, 150]):
+        part = rows_of(csr_array(X[chunk]), weight=weight[chunk])
+        vars(part)["is_sparse"] = True
+        parts.append(Moments.of(part, False))
+    moments, mean = reduce(add, parts), np.average(X, axis=0, weights=weight)
+    np.testing.assert_allclose(moments.center, mean, rtol=1e-12)
+    np.testing.assert_allclose(moments.variance, np.average((X - mean) ** 2, axis=0, weights=weight), rtol=1e-12)
+
+
+def test_rows_that_stand_for_moments_have_them():
+    X, y = diabetes()
+    moments = Moments.of(rows_of(X, y), True)
+    few, targets = moments.as_rows(moments.center)
+    again = Moments.of(rows_of(few, targets), True)
+    np.testing.assert_allclose(again.mean, moments.mean - np.append(moments.center, 0.0), atol=1e-10)
+    np.testing.assert_allclose(again.second, moments.second, rtol=1e-9)
+    assert len(few) == 12
