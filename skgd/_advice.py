@@ -4,7 +4,7 @@ import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
 from skgd._geometry import SAFETY, plain_metric, safe_step
-from skgd._objective import SQUARED_ERROR
+from skgd._objective import SQUARED_ERROR, is_straight
 from skgd._reading import Target, look_at
 from skgd._stopping import score_name
 from skgd._validation import warn
@@ -12,6 +12,9 @@ from skgd._validation import warn
 FAR_SMALLER = 0.01  # an epsilon of huber that is no larger a share of y's spread makes the loss small beside a penalty
 MATTERS = 1e-3  # an alpha that then weighs as much as this one
 LEAST_RISE = 1.0 + 1e-9  # times the loss of a constant: more is not rounding
+NOTHING = 0.01  # of the loss of a constant: a fit that explains less
+FAR = 10.0  # deviations of y between its mean and that of y_val: these are not of one table
+TINY = np.finfo(np.float64).tiny
 UNUSUAL = 10.0  # times the largest loss of a start or a constant so far: after a chunk of a plain stream with more, one looks
 
 
@@ -120,17 +123,29 @@ def warn_of_epsilon(model, problem):
         )
 
 
-def warn_if_poor(model, problem, history, excess, promise, value):
-    """Warn if the descent ended before its plateau, or on one that is not the minimum.
+def warn_of_alpha(model, problem, history, parameters):
+    """Warn if a penalty leaves next to nothing of a loss that is in units of y, where one of the squared error might not."""
+    if not is_straight(problem.loss) or model.loss == "huber" or model.penalty is None or model.alpha == 0.0:
+        return
+    ridges, geometries = problem.penalty.l2 / problem.curvature, problem.geometries
+    usual = [np.median(1.0 / np.maximum(each.metric[1, :-1], TINY)) for each in geometries]  # variances, the ridge included
+    is_strong = np.all(parameters[:, :-1] == 0.0, axis=1) | (2.0 * ridges > usual)
+    if np.any(is_strong & (history.objective[-1] > (1.0 - NOTHING) * problem.constant_loss)):
+        warn(
+            f"alpha={model.alpha:g} leaves next to nothing of the fit. loss={model.loss!r} is in units of y, not of y squared: "
+            f"alpha weighs about {np.max(2.0 / problem.curvature):.2g} times as much as beside the squared error. Lower it."
+        )
 
-    `excess` is what is left to gain, where that is known, and `value` the objective at the end, where it was looked at.
-    """
+
+def warn_if_poor(model, outcome, promise):
+    """Warn if the descent ended before its plateau, or on one that is not the minimum."""
+    problem, history = outcome.problem, outcome.history
     if history.interrupted:
         return
     message = (
         of_too_few_epochs(model, problem, history)
         if not history.converged and model.tol is not None
-        else of_excess(excess, promise) or of_score(model, problem, history) or of_end(model, problem, history, value)
+        else of_excess(outcome.excess, promise) or of_score(model, outcome) or of_end(model, problem, history, outcome.value)
     )
     if message:
         warn(message, ConvergenceWarning)
@@ -160,14 +175,17 @@ def of_excess(excess, promise):
     )
 
 
-def of_score(model, problem, history):
-    score = np.min(np.max(history.score, axis=0)) if history.score else 0.0
+def of_score(model, outcome):
+    problem, scores = outcome.problem, outcome.history.score
+    score = np.min(np.max(scores, axis=0)) if scores else 0.0
     if score >= 0.0:
         return None
+    poor = f"{score_name(model.loss)} on the held-out rows is {score:.2g}: a constant predicts them better."
+    if np.any(np.abs(outcome.validation.mean - problem.constant) > FAR * problem.deviation):
+        return f"{poor} y_val lies far from y: if y was transformed, as by TransformedTargetRegressor, transform y_val, too."
     return (
-        f"{score_name(model.loss)} on the held-out rows is {score:.2g}: a constant predicts them better. The columns carry no "
-        f"information about y, or the {len(problem.rows)} rows left for training are too few: set early_stopping=False, or "
-        f"give more rows."
+        f"{poor} The columns carry no information about y, or the {len(problem.rows)} rows left for training are too few: set "
+        f"early_stopping=False, or give more rows."
     )
 
 

@@ -13,7 +13,7 @@ from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from skgd._advice import warn_if_poor, warn_of_epsilon
+from skgd._advice import warn_if_poor, warn_of_alpha, warn_of_epsilon
 from skgd._callbacks import CallbackSupportMixin, Watch, with_callbacks
 from skgd._chunks import Chunks, RowsInChunks
 from skgd._descent import Passes
@@ -23,9 +23,8 @@ from skgd._partial_fit import fit_chunk
 from skgd._plan import epochs_of, hold_out
 from skgd._reference import AVERAGE, COEF
 from skgd._rows import Rows
-from skgd._sklearn import CheckedParameters, Interval, StrOptions, fit_context, recheck
+from skgd._sklearn import CheckedParameters, Interval, Options, fit_context, recheck
 from skgd._state import State, moved_to
-from skgd._step_size import SCHEDULES
 from skgd._validation import (
     check_has_validation,
     check_parameters,
@@ -33,6 +32,8 @@ from skgd._validation import (
     check_validation,
     check_weight,
     check_weighted,
+    cure_of,
+    explain,
     is_validation_given,
     unchanged_on_error,
     warn,
@@ -47,31 +48,28 @@ ROUNDED = 1e-4  # deviations of y, which cost no promise: float32 may round pred
 
 
 class MiniBatchLinearRegressor(CheckedParameters, CallbackSupportMixin, RegressorMixin, BaseEstimator):
-    r"""Linear regression by batch, mini-batch or stochastic gradient descent.
+    """Linear regression by batch, mini-batch or stochastic gradient descent.
 
-    Minimises, over the coefficients w and the intercept b,
+    >>> from sklearn.datasets import load_diabetes
+    >>> from skgd import MiniBatchLinearRegressor
+    >>> X, y = load_diabetes(return_X_y=True, scaled=False)  # raw columns
+    >>> model = MiniBatchLinearRegressor(random_state=0).fit(X, y)
+    >>> round(model.score(X, y), 2)
+    0.52
 
-    .. math::
+    It minimises, over coefficients w and intercept b::
 
-        F(w, b) = \frac{1}{S} \sum_i s_i \, l(y_i, x_i w + b) + \alpha R(w), \qquad S = \sum_i s_i
+        F(w, b) = sum_i s_i * l(x_i w + b - y_i) / sum_i s_i + alpha * R(w)
 
-    by steps w <- w - eta * D g, where g is the gradient of F estimated from `batch_size` rows. For the squared error
-    l = (y - yhat)^2, **without a half**, so one step over a batch B of b rows is
-
-    .. math::
-
-        w \leftarrow w - \eta D \Bigl( \frac{2}{b} \sum_{i \in B} s_i (\hat y_i - y_i) x_i + \alpha R'(w) \Bigr)
-
-    with l' in the place of 2 (yhat_i - y_i) for other losses. The intercept is not penalised. D is the identity for the plain
-    schedules; with learning_rate="auto" it undoes the units and the correlations of the columns (see Notes).
+    by steps ``w <- w - eta * D g``, where g is the gradient of F estimated from `batch_size` rows. D is 1 for the plain
+    schedules. With learning_rate="auto" it undoes the units and the correlations of the columns; the user guide says how.
 
     Parameters
     ----------
     batch_size : int or None, default=32
-        Number of rows in a step: None for all rows (batch descent), 1 for stochastic descent, anything between for
-        mini-batch descent. n_samples or more is the full batch.
+        Rows in a step: None for all (batch descent), 1 for stochastic descent. n_samples or more is the full batch.
     loss : {"squared_error", "huber", "epsilon_insensitive", "squared_epsilon_insensitive", "quantile"}, default="squared_error"
-        The loss l of one row with residual r = yhat - y:
+        The loss l of a residual r = prediction - y:
 
         - "squared_error": ``r^2``
         - "huber": ``r^2`` where ``|r| <= epsilon``, ``2 * epsilon * |r| - epsilon^2`` beyond
@@ -79,178 +77,117 @@ class MiniBatchLinearRegressor(CheckedParameters, CallbackSupportMixin, Regresso
         - "squared_epsilon_insensitive": ``max(|r| - epsilon, 0)^2``
         - "quantile": ``-quantile * r`` where r < 0, ``(1 - quantile) * r`` beyond
     epsilon : float, default=0.1
-        Threshold of the losses that have one, in units of y. For "huber" take about the size of an ordinary error: with far
-        less, the loss is 2 * epsilon times the absolute error, beside which a given `alpha` weighs more.
+        Threshold of the losses that have one, in units of y. For "huber", about the size of an ordinary error.
     quantile : float, default=0.5
         The quantile of y given x that loss="quantile" predicts; 0.5 is the median.
     penalty : {"l2", "l1", "elasticnet"} or None, default="l2"
-        The penalty R: ``||w||^2 / 2``, or ``||w||_1``, or l1_ratio times the second plus 1 - l1_ratio times the first. The
-        l1 norm acts by proximal steps, which set coefficients exactly to zero. Averaging loses these zeros, so `fit` under
-        learning_rate="auto" restores them at the end. `partial_fit` restores them where it ends at a minimum (see Notes).
+        R: ``||w||^2 / 2``, ``||w||_1``, or l1_ratio times the second plus 1 - l1_ratio times the first. Zeros are exact.
     alpha : float, default=0.0
-        Strength of the penalty; 0 means none. Its meaning does not depend on batch_size or n_samples. For the squared error
-        the optimum is that of Ridge(alpha=n_samples * alpha / 2), Lasso(alpha=alpha / 2) or ElasticNet(alpha=alpha / 2).
+        Strength of the penalty; 0 means none. For the squared error the minimum is that of Ridge(alpha=n_samples * alpha / 2),
+        Lasso(alpha=alpha / 2) or ElasticNet(alpha=alpha / 2).
     l1_ratio : float or None, default=0.15
-        Share of the l1 norm in "elasticnet". It may be None for the other penalties.
+        Share of the l1 norm in "elasticnet".
     fit_intercept : bool, default=True
+        Whether to fit b. If False, it is 0.
     positive : bool, default=False
-        Whether the coefficients must be >= 0, as in LinearRegression, Lasso and ElasticNet. Proximal steps set them exactly to
-        zero. The intercept may have any sign.
+        Whether the coefficients must be >= 0.
     learning_rate : {"auto", "constant", "invscaling", "optimal", "adaptive"}, default="auto"
         The step size eta at step t = 1, 2, ...
 
-        - "auto": the largest safe constant step, found from the data together with D, divided by 3 after each epoch that
-          made no progress. If the last batch is short, its step is shorter in proportion, so that every row has the same
-          influence. The columns need no scaling, `eta0` is not used, and the descent does not diverge.
+        - "auto": the largest safe step, found from the data, and shorter after epochs without progress
         - "constant": eta0
         - "invscaling": eta0 / t**power_t
-        - "optimal": 1 / (alpha * (t0 + t - 1)), with SGDRegressor's t0; needs alpha > 0
+        - "optimal": 1 / (alpha * (t0 + t - 1)), with SGDRegressor's t0
         - "adaptive": eta0, divided by 5 each time the stopping rule fires, until it is below 1e-6
     eta0 : float, default=0.01
-        Step size of the plain schedules, in units of 1 / (curvature of F).
+        Step size of "constant", "invscaling" and "adaptive". Steps above 2 / (largest curvature of F) diverge.
     power_t : float, default=0.25
         Exponent of "invscaling".
     momentum : float, default=0.0
-        Fraction m of the last displacement v that the next step keeps: v <- m * v - eta * D g, w <- w + v. As in
-        MLPRegressor, for any batch_size. Under "auto" eta is multiplied by 1 - m. For wide sparse X, a step then takes time
-        proportional to the number of columns.
+        Share m of the last displacement v that the next step keeps: ``v <- m * v - eta * D g``, ``w <- w + v``.
     nesterovs_momentum : bool, default=False
-        Whether to use Nesterov's momentum: w <- w + m * v - eta * D g with the new v.
+        Whether to use Nesterov's momentum: ``w <- w + m * v - eta * D g`` with the new v.
     average : "auto", bool or int, default="auto"
-        Whether `coef_` is an average over the steps. True: their mean. An int a: the mean from step a on. "auto": with
-        learning_rate="auto" and mini-batches, an average that weighs step t by about t^3 and so forgets the start;
-        otherwise none.
+        Whether `coef_` is the mean of the steps (True), or of those from a number on. "auto" averages under
+        learning_rate="auto" in mini-batches, with weights that forget the start.
     max_iter : int, default=1000
-        Maximum number of epochs (passes over the rows) of `fit`.
+        Largest number of epochs (passes over the rows) of `fit`.
     tol : float or None, default=1e-4
-        `fit` stops once the objective has not fallen by more than `tol` times the loss of the best constant prediction in
-        each of `n_iter_no_change` epochs in a row. For the squared error, `tol` is in units of R^2, whatever the units of y;
-        for losses that grow linearly, it is relative to the loss of the median residual. None runs all `max_iter` epochs, and
-        "auto" then keeps its step. For losses other than the squared error, the full batch of "auto" stops when what is left to
-        gain is below `tol`; with more than 1000 columns, for the squared error, below `tol` / 10.
+        `fit` stops after `n_iter_no_change` epochs in a row that have lowered F by no more than this share of the loss of the
+        best constant; for the squared error, in units of R^2. "auto" then ends within 10 * tol of the minimum (tol for the
+        full batch), as a share of what the best constant has above it, or warns. None runs all `max_iter` epochs.
     n_iter_no_change : int, default=5
-        Epochs without progress before `fit` stops. If an epoch has fewer than 20 noisy steps, "auto" counts 20 steps as one
-        epoch.
+        Epochs without progress before `fit` stops.
     shuffle : bool, default=True
         Whether the rows are visited in a new random order in each epoch.
     early_stopping : bool, default=False
-        Whether to watch rows that are not learned from: held out at random, or given to `fit` as X_val and y_val. They are
-        judged by D^2 = 1 - loss / loss of the best constant prediction for them, with the model's own loss: R^2 for the
-        squared error, scikit-learn's d2_pinball_score for quantiles. An epoch is worse if D^2 is lower than the best by more
-        than `tol`, by more than chance, and on most of these rows. After `n_iter_no_change` worse epochs in a row, the fit
-        ends with the parameters that scored best.
+        Whether to watch rows that are not learned from, held out or given as X_val, and to end with the parameters that predict
+        them best. They are judged by D^2 of the model's own loss (R^2 for the squared error).
     validation_fraction : float, default=0.1
-        Share of the rows that early_stopping holds out, at least two, since D^2 needs them. Unused if X_val is given.
+        Share of the rows that early_stopping holds out, unless X_val is given.
     half_life : float or None, default=None
-        Number of rows after which what `partial_fit` has seen counts half. None never forgets: after the world has changed,
-        the rows of before pull as hard as those of after. Give some thousand rows if it may change.
+        Rows after which what `partial_fit` has seen counts half. None never forgets: old rows pull as hard as new ones.
     record_steps : bool, default=False
-        Whether to keep the loss and the parameters of every step in `loss_path_`, `coef_path_` and `intercept_path_`.
+        Whether to keep `loss_path_`, `coef_path_` and `intercept_path_`.
     warm_start : bool, default=False
-        Whether `fit` continues from where the last one ended. On the same rows, 5 epochs and 5 more equal one fit of 10, for
-        any tol, penalty, schedule or early stopping.
+        Whether `fit` goes on from where the last one ended: 5 epochs and 5 more are one fit of 10.
     random_state : int, RandomState instance or None, default=None
-        Seed for the order of the rows and the choice of the held-out rows. An int makes fits reproducible.
+        Seed for the order of the rows and the choice of held-out rows.
     verbose : int, default=0
         1 prints a line for each epoch, and for each call of `partial_fit`.
 
     Attributes
     ----------
     coef_ : ndarray of shape (n_features,) or (n_targets, n_features)
-        In the units of the given columns and in the dtype of X (float64 where float32 cannot represent the values, or rounds
-        predictions by more than a ten-thousandth of y's deviation).
+        w, in the units of the given columns and the dtype of X (float64 where float32 would cost accuracy).
     intercept_ : float or ndarray of shape (n_targets,)
+        b; 0.0 with fit_intercept=False.
     n_iter_ : int
-        Number of epochs of the last `fit`, plus one for each later `partial_fit`. With batch_size=None and the squared error
-        (up to 1000 columns) epochs are steps on sums over the rows, which are read once.
+        Epochs of the last `fit`, plus one for each later `partial_fit`. For the full batch under "auto", steps of its solver.
     n_steps_ : int
-        Number of updates of the parameters since the start.
+        Updates of the parameters since the start.
     step_size_ : float or ndarray of shape (n_targets,)
         The last step size.
     loss_curve_ : ndarray of shape (n_epochs,)
-        The objective of each epoch: the mean over its mini-batches of the loss before the step, plus the penalty. (For wide
-        sparse X the penalty is evaluated only once every few thousand steps.) Of a stream, the loss of what `predict` uses on
-        the rows of each call before they are learned, and at first that of the best constant: a monitor of drift. With several
-        targets, the mean over them.
+        F in each epoch: the mean over its batches before their steps. Of a stream, the loss of each chunk before it was
+        learned, and at first that of the best constant. With several targets, their mean.
     validation_scores_ : ndarray of shape (n_epochs,)
-        D^2 on the rows that early_stopping watches (R^2 for the squared error). With several targets, the mean over them.
+        D^2 on the rows that early_stopping watches.
     coef_path_ : ndarray of shape (n_steps + 1, n_features) or (n_steps + 1, n_targets, n_features)
-        The coefficients at the start and after each step (not their average), with record_steps. If recording began in a
-        later call, the path begins there.
+        The coefficients at the start and after each step, with record_steps.
     intercept_path_ : ndarray of shape (n_steps + 1,) or (n_steps + 1, n_targets)
+        The intercepts at the start and after each step, with record_steps.
     loss_path_ : ndarray of shape (n_steps,)
-        The objective on each step's batch, before the step.
+        F on each step's batch, before the step, with record_steps.
     n_features_in_ : int
+        Number of columns.
     feature_names_in_ : ndarray of shape (n_features,)
+        Names of the columns, if X had any.
 
     See Also
     --------
-    sklearn.linear_model.LinearRegression : Exact, and faster if the columns are few.
+    sklearn.linear_model.LinearRegression : Exact, and faster if all rows are in memory and the columns are few.
     sklearn.linear_model.SGDRegressor : One row a step, on columns that must be scaled first.
 
     Notes
     -----
-    scikit-learn's SGD halves the squared error and huber: SGDRegressor(eta0=h, alpha=a, learning_rate="constant") takes the
-    steps of MiniBatchLinearRegressor(1, eta0=h / 2, alpha=2 * a, learning_rate="constant"). The epsilon-insensitive losses
-    are not halved there either, so both parameters keep their values.
+    Mini-batches under "auto" take the safe step of [1]_ and the average of [2]_ (with eta = 3). The full batch is minimised by
+    Newton's method, conjugate gradients or coordinate descent, whichever suits the columns. A bound on what is left to gain,
+    the duality gap, decides whether the end is near enough to the minimum, and no end is above the best constant prediction.
 
-    Several targets are independent problems that share the order of the rows. Dense rows are read once for all of them. A
-    target is done when its own fit would be: it then stays as it is, and its last objective is repeated in `loss_curve_`. The
-    descent ends when all are done.
+    `partial_fit` under "auto" ends at the minimum over all rows seen so far [3]_, once there are three for each column and no
+    more than 500 columns. For losses other than the squared error, a warning says if the rows do not come shuffled.
 
-    learning_rate="auto" descends as if the columns were standardised (mean 0, standard deviation 1) and then stretched along
-    directions in which correlation makes the descent slow: D = S (I + sum_k gain_k q_k q_k') S with S = diag(1 / sigma_j) and
-    q_k eigenvectors of the correlation matrix. Coefficients are returned in the user's units, and the minimum does not change.
-    The step size is 1 / L(b), with L(b) the expected smoothness [1]_ of b out of n rows:
-
-    .. math::
-
-        L(b) = \frac{n (b - 1)}{b (n - 1)} L + \frac{n - b}{b (n - 1)} L_{\max}
-
-    where L is the curvature of the mean loss and L_max that of the longest row. For losses that grow linearly, the curvature
-    is taken as the mean slope divided by the median residual of the best constant prediction. So the step depends neither on
-    the units of y nor on a few extreme targets.
-
-    With the full batch (and at most 1000 columns) "auto" reads all rows once for each step. The reading sums the loss, its
-    gradient and its curvature; a kink is rounded to give it a curvature. The step is the minimum of a damped quadratic model of
-    the objective. It starts from the fit of a sample of the rows. `n_iter_` then counts readings. With more than 1000 columns,
-    the squared error without an l1 norm is minimised by conjugate gradients, which read the rows once for each step.
-
-    A `fit` under "auto" that reaches a plateau ends with one or two more passes over the rows, which show how much the
-    objective can still fall: by the duality gap, or for the squared error by the gradient. If this is more than 10 * tol
-    (tol for the full batch), as a share of the excess of the best constant prediction over the minimum, further readings
-    follow. If they do not help either, a ConvergenceWarning says how much is missing. Such a fit never ends above the best
-    constant prediction.
-
-    `partial_fit` under "auto" standardises by running means and covariances (variances for more than 500 columns). While
-    fewer than 10 rows have been seen, only the intercept moves. Once there are three rows for each column, a call ends at
-    the minimum over all rows seen so far, of any `batch_size`. For the squared error, running sums determine it, and the
-    order of the rows does not matter. For other losses, the first rows are kept, and later ones leave a quadratic model of
-    their loss, which adds up [3]_: a warning says once if the rows do not come shuffled. With single rows, some may wait
-    for the next minimum. With average=False (or any other average that is not "auto") a call keeps the result of its steps.
-    Outlying rows count less, which is said once. A stream never forgets, unless half_life is given.
-
-    Sparse X with at most 1000 columns, or with more than a quarter of its entries non-zero, is unpacked block by block and
-    treated as dense. In wider X, scales are rounded to powers of two, correlations are not corrected, and only columns whose
-    mean is more than one deviation from zero are centred (in a copy).
+    Several targets are independent problems that share the order of the rows; each ends as its own fit would.
 
     References
     ----------
     .. [1] R. M. Gower, N. Loizou, X. Qian, A. Sailanbayev, E. Shulgin, P. Richtarik, "SGD: General Analysis and Improved
        Rates", ICML 2019, arXiv:1901.09401.
     .. [2] O. Shamir, T. Zhang, "Stochastic Gradient Descent for Non-smooth Optimization: Convergence Results and Optimal
-       Averaging Schemes", ICML 2013, arXiv:1212.1824. The average of "auto", with eta = 3.
+       Averaging Schemes", ICML 2013, arXiv:1212.1824.
     .. [3] L. Luo, P. X.-K. Song, "Renewable Estimation and Incremental Inference in Generalized Linear Models with Streaming
        Data Sets", Journal of the Royal Statistical Society B 82(1), 2020.
-
-    Examples
-    --------
-    >>> from sklearn.datasets import load_diabetes
-    >>> from skgd import MiniBatchLinearRegressor
-    >>> X, y = load_diabetes(return_X_y=True, scaled=False)
-    >>> model = MiniBatchLinearRegressor(random_state=0).fit(X, y)
-    >>> round(model.score(X, y), 2)
-    0.52
     """
 
     coef_: NDArray[np.floating]
@@ -284,22 +221,23 @@ class MiniBatchLinearRegressor(CheckedParameters, CallbackSupportMixin, Regresso
     _doc_link_module = "skgd"
     _doc_link_template = DOCUMENTATION and f"{DOCUMENTATION}/generated/skgd.{{estimator_name}}.html"
 
+    _cure_of = staticmethod(cure_of)
     _parameter_constraints: ClassVar = {
         "batch_size": [Interval(Integral, 1, None, closed="left"), None],
-        "loss": [StrOptions(set(LOSSES))],
+        "loss": [Options(*LOSSES)],
         "epsilon": [Interval(Real, 0, None, closed="left")],
         "quantile": [Interval(Real, 0, 1, closed="neither")],
-        "penalty": [StrOptions({"l2", "l1", "elasticnet"}), None],
+        "penalty": [Options("l2", "l1", "elasticnet"), None],
         "alpha": [Interval(Real, 0, None, closed="left")],
         "l1_ratio": [Interval(Real, 0, 1, closed="both"), None],
         "fit_intercept": ["boolean"],
         "positive": ["boolean"],
-        "learning_rate": [StrOptions({"auto", *SCHEDULES})],
+        "learning_rate": [Options("auto", "constant", "invscaling", "optimal", "adaptive")],
         "eta0": [Interval(Real, 0, None, closed="neither")],
         "power_t": [Interval(Real, 0, None, closed="left")],
         "momentum": [Interval(Real, 0, 1, closed="left")],
         "nesterovs_momentum": ["boolean"],
-        "average": [StrOptions({"auto"}), "boolean", Interval(Integral, 0, None, closed="left")],
+        "average": [Options("auto"), "boolean", Interval(Integral, 0, None, closed="left")],
         "max_iter": [Interval(Integral, 1, None, closed="left")],
         "tol": [Interval(Real, 0, None, closed="left"), None],
         "n_iter_no_change": [Interval(Integral, 1, None, closed="left")],
@@ -432,6 +370,7 @@ class MiniBatchLinearRegressor(CheckedParameters, CallbackSupportMixin, Regresso
     def fit_chunks(
         self,
         chunks: Iterable[tuple[Any, ...]],
+        y: None = None,
         *,
         X_val: Table | None = None,
         y_val: ArrayLike | None = None,
@@ -451,7 +390,10 @@ class MiniBatchLinearRegressor(CheckedParameters, CallbackSupportMixin, Regresso
         ----------
         chunks : iterable of (X, y) or (X, y, sample_weight)
             As `fit` takes them. Every iteration must begin anew and give the same rows: a list or a class whose ``__iter__``
-            opens the data, but no generator. Chunks without rows are left out.
+            opens the data, but no generator. Chunks without rows are left out. The next one is read in a thread while one is
+            worked on, unless chunks come in arrays that are used again.
+        y : None
+            Not used, since chunks hold their targets.
         X_val, y_val, sample_weight_val : array-like, optional
             Rows for early_stopping to watch, as in `fit`. They are not chunks.
 
@@ -468,6 +410,8 @@ class MiniBatchLinearRegressor(CheckedParameters, CallbackSupportMixin, Regresso
             If a chunk is invalid, which is named by its number from 0, or if the descent diverges. The estimator is then left
             as it was before the call.
         """
+        if y is not None:
+            raise TypeError("fit_chunks takes chunks that hold their targets: give fit_chunks([(X, y)]), or fit(X, y).")
         validation = {"X_val": X_val, "y_val": y_val, "sample_weight_val": sample_weight_val}
         watch = Watch(self, X=chunks, y=None, metadata=None)
         with unchanged_on_error(self):
@@ -570,7 +514,13 @@ class MiniBatchLinearRegressor(CheckedParameters, CallbackSupportMixin, Regresso
             )
         if issparse(y):
             raise TypeError("y is sparse, but targets must be dense: give y.toarray().")
-        X, y = validate_data(self, X, y, **OF_COLUMNS, order="C", multi_output=True, y_numeric=True, reset=reset)
+        try:
+            X, y = validate_data(self, X, y, **OF_COLUMNS, order="C", multi_output=True, y_numeric=True, reset=reset)
+        except (TypeError, ValueError) as error:
+            explained = explain(error, X, y)
+            if explained is error:
+                raise
+            raise explained from error
         X = in_floats(X)
         X = compressed(X) if issparse(X) else np.require(X, requirements="CA")
         if reset:
@@ -616,7 +566,8 @@ class MiniBatchLinearRegressor(CheckedParameters, CallbackSupportMixin, Regresso
         if self.early_stopping:
             self.validation_scores_ = np.mean(history.score, axis=1)
         warn_of_epsilon(self, problem)
-        warn_if_poor(self, problem, history, outcome.excess, promise_of(self, problem), outcome.value)
+        warn_of_alpha(self, problem, history, outcome.parameters)
+        warn_if_poor(self, outcome, promise_of(self, problem))
         watch.end_fit()
 
     def _passes(self, problem, state, in_fit, is_done):

@@ -38,6 +38,7 @@ class Outcome:
     history: History
     excess: np.ndarray | float = 0.0  # (n_targets,): what is still to be gained, where that is known
     value: np.ndarray | None = None  # (n_targets,): the objective at the end, where it was looked at
+    validation: Validation | None = None  # the rows that early stopping watched
 
 
 @dataclass(frozen=True)
@@ -86,7 +87,7 @@ def fit_rows(model, rows, state, go_on, watch, held_out=None, start=(None, None)
         best=validation.state if validation else None,
     )
     length = passes.length(max(state.n_steps, 1.0))
-    return Outcome(problem, state, moved_to(end, -problem.center), length, history, excess, value)
+    return Outcome(problem, state, moved_to(end, -problem.center), length, history, excess, value, validation)
 
 
 def subject_of(model, problem):

@@ -17,7 +17,7 @@ from sklearn.utils._param_validation import (
 )
 from sklearn.utils.parallel import _get_threadpool_controller
 
-__all__ = ["Interval", "InvalidParameterError", "StrOptions", "fit_context", "validate_parameter_constraints"]
+__all__ = ["Interval", "InvalidParameterError", "Options", "fit_context", "validate_parameter_constraints"]
 
 Method = TypeVar("Method", bound=Callable[..., Any])
 
@@ -54,6 +54,17 @@ def recheck(model):
     model._validate_params()
 
 
+class Options(StrOptions):
+    """Words that a parameter may be, in the order in which its docstring has them."""
+
+    def __init__(self, *words):
+        super().__init__(set(words))
+        self.words = words
+
+    def __str__(self):
+        return f"a str among {{{', '.join(map(repr, self.words))}}}"
+
+
 class CheckedParameters:
     """Parameters of which only those are checked that are neither at their default nor as they were at the call before.
 
@@ -78,5 +89,15 @@ class CheckedParameters:
         before = self._checked.get(self) or self._defaults()
         changed = {name: value for name, value in given.items() if name not in before or value is not before[name]}
         constraints = {name: self._parameter_constraints[name] for name in changed}
-        validate_parameter_constraints(constraints, changed, type(self).__name__)
+        try:
+            validate_parameter_constraints(constraints, changed, type(self).__name__)
+        except InvalidParameterError as error:
+            (name,) = [name for name in changed if f"The {name!r} parameter" in str(error)]
+            options = [word for each in constraints[name] if isinstance(each, Options) for word in each.words]
+            raise InvalidParameterError(f"{error}{self._cure_of(name, changed[name], options)}") from None
         self._checked[self] = given
+
+    @staticmethod
+    def _cure_of(name, value, options):
+        """What to give in the place of an invalid value."""
+        return ""

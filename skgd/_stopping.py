@@ -57,7 +57,7 @@ class Validation:
         self.waited = np.zeros(len(parameters), dtype=np.int64) if waited is None else np.array(waited)
         (moments,) = rows.add_up((moments_of_targets,))
         self.check_range(moments.target_variance)
-        self.weight, constant = moments.weight, moments.target_mean
+        self.weight, self.mean, constant = moments.weight, moments.target_mean, moments.target_mean
         if loss == SQUARED_ERROR:
             self.constant_loss = moments.target_variance
         else:

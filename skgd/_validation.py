@@ -3,8 +3,10 @@
 import inspect
 import warnings
 from contextlib import contextmanager
+from difflib import get_close_matches
 
 import numpy as np
+from scipy.sparse import issparse
 from sklearn.utils import check_array
 
 from skgd._sklearn import InvalidParameterError
@@ -26,6 +28,86 @@ CONDITIONAL = [
     ("nesterovs_momentum", lambda model: model.momentum > 0.0, "momentum > 0"),
     ("validation_fraction", lambda model: model.early_stopping, "early_stopping=True"),
 ]
+
+
+# What is often given in the place of a value, and what is meant.
+MEANT = {
+    ("loss", "absolute_error"): "loss='quantile' with quantile=0.5",
+    ("loss", "mae"): "loss='quantile' with quantile=0.5",
+    ("loss", "mse"): "loss='squared_error'",
+    ("loss", "pinball"): "loss='quantile'",
+    ("loss", "squared_loss"): "loss='squared_error'",
+    ("penalty", "none"): "penalty=None",
+    ("penalty", "lasso"): "penalty='l1'",
+    ("penalty", "ridge"): "penalty='l2'",
+    ("batch_size", "auto"): "batch_size=32, the default, or None for all rows",
+    ("batch_size", "full"): "batch_size=None",
+}
+
+
+def cure_of(name, value, options):
+    """What to give in the place of an invalid value, if that can be guessed; `options` are the words that are allowed."""
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if isinstance(value, str):
+        near = get_close_matches(value.lower(), options, 1)
+        meant = MEANT.get((name, value.lower())) or (f"{name}={near[0]!r}" if near else None)
+    elif name == "batch_size" and is_number and 0 < value < 1:
+        meant = f"int({value} * n_samples), since it is a number of rows and no share"
+    elif name == "batch_size" and is_number and 0 < value < np.inf and value == int(value):
+        meant = f"the int {int(value)}"
+    elif name == "learning_rate" and is_number:
+        meant = f"learning_rate='constant' with eta0={value}"
+    elif name == "quantile" and np.ndim(value) == 1:
+        meant = "one number; several quantiles take a model each"
+    else:
+        meant = None
+    return f" Give {meant}." if meant else ""
+
+
+def explain(error, X, y):
+    """An error of scikit-learn's checks in words that name the column, the row and the cure, or the error itself."""
+    shapes = np.shape(X), np.shape(y)
+    if len(shapes[0]) == 2 and "inconsistent numbers of samples" in str(error):
+        if shapes[0][1] == shapes[1][0]:
+            return ValueError(f"X has {shapes[0][0]} rows and y {shapes[1][0]}, as many as X has columns: give X.T.")
+        if shapes[1][:1] == (1,) and shapes[1][-1] == shapes[0][0]:
+            return ValueError(f"y has shape {shapes[1]}, one row of {shapes[0][0]} targets: give y of shape ({shapes[0][0]},).")
+    is_of_values = any(words in str(error) for words in ("NaN", "infinity", "could not convert", "dtype", "DType"))
+    if len(shapes[0]) != 2 or issparse(X) or not is_of_values:
+        return error
+    kind = TypeError if isinstance(error, TypeError) else ValueError  # others of these may take other arguments
+    for number in range(shapes[0][1]):
+        name, column = column_of(X, number)
+        if found := trouble_in(column, "X", f"column {name}, "):
+            return kind(found)
+    found = trouble_in(np.asarray(y), "y", "") if len(shapes[1]) == 1 else None
+    return kind(found) if found else error
+
+
+def column_of(X, number):
+    """A name in words and the values of a column."""
+    if not hasattr(X, "columns"):
+        return str(number), np.asarray(X)[:, number] if hasattr(X, "shape") else np.array([row[number] for row in X], object)
+    name = list(X.columns)[number]
+    return repr(name), np.asarray(X[name])
+
+
+def trouble_in(values, what, column):
+    """What is wrong with the values of a column, where, and what to do, or None."""
+    if values.dtype.kind == "M":
+        return f"{what} must be numbers: {column}dates. Make numbers of them, such as days since the first."
+    missing = f"Input {what} contains NaN: {column}row {{}}. Fill it, for example by SimpleImputer, or leave out the row."
+    for row, value in enumerate(values) if values.dtype.kind in "OUST" else ():
+        if isinstance(value, str | bytes):
+            return f"could not convert string to float: {column}row {row} holds {str(value)!r}. Encode it, as by OneHotEncoder."
+        if value is None or value != value:
+            return missing.format(row)
+    if values.dtype.kind == "f" and not np.isfinite(values).all():
+        row = np.flatnonzero(~np.isfinite(values))[0]
+        if np.isnan(values[row]):
+            return missing.format(row)
+        return f"Input {what} contains infinity: {column}row {row} holds {values[row]}. Give a finite number, or leave it out."
+    return None
 
 
 def warn(message, category=UserWarning):

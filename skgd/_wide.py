@@ -244,11 +244,14 @@ def judged(target, point, rounded, promise):
     rows, total = target.rows, target.total_weight
     about = target.k, target.center, point, target.has_intercept, rounded, target.loss
     (sums,) = rows.add_up((DualSums.over, *about, []))
+    value = sums.loss / total + penalty_at(target.penalty, point[:-1])
+    if np.abs(sums.v[-1]) <= ACCURATE * sums.size:  # t sums to zero as it is
+        excess = target.share_of_reach(gap_of(target, sums, point, value), value)
+        if excess <= promise:
+            return End(excess, value, point)
     step, gain = newton_step(target, point, rounded, ACCURATE * sums.size / total)
     (sums,) = rows.add_up((DualSums.over, *about, [step]))
-    gap = duality_gap(sums, total, target.loss, target.penalty, point, target.deviation)
-    value = sums.loss / total + penalty_at(target.penalty, point[:-1])
-    excess = target.share_of_reach(min(gap, value), value)  # no objective is negative
+    excess = target.share_of_reach(gap_of(target, sums, point, value), value)
     if excess > promise and is_straight(target.loss):
         (exact,), (smooth,) = target.objectives(point, target.loss, rounded)
         estimate = target.share_of_reach(smooth - exact + gain, value)
@@ -257,6 +260,11 @@ def judged(target, point, rounded, promise):
     if target.penalty.makes_zeros:
         further[:-1] = np.where(further[:-1] * point[:-1] > 0.0, further[:-1], 0.0)
     return End(excess, value, further)
+
+
+def gap_of(target, sums, point, value):
+    """The duality gap, or the objective itself if that is less: none is negative."""
+    return min(duality_gap(sums, target.total_weight, target.loss, target.penalty, point, target.deviation), value)
 
 
 class ByRounds(Solver):

@@ -1,6 +1,7 @@
 """Input that is odd, extreme or wrong: the right answer or a clear error, and never a model that lost something."""
 
 import copy
+import re
 import tracemalloc
 import warnings
 
@@ -651,3 +652,90 @@ def test_a_plain_descent_below_its_start_has_not_diverged_though_a_constant_is_b
     with pytest.warns(ConvergenceWarning, match="max_iter ended the descent"):
         model.fit(SIX[0], SIX[1] + 100.0)
     assert model.loss_curve_[-1] < model.loss_curve_[0]
+
+
+@pytest.mark.parametrize(
+    ("options", "cure"),
+    [
+        ({"batch_size": "auto"}, "Give batch_size=32, the default, or None for all rows"),
+        ({"batch_size": 32.0}, "Give the int 32"),
+        ({"batch_size": 0.1}, "int(0.1 * n_samples)"),
+        ({"loss": "mse"}, "Give loss='squared_error'"),
+        ({"loss": "absolute_error"}, "Give loss='quantile' with quantile=0.5"),
+        ({"loss": "hubr"}, "Give loss='huber'"),
+        ({"penalty": "none"}, "Give penalty=None"),
+        ({"penalty": "L1"}, "Give penalty='l1'"),
+        ({"learning_rate": 0.01}, "Give learning_rate='constant' with eta0=0.01"),
+        ({"loss": "quantile", "quantile": [0.1, 0.9]}, "several quantiles take a model each"),
+        ({"learning_rate": "fast"}, "{'auto', 'constant', 'invscaling', 'optimal', 'adaptive'}"),  # as the docstring has them
+    ],
+)
+def test_an_invalid_value_is_answered_by_what_is_meant(options, cure):
+    with pytest.raises(ValueError, match=re.escape(cure)):
+        MiniBatchLinearRegressor(**options).fit(*diabetes())
+    model = MiniBatchLinearRegressor(random_state=0).partial_fit(*diabetes())
+    with pytest.raises(ValueError, match=re.escape(cure)):
+        model.set_params(**options).partial_fit(*diabetes())
+
+
+@pytest.mark.parametrize("as_frame", [True, False])
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        (np.nan, "Input X contains NaN: column {}, row 7"),
+        (None, "Input X contains NaN: column {}, row 7"),
+        ("Ulm", "could not convert string to float: column {}, row 7 holds 'Ulm'"),
+        (-np.inf, "Input X contains infinity: column {}, row 7 holds -inf"),
+    ],
+)
+def test_a_bad_cell_is_named_by_its_column_and_row(as_frame, value, words):
+    X, y = diabetes()
+    table = pd.DataFrame(X, columns=[f"c{j}" for j in range(10)])
+    if isinstance(value, str | None):
+        table = table.astype(object)
+    table.loc[7, "c3"] = value
+    name = "'c3'" if as_frame else "3"
+    with pytest.raises(ValueError, match=re.escape(words.format(name))):
+        MiniBatchLinearRegressor().fit(table if as_frame else table.to_numpy(), y)
+    y[7] = np.nan
+    with pytest.raises(ValueError, match=re.escape("Input y contains NaN: row 7")):
+        MiniBatchLinearRegressor().fit(X, y)
+
+
+def test_dates_and_categories_are_named():
+    X, y = diabetes()
+    table = pd.DataFrame(X).assign(day=pd.Timestamp("2020-01-01"))
+    with pytest.raises(TypeError, match="column 'day', dates"):
+        MiniBatchLinearRegressor().fit(table.rename(columns=str), y)
+    table["day"] = pd.Categorical(["a"] * len(y))
+    with pytest.raises(ValueError, match="column 'day', row 0 holds 'a'"):
+        MiniBatchLinearRegressor().fit(table.rename(columns=str), y)
+
+
+def test_shapes_that_are_turned_are_told_how_to_turn():
+    X, y = diabetes()
+    with pytest.raises(ValueError, match=re.escape("give X.T")):
+        MiniBatchLinearRegressor().fit(X.T, y)
+    with pytest.raises(ValueError, match=re.escape("give y of shape (442,)")):
+        MiniBatchLinearRegressor().fit(X, y[None])
+    with pytest.raises(TypeError, match=re.escape("fit_chunks([(X, y)])")):
+        MiniBatchLinearRegressor().fit_chunks(X, y)
+
+
+@pytest.mark.parametrize("penalty", ["l1", "l2"])
+def test_an_alpha_that_ruins_a_loss_in_units_of_y_is_warned_of(penalty):
+    X, y = diabetes()
+    X = (X - X.mean(axis=0)) / X.std(axis=0)
+    ruined = MiniBatchLinearRegressor(None, loss="quantile", penalty=penalty, alpha=100.0)
+    with pytest.warns(UserWarning, match="leaves next to nothing of the fit.*Lower it"):
+        ruined.fit(X, y)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        ruined.set_params(alpha=1e-3).fit(X, y)
+
+
+def test_validation_targets_of_another_scale_are_named():
+    X, y = diabetes()
+    model = MiniBatchLinearRegressor(early_stopping=True, random_state=0)
+    with pytest.warns(ConvergenceWarning, match="y_val lies far from y: if y was transformed"):
+        model.fit(X[:300], (y[:300] - y.mean()) / y.std(), X_val=X[300:], y_val=1000.0 + y[300:])

@@ -107,5 +107,5 @@ def test_html_repr_documents_every_parameter_if_there_is_a_page_to_link_to(monke
     monkeypatch.setattr(MiniBatchLinearRegressor, "_doc_link_template", "https://example.org/{estimator_name}.html")
     html = MiniBatchLinearRegressor()._repr_html_()
     assert html.count("param-doc-description") >= len(MiniBatchLinearRegressor().get_params())
-    assert "Number of rows in a step" in html
+    assert "Rows in a step" in html
     assert "https://example.org/MiniBatchLinearRegressor.html" in html
