@@ -98,6 +98,7 @@ def main():
 
     for name, model in {
         "MiniBatchLinearRegressor()": MiniBatchLinearRegressor(random_state=0),
+        "MiniBatchLinearRegressor(None)": MiniBatchLinearRegressor(None),
         "SGDRegressor()": SGDRegressor(random_state=0),
         "LinearRegression()": LinearRegression(),
     }.items():

@@ -19,6 +19,7 @@ extensions = [
     "sphinx.ext.autosummary",
     "numpydoc",
     "sphinx.ext.mathjax",
+    "sphinx-mathjax-offline",  # MathJax comes with the pages, which then need no network
     "sphinx_copybutton",
     "sphinx_gallery.gen_gallery",
 ]

@@ -89,6 +89,8 @@ class LossCurveDisplay:
         D^2 on the held-out rows (R^2 for the squared error), for the estimators that have it.
     per : {"epoch", "chunk", "step"}
         What a point is: an epoch of `fit`, a call of `partial_fit`, a step.
+    loss : str
+        The loss, for the label of the axis; "" if there are several.
 
     Attributes
     ----------
@@ -106,13 +108,14 @@ class LossCurveDisplay:
     >>> models = {f"batch_size={b}": MiniBatchLinearRegressor(b, random_state=0).fit(X, y) for b in (1, 32)}
     >>> display = LossCurveDisplay.from_estimator(models)
     >>> display.ax_.get_ylabel()
-    'objective'
+    'objective (squared_error)'
     """
 
-    def __init__(self, objective, validation_score, per="epoch"):
+    def __init__(self, objective, validation_score, per="epoch", loss=""):
         self.objective = objective
         self.validation_score = validation_score
         self.per = per
+        self.loss = loss
 
     @classmethod
     def from_estimator(
@@ -151,7 +154,9 @@ class LossCurveDisplay:
             objective = {name: model.loss_curve_ for name, model in models.items()}
             score = {k: m.validation_scores_ for k, m in models.items() if hasattr(m, "validation_scores_")}
         is_stream = per == "epoch" and all(model._state["objective"] is None for model in models.values())
-        return cls(objective, score, "chunk" if is_stream else per).plot(ax=ax, log_scale=log_scale, line_kw=line_kw)
+        losses = {model.loss for model in models.values()}
+        display = cls(objective, score, "chunk" if is_stream else per, losses.pop() if len(losses) == 1 else "")
+        return display.plot(ax=ax, log_scale=log_scale, line_kw=line_kw)
 
     def plot(self, ax: Any = None, *, log_scale: bool = False, line_kw: dict[str, Any] | None = None) -> Self:
         """Draw; see `from_estimator`."""
@@ -168,7 +173,8 @@ class LossCurveDisplay:
             number = np.arange(1, len(curve) + 1)
             style = {"markersize": 4} | line_style(STYLES[(taken + k) % len(STYLES)], len(number) <= FEW_POINTS, line_kw)
             self.lines_ += axes.plot(number, curve, **({"label": label} if len(curves) > 1 or not is_alone else {}) | style)
-        ax.set(xlabel=self.per, ylabel="loss before learning" if self.per == "chunk" else "objective")
+        what = "loss before learning" if self.per == "chunk" else "objective"
+        ax.set(xlabel=self.per, ylabel=f"{what} ({self.loss})" if self.loss else what)
         if log_scale:
             ax.set_yscale("log")
         if ax.get_xscale() == "linear":  # there is no half of an epoch
@@ -197,7 +203,7 @@ def score_axes(ax):
 
 
 class DescentPathDisplay:
-    """A plot of the path of two parameters, over the contours of the objective.
+    """A plot of the path of two parameters over the contours of the objective, or of one on the objective's curve.
 
     A circle marks the start, a cross the minimum. A star marks the parameters that predict uses: the last point, or with
     averaging the average. The frame holds them all, and is so chosen that both columns count alike, whatever their units. Use
@@ -205,24 +211,25 @@ class DescentPathDisplay:
 
     Parameters
     ----------
-    paths : dict of str to ndarray of shape (n_steps + 1, 2)
-        The two parameters at the start and after each step, by the name of the estimator.
-    ends : dict of str to ndarray of shape (2,)
+    paths : dict of str to ndarray of shape (n_steps + 1, 2) or (n_steps + 1, 1)
+        The parameters at the start and after each step, by the name of the estimator.
+    ends : dict of str to ndarray of shape (2,) or (1,)
         What predict uses: the last point, or under averaging the average.
-    objective : callable(first, second) -> ndarray
-        The objective at arrays of the two parameters.
-    minimum : ndarray of shape (2,)
+    objective : callable(*parameters) -> ndarray
+        The objective at arrays of the parameters.
+    minimum : ndarray of shape (2,) or (1,)
         Where the objective is least.
-    sizes : ndarray of shape (2,)
-        Root mean squares of the two columns; 1 for the intercept.
-    labels : tuple of two str
+    sizes : ndarray of shape (2,) or (1,)
+        Root mean squares of the columns; 1 for the intercept.
+    labels : tuple of str
 
     Attributes
     ----------
     ax_ : matplotlib Axes
     figure_ : matplotlib Figure
     lines_ : list of matplotlib Line2D
-    contours_ : matplotlib QuadContourSet
+    contours_ : matplotlib QuadContourSet or None
+        None for one parameter.
 
     Examples
     --------
@@ -253,7 +260,7 @@ class DescentPathDisplay:
         y: ArrayLike,
         sample_weight: ArrayLike | None = None,
         *,
-        parameters: tuple[int | str, int | str] | None = None,
+        parameters: tuple[int | str, ...] | None = None,
         ax: Any = None,
         line_kw: dict[str, Any] | None = None,
         contour_kw: dict[str, Any] | None = None,
@@ -271,8 +278,8 @@ class DescentPathDisplay:
             At most 10,000 rows at even distances make the contours.
         sample_weight : array-like of shape (n_samples,), optional
             As it was given to fit.
-        parameters : pair of int, str or "intercept", optional
-            Columns by number or name. Default: the first two, or the only column and the intercept.
+        parameters : tuple of one or two int, str or "intercept", optional
+            Columns by number or name. Default: the first two, or the only column and the intercept, if there is one.
         ax : matplotlib Axes, optional
         line_kw, contour_kw : dict, optional
             Keyword arguments for matplotlib's plot (for all paths) and contour.
@@ -290,10 +297,12 @@ class DescentPathDisplay:
             raise ValueError(f"A path is drawn for one target, but the model has {len(first.coef_)}. Fit y[:, k] alone.")
         n_features, names = first.n_features_in_, list(getattr(first, "feature_names_in_", []))
         if parameters is None:
-            parameters = (0, 1) if n_features > 1 else (0, "intercept")
+            parameters = (0, 1) if n_features > 1 else (0, "intercept") if first.fit_intercept else (0,)
         columns = [find_column(parameter, n_features, names) for parameter in parameters]
-        if len(columns) != 2 or columns[0] == columns[1]:
-            raise ValueError(f"parameters must be two different ones, got {parameters!r}.")
+        if len(columns) not in (1, 2) or len({*columns}) < len(columns):
+            raise ValueError(f"parameters must be one or two different ones, got {parameters!r}.")
+        if n_features in columns and not first.fit_intercept:
+            raise ValueError("There is no path of the intercept: fit_intercept=False keeps it at 0. Give columns only.")
 
         y = np.asarray(y, dtype=np.float64).ravel()
         if np.shape(X) != (len(y), n_features):
@@ -312,17 +321,17 @@ class DescentPathDisplay:
 
         rest = min(fitted, key=objective_at)
 
-        def objective(one, other):
-            flat = np.tile(rest, (np.size(one), 1))
-            flat[:, columns] = np.column_stack([np.ravel(one), np.ravel(other)])
-            return np.reshape([objective_at(parameters) for parameters in flat], np.shape(one))
+        def objective(*drawn):
+            flat = np.tile(rest, (np.size(drawn[0]), 1))
+            flat[:, columns] = np.column_stack([np.ravel(each) for each in drawn])
+            return np.reshape([objective_at(parameters) for parameters in flat], np.shape(drawn[0]))
 
-        def two(coef, intercept):
+        def of_columns(coef, intercept):
             intercept = np.reshape(intercept, (-1, 1))
             return np.column_stack([np.reshape(coef, (len(intercept), -1)), intercept])[:, columns]
 
-        paths = {name: two(recorded(model, "coef_path_"), model.intercept_path_) for name, model in models.items()}
-        ends = {name: two(model.coef_, model.intercept_)[0] for name, model in models.items()}
+        paths = {name: of_columns(recorded(model, "coef_path_"), model.intercept_path_) for name, model in models.items()}
+        ends = {name: of_columns(model.coef_, model.intercept_)[0] for name, model in models.items()}
         titles = [*(f"coefficient of {name}" for name in names or (f"column {j}" for j in range(n_features))), "intercept"]
         labels = tuple(titles[column] for column in columns)
         sizes = np.sqrt(weight @ table[:, columns] ** 2 / weight.sum())
@@ -333,37 +342,53 @@ class DescentPathDisplay:
     def plot(self, ax: Any = None, *, line_kw: dict[str, Any] | None = None, contour_kw: dict[str, Any] | None = None) -> Self:
         """Draw; see `from_estimator`."""
         self.ax_ = ax = new_axes(ax)
-        self.figure_, self.lines_ = ax.figure, []
+        self.figure_, self.lines_, self.contours_ = ax.figure, [], None
         met = np.concatenate([*self.paths.values(), *([end] for end in self.ends.values()), [self.minimum]])
         low, high = met.min(axis=0), met.max(axis=0)
         reach = np.max((high - low) * self.sizes) or 1.0
         half = 0.65 * np.maximum(high - low, 0.5 * reach / self.sizes)
-        grid = np.meshgrid(*(np.linspace(m - h, m + h, 120) for m, h in zip((low + high) / 2, half, strict=True)))
-        value = self.objective(*grid)
-        least = min(value.min(), float(self.objective(*self.minimum)))
-        floor = least - 1e-3 * (value.max() - least)  # contours at even ratios of what is above the lowest
-        lowest, highest = np.maximum(np.percentile(value - floor, [0.5, 100.0]), np.finfo(float).tiny)
-        levels = floor + np.geomspace(lowest, highest, 14)
-        thin: dict[str, Any] = {"levels": levels, "linewidths": 0.8, "zorder": 0, **(contour_kw or {})}
-        if "cmap" not in thin:
-            thin.setdefault("colors", "0.75")
-        self.contours_ = ax.contour(*grid, value, **thin)
+        frame = [(m - h, m + h) for m, h in zip((low + high) / 2, half, strict=True)]
+        draw_objective = self.draw_contours if len(self.labels) == 2 else self.draw_curve
+        draw_objective(frame, contour_kw or {})
         for k, (name, path) in enumerate(self.paths.items()):
             style = line_style(STYLES[k % len(STYLES)], len(path) <= FEW_POINTS, line_kw)
             label = {"label": name} if name != "" else {}
             faint = {"alpha": 1.0 if len(path) <= 200 else 0.5}  # what fluctuates for long covers itself
-            self.lines_ += ax.plot(*path.T, **{"markersize": 3.5, "linewidth": 1.2} | faint | label | style)
-            ax.plot(*self.ends[name], color=style["color"], marker="*", markersize=13, markeredgecolor="white", zorder=5)
+            self.lines_ += ax.plot(*self.places(path), **{"markersize": 3.5, "linewidth": 1.2} | faint | label | style)
+            end = self.places(self.ends[name][None])
+            ax.plot(*end, color=style["color"], marker="*", markersize=13, markeredgecolor="white", zorder=5)
         named = ax.get_legend_handles_labels()[1]  # by a picture drawn here before
         marks = {name: {"label": name} if name not in named else {} for name in ("minimum", "coef_ at the end")}
-        ax.plot(
-            *self.minimum, "+", color="black", markersize=11, markeredgewidth=1.5, zorder=4, linestyle="", **marks["minimum"]
-        )
-        ax.plot(*next(iter(self.paths.values()))[0], "o", color="black", markersize=7, markerfacecolor="white", zorder=3)
-        ax.set(xlabel=self.labels[0], ylabel=self.labels[1])
+        cross = {"color": "black", "markersize": 11, "markeredgewidth": 1.5, "zorder": 4, "linestyle": ""}
+        ax.plot(*self.places(self.minimum[None]), "+", **cross, **marks["minimum"])
+        start = self.places(next(iter(self.paths.values()))[:1])
+        ax.plot(*start, "o", color="black", markersize=7, markerfacecolor="white", zorder=3)
+        ax.set(xlabel=self.labels[0], ylabel=self.labels[1] if len(self.labels) == 2 else "objective")
         ax.plot([], [], "*", color="0.4", markersize=11, **marks["coef_ at the end"])
         ax.legend(frameon=True, framealpha=0.9)
         return self
+
+    def places(self, parameters):
+        """Where parameters lie in the picture: over the plane of two, or one on the curve of its objective."""
+        return parameters.T if len(self.labels) == 2 else (parameters[:, 0], self.objective(parameters[:, 0]))
+
+    def draw_curve(self, frame, kw):
+        """The objective against one parameter."""
+        at = np.linspace(*frame[0], 200)
+        self.ax_.plot(at, self.objective(at), **{"color": "0.75", "linewidth": 1.5, "zorder": 0} | kw)
+
+    def draw_contours(self, frame, kw):
+        """The contours of the objective over two parameters, at even ratios of what is above the lowest."""
+        grid = np.meshgrid(*(np.linspace(*ends, 120) for ends in frame))
+        value = self.objective(*grid)
+        least = min(value.min(), float(self.objective(*self.minimum)))
+        floor = least - 1e-3 * (value.max() - least)
+        lowest, highest = np.maximum(np.percentile(value - floor, [0.5, 100.0]), np.finfo(float).tiny)
+        levels = floor + np.geomspace(lowest, highest, 14)
+        thin: dict[str, Any] = {"levels": levels, "linewidths": 0.8, "zorder": 0, **kw}
+        if "cmap" not in thin:
+            thin.setdefault("colors", "0.75")
+        self.contours_ = self.ax_.contour(*grid, value, **thin)
 
 
 def least(model, table, y, weight, rest, columns):

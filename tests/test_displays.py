@@ -231,3 +231,28 @@ def test_a_search_without_a_best_estimator_says_so():
     search = GridSearchCV(MiniBatchLinearRegressor(), {"alpha": [0.0]}, refit=False)
     with pytest.raises(NotFittedError, match="refit=True"):
         LossCurveDisplay.from_estimator(search.fit(X, y))
+
+
+def test_one_parameter_is_drawn_on_the_curve_of_its_objective():
+    X, y = np.arange(1.0, 7.0)[:, None], np.array([1.2, 1.9, 3.2, 3.8, 5.1, 6.0])
+    plain = {"learning_rate": "constant", "eta0": 0.01, "max_iter": 6, "tol": None, "record_steps": True}
+    model = MiniBatchLinearRegressor(None, fit_intercept=False, **plain).fit(X, y)
+    display = DescentPathDisplay.from_estimator(model, X, y)
+    (line,) = display.lines_
+    w, F = line.get_data()
+    np.testing.assert_allclose(w, model.coef_path_[:, 0])
+    np.testing.assert_allclose(F, [np.mean((X[:, 0] * each - y) ** 2) for each in w])  # the steps lie on the parabola
+    np.testing.assert_allclose(display.minimum, X[:, 0] @ y / (X[:, 0] @ X[:, 0]), rtol=1e-6)  # through zero
+    assert display.contours_ is None
+    assert (display.ax_.get_xlabel(), display.ax_.get_ylabel()) == ("coefficient of column 0", "objective")
+    with pytest.raises(ValueError, match="fit_intercept=False keeps it at 0"):
+        DescentPathDisplay.from_estimator(model, X, y, parameters=(0, "intercept"))
+
+
+def test_a_curve_names_its_loss():
+    X, y = np.arange(6.0)[:, None], np.arange(6.0)
+    models = [MiniBatchLinearRegressor(None, loss=loss).fit(X, y) for loss in ("quantile", "huber")]
+    assert LossCurveDisplay.from_estimator(models[0]).ax_.get_ylabel() == "objective (quantile)"
+    assert LossCurveDisplay.from_estimator(dict(zip("ab", models, strict=True))).ax_.get_ylabel() == "objective"
+    stream = MiniBatchLinearRegressor().partial_fit(X, y)
+    assert LossCurveDisplay.from_estimator(stream).ax_.get_ylabel() == "loss before learning (squared_error)"
