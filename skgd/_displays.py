@@ -215,8 +215,8 @@ class DescentPathDisplay:
         The parameters at the start and after each step, by the name of the estimator.
     ends : dict of str to ndarray of shape (2,) or (1,)
         What predict uses: the last point, or under averaging the average.
-    objective : callable(*parameters) -> ndarray
-        The objective at arrays of the parameters.
+    objective : callable
+        The objective at arrays of the parameters, which it takes as so many arguments.
     minimum : ndarray of shape (2,) or (1,)
         Where the objective is least.
     sizes : ndarray of shape (2,) or (1,)

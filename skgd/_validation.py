@@ -68,7 +68,7 @@ def explain(error, X, y):
     """An error of scikit-learn's checks in words that name the column, the row and the cure, or the error itself."""
     shapes = np.shape(X), np.shape(y)
     if len(shapes[0]) == 2 and "inconsistent numbers of samples" in str(error):
-        if shapes[0][1] == shapes[1][0]:
+        if shapes[0][0] < shapes[0][1] == shapes[1][0]:
             return ValueError(f"X has {shapes[0][0]} rows and y {shapes[1][0]}, as many as X has columns: give X.T.")
         if shapes[1][:1] == (1,) and shapes[1][-1] == shapes[0][0]:
             return ValueError(f"y has shape {shapes[1]}, one row of {shapes[0][0]} targets: give y of shape ({shapes[0][0]},).")
