@@ -19,6 +19,7 @@ from skgd._moments import Moments
 from skgd._sklearn import blas_on_one_core, number_of_threads
 
 GROUP = 2**21  # numbers in a group of rows, which one core sums: half as many cost 1 % more, and twice as many leave cores idle
+MOST_THREADS = 8  # two are 1.6 times as fast as one: a quarter of the time holds Python's lock, and more would only wait for it
 BLOCK = 2**18  # numbers in a block of rows, two megabytes: with an eighth or four times of it readings take a quarter longer
 MOST_COLUMNS = 1000  # up to here an eigendecomposition pays for itself, and sparse rows are unpacked
 SAMPLE = 10_000  # rows that say what a typical residual is
@@ -265,7 +266,8 @@ def in_threads(function, parts):
 
     Their products leave the other cores to each other. A thread of another pool stays alone, since there are more like it.
     """
-    n_threads = number_of_threads() if threading.current_thread() is threading.main_thread() else 1
+    is_alone = threading.current_thread() is threading.main_thread()
+    n_threads = min(number_of_threads(), MOST_THREADS) if is_alone else 1
     if n_threads == 1:
         return [function(part) for part in parts]
     with blas_on_one_core(), ThreadPoolExecutor(n_threads) as pool:
