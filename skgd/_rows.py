@@ -113,7 +113,7 @@ class Rows:
             return [function(rows, *arguments) for function, *arguments in requests]
 
         length = int(GROUP / self.numbers_in_a_row)
-        if self.is_sparse or len(self) < 2 * length:
+        if issparse(self.X) or len(self) < 2 * length:  # parts of sparse rows would be copies
             return over(self)
         groups = (self.part(slice(start, start + length)) for start in range(0, len(self), length))
         return reduce(added, in_threads(over, groups))

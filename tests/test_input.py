@@ -14,6 +14,7 @@ from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning, FitFailedWarning
 from sklearn.linear_model import LinearRegression
 from sklearn.model_selection import GridSearchCV
+from threadpoolctl import threadpool_limits
 
 from skgd import MiniBatchLinearRegressor
 from tests.conftest import diabetes, gap
@@ -413,21 +414,22 @@ def test_the_loss_curve_of_sparse_rows_holds_the_penalty():
 @pytest.mark.parametrize("loss", ["squared_error", "quantile"])
 @pytest.mark.parametrize("batch_size", [32, None])
 def test_sparse_rows_hold_no_more_than_sixteen_bytes_each_beyond_the_data(batch_size, loss, call):
-    n = 200_000
+    n = 600_000
     columns = np.tile(np.array([0, 2, 5], np.int32), n)
     table = csr_array((np.random.default_rng(0).random(3 * n), columns, np.arange(0, 3 * n + 1, 3)), shape=(n, 6))
     target = np.random.default_rng(1).standard_normal(n)
     model = MiniBatchLinearRegressor(batch_size, loss=loss, early_stopping=call == "early stopping", random_state=0)
     tracemalloc.start()
     try:
-        if call == "partial_fit":
-            model.partial_fit(table, target)
-        else:
-            model.set_params(max_iter=2, tol=None).fit(table, target)
+        with threadpool_limits(1):  # each core has blocks of its own
+            if call == "partial_fit":
+                model.partial_fit(table, target)
+            else:
+                model.set_params(max_iter=2, tol=None).fit(table, target)
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
-    assert peak < 16 * n + 8e6  # blocks of rows that are unpacked, and what sums of them take
+    assert peak < 16 * n + 14e6  # blocks of rows that are unpacked, two megabytes each, and what sums of them take
 
 
 @pytest.mark.parametrize(("epsilon", "is_warned"), [(0.1, True), (0.4, True), (2.0, False), (60.0, False)])
