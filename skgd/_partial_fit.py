@@ -78,7 +78,8 @@ def with_chunk(model, problem, stream, counted, state, before):
     if problem.loss == SQUARED_ERROR and stream.has_enough_rows:
         renewable = replace(renewable, latest=(), fresh=None, waiting=renewable.waiting + len(counted))
     elif stream.moments.is_full and renewable.is_complete:
-        if stream.has_enough_rows and model.half_life is None:
+        is_first = stream.n_rows <= len(problem.rows)  # what it would be held against
+        if stream.has_enough_rows and not is_first and model.half_life is None:
             slopes = slopes_at(problem, state.parameters[:, AVERAGE], stream.moments)
             renewable, is_unlike = renewable.with_slopes(problem.rows, slopes)
             told = tell_of_order(is_unlike, told)
