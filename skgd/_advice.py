@@ -7,15 +7,14 @@ from skgd._geometry import SAFETY, plain_metric, safe_step
 from skgd._objective import SQUARED_ERROR, is_straight
 from skgd._reading import Target, look_at
 from skgd._stopping import score_name
+from skgd._stream import UNUSUAL
 from skgd._validation import warn
 
 FAR_SMALLER = 0.01  # an epsilon of huber that is no larger a share of y's spread makes the loss small beside a penalty
 MATTERS = 1e-3  # an alpha that then weighs as much as this one
 LEAST_RISE = 1.0 + 1e-9  # times the loss of a constant: more is not rounding
 NOTHING = 0.01  # of the loss of a constant: a fit that explains less
-FAR = 10.0  # deviations of y between its mean and that of y_val: these are not of one table
 TINY = np.finfo(np.float64).tiny
-UNUSUAL = 10.0  # times the largest loss of a start or a constant so far: after a chunk of a plain stream with more, one looks
 
 
 def of_divergence(model, problem, epoch, eta):
@@ -181,7 +180,7 @@ def of_score(model, outcome):
     if score >= 0.0:
         return None
     poor = f"{score_name(model.loss)} on the held-out rows is {score:.2g}: a constant predicts them better."
-    if np.any(np.abs(outcome.validation.mean - problem.constant) > FAR * problem.deviation):
+    if np.any(np.abs(outcome.validation.mean - problem.constant) > UNUSUAL * problem.deviation):
         return f"{poor} y_val lies far from y: if y was transformed, as by TransformedTargetRegressor, transform y_val, too."
     return (
         f"{poor} The columns carry no information about y, or the {len(problem.rows)} rows left for training are too few: set "

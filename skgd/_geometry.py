@@ -25,16 +25,14 @@ from scipy.sparse.linalg import svds
 
 from skgd._moments import NEGLIGIBLE
 from skgd._objective import rounding_of
-from skgd._rows import squared
+from skgd._rows import BUFFER, SAMPLE, squared
 
 FEW_COLUMNS = 100  # up to here a full eigendecomposition is faster than an iteration for one eigenvalue
 INDISTINCT = 1e-4  # of a deviation: where rounding of the columns makes as much of a direction, predictions know nothing of it
 DOUBTFUL = 1e-8  # below this share, products of columns have lost half their digits
 WORTHWHILE = 1.5  # the factor by which an eigenvalue must miss its bound to be corrected
 LEAST_AXES = 32  # corrected at any batch size; more only as far as they cost no more than the rows of a batch
-LEAST_SAMPLE = 1000  # rows from which eigenvalues are estimated; ten for each column if that is more,
-MOST_SAMPLE = 10_000  # but not more than these,
-MOST_NUMBERS = 2**23  # nor than have so many numbers: 64 megabytes
+LEAST_SAMPLE = 1000  # rows from which eigenvalues are estimated; ten for each column if that is more, but not more than SAMPLE
 ROUGHLY = 1e-2  # accuracy of an eigenvalue that is found by iteration
 SAFETY = 1.1  # of an eigenvalue estimated from a sample
 
@@ -158,7 +156,7 @@ def sample_rows(rows, metric, shares, offset):
 
     Taken at even distances along the sampling_shares `shares`: long rows more often, each with the inverse of its chance.
     """
-    size = max(LEAST_SAMPLE, min(10 * rows.n_features, MOST_SAMPLE, MOST_NUMBERS // rows.n_features))
+    size = max(LEAST_SAMPLE, min(10 * rows.n_features, SAMPLE, BUFFER // rows.n_features))
     if len(rows) <= size:
         which, share = rows.numbers, rows.weight[rows.numbers]
     elif shares[-1] == 0.0:

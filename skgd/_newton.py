@@ -31,7 +31,6 @@ FIRST = 0.3  # damping: from .15 to .6 readings stay within 1 %
 DAMP = 2.0  # the damping is at most divided by this after a step that gained, and at least multiplied after one that lost
 FAR, NEAR = 0.05, 1e-4  # share of the objective that rounding may add at first; the second from the fit of a sample
 NARROWER = 0.5  # a kink becomes, where rounding costs more than the next step may gain; with .25 or .7 readings rise by a fifth
-ROUNDING = 1e-13  # of the sizes that a gradient is a difference of: a zero that asks for less stays
 MOST_SIGNS = 10  # steps of an active set for each column: it needs about one, and more only where rounding leads it in circles
 LEAST = 1e-10  # of the best constant's loss: rounding errors
 MOST_READINGS = 40  # of the fits in `benchmarks.readings` none of 30 columns takes as many
@@ -95,7 +94,7 @@ def minimum_of(gram, linear, strength, lowest, v):
         v, gradient = end, gram @ end - linear
         asks = np.maximum(-gradient, np.where(lowest == 0.0, 0.0, gradient)) - strength
         size = np.abs(gram) @ np.abs(v) + np.abs(linear) + strength  # of what the gradient is a difference of
-        may_go = has_sign & (signs == 0.0) & ~is_barred & (asks > ROUNDING * size)
+        may_go = has_sign & (signs == 0.0) & ~is_barred & (asks > NEGLIGIBLE * size)
         if not may_go.any():
             break
         chosen = may_go if is_first else np.argmax(np.where(may_go, asks**2 / np.diag(gram), 0.0))

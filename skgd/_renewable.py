@@ -22,6 +22,7 @@ from skgd._newton import NEAR, Newton
 from skgd._objective import bend, is_straight, loss_and_slope, penalty_at, secant, typical_size
 from skgd._reading import Sums, Target
 from skgd._rows import Rows
+from skgd._stream import UNUSUAL
 
 FIRST_NUMBERS = 2**16  # of X are kept at first, half a megabyte: a stream of no more rows ends where a fit does,
 LEAST_SHARE = 0.25  # or up to four times as many for extreme quantiles: at 0.975 what is left becomes a quarter,
@@ -33,7 +34,6 @@ CHEAP = 20  # with few columns; it costs d^3, and with 500 columns some hundred 
 FIRST_ACCURACY = 1e-4  # how near to the minimum over the first rows, as a share of the reach: as a fit by default
 ACCURACY = 1e-7  # of the loss, of which columns may explain little: how near to their minimum Newton's steps go
 GUARD = 0.01  # share of a majoriser that latest rows are left behind with: an arc that holds no row would have no curvature
-MOST_SPREAD = 10.0  # times the usual size of residuals: more is believed only step by step
 BLOCK = 100  # rows whose slopes are held against chance together
 LEAST_WIDTH = 1e-100  # whose square and cube float64 can hold
 SHARES = 0.5 ** np.arange(8)  # of the way from the best constant, which a stream of few rows must not lose against
@@ -249,7 +249,7 @@ class Renewable:
                 ends[k] = Newton(target, starts[k], ACCURACY, target.loss).settle()
         size, believed = typical_size(residuals_at(rows.sampled, problem, ends), rows.sampled.weights), 1.0
         if before is not None:
-            size, believed = np.minimum(size, MOST_SPREAD * spread), min(1.0, 3.0 * len(rows) / n_seen)
+            size, believed = np.minimum(size, UNUSUAL * spread), min(1.0, 3.0 * len(rows) / n_seen)
         renewed = replace(self, spread=spread + believed * (size - spread), waiting=0)
         n_numbers = FIRST_NUMBERS / max(rows_that_decide(problem.loss), LEAST_SHARE)
         n_first = max(n_numbers / ends.shape[1], FIRST_ROWS_PER_COLUMN * ends.shape[1])

@@ -9,7 +9,6 @@ import numpy as np
 
 from skgd._geometry import (
     LEAST_AXES,
-    MOST_SAMPLE,
     SAFETY,
     WORTHWHILE,
     Geometry,
@@ -26,13 +25,13 @@ from skgd._geometry import (
 )
 from skgd._moments import Moments
 from skgd._objective import SQUARED_ERROR, loss_and_slope, penalty_at, typical_size
+from skgd._rows import SAMPLE
 
 MOST_CORRELATED = 500  # columns and targets whose covariance a stream keeps: it is decomposed for every chunk
 LEAST_SEEN = 10  # rows before the spread of columns is trusted and coefficients move
 CROSSINGS = 10  # times that the rows seen so far would suffice to cross the slowest direction
 HALF_LIFE = 10_000  # rows after which the longest row is half forgotten
-UNUSUAL = 10.0  # times as long as the longest row so far: a longer row counts for less
-FIRST = 10.0  # the same of a first chunk, beside its own longer rows
+UNUSUAL = 10.0  # times what was met so far is believed at most: of the length of rows, of losses and of residuals
 CEILING = 1000.0  # times the usual loss: rows with a larger one are outliers, and move the parameters less
 ENOUGH_ROWS = 3  # for each column and target, before the minimum of what was seen is taken for that of what will come
 FORGETTING = 100  # rows after which the usual loss is half that of rows met since
@@ -141,8 +140,8 @@ class Stream(NamedTuple):
             norms = squared_norms(rows, metric)
         if not np.isfinite(norms).all():  # too large for moments: that will be said
             return rows
-        some = norms[:: 1 + len(norms) // MOST_SAMPLE]
-        usual = UNUSUAL * (FIRST * np.quantile(some, 0.9) if is_first else max(self.longest, rows.n_features + 1.0))
+        some = norms[:: 1 + len(norms) // SAMPLE]
+        usual = UNUSUAL * (UNUSUAL * np.quantile(some, 0.9) if is_first else max(self.longest, rows.n_features + 1.0))
         share = np.minimum(1.0, usual / np.maximum(norms, 1.0))
         if self.ceiling() is not None:
             # Of a sorted file, later rows may all be far from their prediction: they are held against the targets' spread, too.

@@ -28,7 +28,7 @@ from sklearn.linear_model import enet_path
 
 from skgd._descent import Solver
 from skgd._duality import DualSums, duality_gap
-from skgd._newton import FAR, LOOSE
+from skgd._newton import FAR, LOOSE, TIGHTER
 from skgd._objective import SQUARED_ERROR, bend, is_straight, penalty_at
 from skgd._reading import look_at
 
@@ -38,7 +38,6 @@ MOST_STEPS = 1600  # of conjugate gradients after another descent: columns depen
 WIDE_STEPS, ROUNDS, NARROWER = 200, 8, 0.1  # of L-BFGS-B for each rounding, roundings, and by how much the next is narrower
 MOST_CORRECTIONS = 200  # readings for a dual point
 ACCURATE = 1e-10  # of the mean slope: how far the dual point may be from what it must be
-TIGHTER = 0.1  # of what a round may leave, where the duality gap after it is too large
 TAIL = 10.0  # times what its last ten steps have gained, L-BFGS-B would still gain, about: where nothing bounds it
 
 

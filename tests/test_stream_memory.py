@@ -11,7 +11,7 @@ from skgd._geometry import (
     squared_norms,
 )
 from skgd._state import State
-from skgd._stream import CEILING, FIRST, FORGETTING, HALF_LIFE, UNUSUAL, Stream
+from skgd._stream import CEILING, FORGETTING, HALF_LIFE, UNUSUAL, Stream
 from tests.conftest import LOSSES, SQUARED_ERROR, Moments, diabetes, rows_of
 
 
@@ -305,7 +305,7 @@ def test_a_first_chunks_rows_are_held_against_its_own_longer_ones():
     norms = 1.0 + np.sum(((X - center) / spread) ** 2, axis=1)
     weight = Stream().bounded(rows_of(X), np.zeros((1, 4)), SQUARED_ERROR).weight
     assert (np.delete(weight, 5) == 1.0).all()
-    assert weight[5] * norms[5] == pytest.approx(UNUSUAL * FIRST * np.quantile(norms, 0.9), rel=0.02)
+    assert weight[5] * norms[5] == pytest.approx(UNUSUAL * UNUSUAL * np.quantile(norms, 0.9), rel=0.02)
 
 
 @pytest.mark.parametrize("batch_size", [32, None])
