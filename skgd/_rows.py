@@ -270,8 +270,14 @@ def in_threads(function, parts):
     n_threads = min(number_of_threads(), MOST_THREADS) if is_alone else 1
     if n_threads == 1:
         return [function(part) for part in parts]
+    settings = np.geterr()  # which threads do not inherit
+
+    def quiet(part):
+        with np.errstate(**settings):
+            return function(part)
+
     with blas_on_one_core(), ThreadPoolExecutor(n_threads) as pool:
-        return list(pool.map(function, parts))
+        return list(pool.map(quiet, parts))
 
 
 def squared(X):

@@ -2,6 +2,7 @@
 
 import pickle
 import threading
+import warnings
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -14,7 +15,7 @@ from sklearn.exceptions import ConvergenceWarning
 from threadpoolctl import threadpool_limits
 
 from skgd import MiniBatchLinearRegressor
-from tests.conftest import diabetes
+from tests.conftest import diabetes, rows_of
 
 BATCHES = pytest.mark.parametrize("batch_size", [1, 7, 32, None])
 SCHEDULES = pytest.mark.parametrize(
@@ -383,3 +384,19 @@ def test_threads_of_others_sum_alone():
 
         np.testing.assert_array_equal(pool.submit(fitted).result().coef_, here.coef_)
     assert started == [0]
+
+
+def test_threads_are_as_quiet_as_the_one_they_help():
+    rows = rows_of(np.full((120_000, 40), 1e300), np.zeros(120_000))
+
+    def squares(rows):
+        return np.array(
+            [threading.get_ident() != home, np.sum([np.square(rows.take(which)).max() for _, which in rows.blocks()])]
+        )
+
+    home = threading.get_ident()
+    with warnings.catch_warnings(), threadpool_limits(2), np.errstate(over="ignore"):
+        warnings.simplefilter("error")
+        ((n_elsewhere, total),) = rows.add_up((squares,))
+    assert n_elsewhere > 0
+    assert total == np.inf
