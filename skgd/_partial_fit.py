@@ -97,7 +97,7 @@ def knows_minimum(problem, state):
 def renewed(model, problem, counted, state, parameters):
     """The state of a stream at the minimum over all rows seen, to which the parameters are moved, once enough rows wait."""
     stream, renewable = state.stream.with_longest(counted), state.renewable
-    if not renewable.is_due(stream.n_rows, len(stream.moments.mean)):
+    if not renewable.is_due(len(counted), stream.n_rows, len(stream.moments.mean)):
         return replace(state, stream=stream)
     if problem.loss == SQUARED_ERROR:
         end, stream = minimum_of_squares(model, problem, counted, stream, parameters[:, AVERAGE])

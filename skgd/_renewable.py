@@ -27,7 +27,8 @@ from skgd._stream import UNUSUAL
 FIRST_NUMBERS = 2**16  # of X are kept at first, half a megabyte: a stream of no more rows ends where a fit does,
 LEAST_SHARE = 0.25  # or up to four times as many for extreme quantiles: at 0.975 what is left becomes a quarter,
 FIRST_ROWS_PER_COLUMN = 10  # or as many rows for each column, so that curvatures are known
-FIRST_GROWTH = 0.02  # share of the rows seen that wait while all first rows are read anew; half of it costs single rows double
+FIRST_GROWTH = 0.01  # share of the rows seen that wait while all first rows are read anew: twice as many cost extreme quantiles accuracy
+FEW_NUMBERS = 2**14  # of X are read anew for every chunk: a tenth of a millisecond each time
 FEW = 50  # more rows wait with more columns than these
 GROWTH = 1e-3  # share of the rows seen that wait for a later minimum
 CHEAP = 20  # with few columns; it costs d^3, and with 500 columns some hundred rows wait for it
@@ -160,10 +161,11 @@ class Renewable:
         is_lost = has_changed and (self.model is not None or not self.has_rows)
         return Renewable(loss=tuple(loss), is_complete=False) if is_lost else replace(self, loss=tuple(loss))
 
-    def is_due(self, n_seen, n_parameters):
-        """Whether enough rows wait for another minimum to be worth its cost."""
+    def is_due(self, n_new, n_seen, n_parameters):
+        """Whether enough rows wait for another minimum to be worth its cost, now that `n_new` have come together."""
         if self.has_rows and self.model is None:  # all rows are read anew, several times
-            return self.waiting >= FIRST_GROWTH * n_seen * max(1.0, n_parameters / FEW)
+            is_cheap = n_new > 1 and n_seen * n_parameters <= FEW_NUMBERS
+            return is_cheap or self.waiting >= FIRST_GROWTH * n_seen * max(1.0, n_parameters / FEW)
         return self.waiting >= min(max(GROWTH * n_seen, (n_parameters / CHEAP) ** 1.5), n_parameters)
 
     @property

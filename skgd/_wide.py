@@ -74,6 +74,8 @@ class ConjugateGradients(Solver):
         made = made[: len(made) - n_ago]
         lengths, ratios = self.lengths[k, made], self.ratios[k, made]
         diagonal = 1.0 / lengths
+        if len(diagonal) == 1:
+            return diagonal[0]
         diagonal[1:] += ratios[:-1] / lengths[:-1]
         return eigvalsh_tridiagonal(diagonal, np.sqrt(ratios[:-1]) / lengths[:-1], select="i", select_range=(0, 0))[0]
 
@@ -287,8 +289,8 @@ class ByRounds(Solver):
 
     @property
     def is_done(self):
-        """Which targets have arrived."""
-        return self.left <= self.accuracy
+        """Which targets have arrived; after ROUNDS there is nothing more to try."""
+        return (self.left <= self.accuracy) | (self.n_rounds >= ROUNDS)
 
     def excess(self):
         """The excess over the minimum of each target."""
