@@ -27,7 +27,7 @@ from skgd._stream import UNUSUAL
 FIRST_NUMBERS = 2**16  # of X are kept at first, half a megabyte: a stream of no more rows ends where a fit does,
 LEAST_SHARE = 0.25  # or up to four times as many for extreme quantiles: at 0.975 what is left becomes a quarter,
 FIRST_ROWS_PER_COLUMN = 10  # or as many rows for each column, so that curvatures are known
-FIRST_GROWTH = 0.01  # share of the rows seen that wait while all first rows are read anew: twice as many cost extreme quantiles accuracy
+FIRST_GROWTH = 0.01  # share of the rows seen that wait while all first rows are read anew; twice as many cost extreme quantiles
 FEW_NUMBERS = 2**14  # of X are read anew for every chunk: a tenth of a millisecond each time
 FEW = 50  # more rows wait with more columns than these
 GROWTH = 1e-3  # share of the rows seen that wait for a later minimum
