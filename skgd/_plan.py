@@ -80,7 +80,7 @@ def problem_of_chunk(model, rows, state):
         return with_geometries(problem, lambda ridge: geometry), stream, rows
     parameters = state.parameters[:, AVERAGE]
     if is_straight(problem.loss):  # far from the minimum the loss is as steep as the residuals met so far say
-        stream = stream.with_steepness(rows, parameters, problem.loss)
+        stream = stream.with_steepness(rows, parameters, problem.loss, model.half_life or np.inf)
         problem = replace(problem, curvature=secant_curvature(problem.loss, stream.slope, stream.size))
     counted = stream.bounded(rows, parameters, problem.loss)
     stream = stream.with_rows(counted, model.half_life or np.inf)

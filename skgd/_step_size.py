@@ -28,9 +28,9 @@ SCHEDULES = {
 }
 
 
-def falling(t, eta0, constant_for):
-    """A step that falls as t^-1/2 after so many steps, as averages of steps on a loss without curvature ask for."""
-    return eta0 / np.sqrt(1.0 + t / constant_for)
+def falling(t, eta0, constant_for, until):
+    """A step that falls as t^-1/2 after so many steps, as averages of steps on a loss without curvature ask for, until one."""
+    return eta0 / np.sqrt(1.0 + np.minimum(t, until) / constant_for)
 
 
 def optimal_offset(alpha):
@@ -51,6 +51,7 @@ class Schedule:
     cap: float = np.inf  # no step is longer than cap * f / |g|^2
     ceiling: np.ndarray | None = None  # (n_targets,): the largest f to count in that
     last_share: float = 1.0  # by which the step of a short last batch is multiplied: every row has the same influence
+    forgets: float = 0.0  # the least share of a step in the average: what a half-life leaves of those before
     every: int = 1  # only each `every`-th step enters the average, for itself and those before it
     decay: float = 1.0  # the factor by which a plateau multiplies the step
     patience: float = np.inf  # the epochs without progress that count as a plateau
@@ -69,12 +70,12 @@ class Schedule:
     @classmethod
     def of_auto(cls, model, problem, state, in_fit, common):
         """Steps of one length that rows say is safe, shorter after each plateau, and their average."""
-        b, noisy = problem.batch_size, is_noisy(model, problem, in_fit)
+        b, noisy, half_life = problem.batch_size, is_noisy(model, problem, in_fit), model.half_life or np.inf
         is_exact = in_fit and b == 1 and problem.loss == SQUARED_ERROR
         # Where a loss grows linearly, averages of steps of one length are off to one side: those of a stream fall.
         constant_for = np.inf if in_fit or not is_straight(problem.loss) else CROSSING * problem.rows.n_features / b
         return cls(
-            partial(falling, eta0=1.0 - model.momentum, constant_for=constant_for),
+            partial(falling, eta0=1.0 - model.momentum, constant_for=constant_for, until=half_life / b),
             model.average if noisy or model.average != "auto" else 0,
             np.array([geometry.step for geometry in problem.geometries]) / problem.curvature,
             **common,
@@ -82,6 +83,7 @@ class Schedule:
             cap=np.inf if is_exact else SAFE_CAP,
             ceiling=None if in_fit else state.stream.ceiling(),
             last_share=1.0 - (-len(problem.rows) % b) / b,
+            forgets=0.0 if in_fit else 1.0 - 0.5 ** (b / half_life),
             every=problem.averaging_interval() if model.average == "auto" else 1,
             decay=DECAY ** (1.0 / epochs_of_a_plateau(problem)) if noisy else 1.0,
             patience=1,
@@ -113,9 +115,9 @@ class Schedule:
             steps["eta"][:, -1] *= self.last_share
         if self.average:
             gathered = self.every > 1
-            steps["averaging"] = (
-                gathered_weights(t, self.every, began, ends) if gathered else averaging_weights(t, self.average)
-            )
+            weights = gathered_weights(t, self.every, began, ends) if gathered else averaging_weights(t, self.average)
+            least = 1.0 - (1.0 - self.forgets) ** self.every
+            steps["averaging"] = np.where(weights > 0.0, np.maximum(weights, least), 0.0)
         return steps
 
     def length(self, t):

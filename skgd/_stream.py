@@ -103,14 +103,14 @@ class Stream(NamedTuple):
         longest = squared_norms(rows, self.standard_metric).max()
         return self._replace(longest=max(longest, self.longest * 0.5 ** (len(rows) / HALF_LIFE)))
 
-    def with_steepness(self, rows, parameters, loss):
+    def with_steepness(self, rows, parameters, loss, half_life=np.inf):
         """After the residuals of further rows, which say how steep a straight loss is."""
         weight, residual, total = rows.sampled.weights, rows.sampled.residuals(parameters), rows.total_weight
         slope = total * (np.abs(loss_and_slope(loss, residual)[1]) @ weight) / weight.sum()
         size = total * typical_size(residual, weight)
         if self.n_rows >= LEAST_SEEN:  # no chunk makes residuals seem many times what they were
             size = np.where(np.greater(self.size, 0.0), np.minimum(size, UNUSUAL * self.size), size)
-        fading = 0.5 ** (len(rows) / HALF_LIFE)
+        fading = 0.5 ** (len(rows) / min(HALF_LIFE, half_life))
         return self._replace(slope=fading * self.slope + slope, size=fading * self.size + size)
 
     def with_level(self, loss, n_rows):

@@ -260,3 +260,19 @@ def test_the_penalty_of_a_tiny_column_hides_no_other():
     model = streamed(MiniBatchLinearRegressor(alpha=0.1, random_state=0), X, y, 100)
     exact = Ridge(alpha=50.0).fit(X, y)
     np.testing.assert_allclose(model.coef_, exact.coef_, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("loss", ["squared_error", "median"])
+def test_an_average_of_steps_forgets_by_half_lives_too(loss):
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((12_000, 510))  # more columns than have products: steps are averaged
+    w = np.zeros(510)
+    w[:5] = 1.0
+    y = X @ w + 0.1 * rng.standard_normal(12_000)
+    y[6000:] -= 2.0 * (X @ w)[6000:]  # the world turns round
+    kept, forgetting = (
+        streamed(MiniBatchLinearRegressor(half_life=h, random_state=0, **EVERY_LOSS[loss]), X, y, 500) for h in (None, 1000)
+    )
+    error = [np.linalg.norm(model.coef_ + w) / np.linalg.norm(w) for model in (kept, forgetting)]
+    assert error[1] < 0.3  # six half-lives after the turn leave a 64th of it, and slower steps somewhat more
+    assert error[1] < 0.5 * error[0]
