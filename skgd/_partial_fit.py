@@ -83,7 +83,7 @@ def with_chunk(model, problem, stream, counted, state, before):
             slopes = slopes_at(problem, state.parameters[:, AVERAGE], stream.moments)
             renewable, is_unlike = renewable.with_slopes(problem.rows, slopes)
             told = tell_of_order(is_unlike, told)
-        renewable = renewable.with_rows(counted)
+        renewable = renewable.with_rows(counted, before)
     return replace(state, stream=stream.with_level(before, len(problem.rows)), renewable=renewable, told=told)
 
 

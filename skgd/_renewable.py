@@ -124,7 +124,8 @@ class Renewable:
     latest: tuple[tuple[np.ndarray, ...], ...] = ()  # tables (X, y, weight) of own arrays
     fresh: Rows | None = None  # further rows, of which no copy is made yet
     spread: np.ndarray | float = 0.0  # (n_targets,): the usual size of residuals
-    waiting: int = 0  # rows since the last minimum
+    reached: np.ndarray | float = 0.0  # (n_targets,): the mean loss at the last minimum
+    waiting: float = 0.0  # rows since then, those of a chunk that was predicted worse counting for more
     loss: tuple | None = None  # the numbers of the loss that was learned last
     is_complete: bool = True  # whether model and latest rows are all that the parameters have learned from
     slopes: np.ndarray | float = 0.0  # (3, n_targets): weights, slopes and their squares of the present block, summed,
@@ -173,9 +174,11 @@ class Renewable:
         """Whether there are rows that are not left behind."""
         return bool(self.latest) or self.fresh is not None
 
-    def with_rows(self, rows):
-        """After further rows."""
-        return replace(self.with_own_rows(), fresh=rows, waiting=self.waiting + len(rows))
+    def with_rows(self, rows, loss):
+        """After further rows that had this mean loss. While all rows are kept, a minimum is due the sooner the larger it is."""
+        is_known = self.model is None and np.all(np.greater(self.reached, 0.0))
+        weight = max(1.0, float(np.max(loss / self.reached))) if is_known else 1.0
+        return replace(self.with_own_rows(), fresh=rows, waiting=self.waiting + weight * len(rows))
 
     def with_own_rows(self):
         """With copies of the fresh rows, since a caller may use the arrays again."""
@@ -249,10 +252,12 @@ class Renewable:
             else:
                 target = TargetOfStream(problem, k, self.width(spread[k], problem, n_seen), before)
                 ends[k] = Newton(target, starts[k], ACCURACY, target.loss).settle()
-        size, believed = typical_size(residuals_at(rows.sampled, problem, ends), rows.sampled.weights), 1.0
+        residual, weight = residuals_at(rows.sampled, problem, ends), rows.sampled.weights
+        size, believed = typical_size(residual, weight), 1.0
+        loss = loss_and_slope(problem.loss, residual)[0] @ weight / weight.sum()
         if before is not None:
             size, believed = np.minimum(size, UNUSUAL * spread), min(1.0, 3.0 * len(rows) / n_seen)
-        renewed = replace(self, spread=spread + believed * (size - spread), waiting=0)
+        renewed = replace(self, spread=spread + believed * (size - spread), reached=loss, waiting=0)
         n_numbers = FIRST_NUMBERS / max(rows_that_decide(problem.loss), LEAST_SHARE)
         n_first = max(n_numbers / ends.shape[1], FIRST_ROWS_PER_COLUMN * ends.shape[1])
         if before is None and len(rows) < min(n_first, GROWTH * half_life):

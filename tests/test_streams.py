@@ -276,3 +276,13 @@ def test_an_average_of_steps_forgets_by_half_lives_too(loss):
     error = [np.linalg.norm(model.coef_ + w) / np.linalg.norm(w) for model in (kept, forgetting)]
     assert error[1] < 0.3  # six half-lives after the turn leave a 64th of it, and slower steps somewhat more
     assert error[1] < 0.5 * error[0]
+
+
+@pytest.mark.parametrize("chunk", [10, 32])
+@pytest.mark.parametrize("descending", [False, True])
+def test_the_last_rows_of_a_sorted_stream_do_not_wait_if_they_are_far_off(chunk, descending):
+    X, y = table(1000, 3)
+    order = np.argsort(-y if descending else y)
+    options = {"loss": "quantile", "quantile": 0.01 if descending else 0.99}
+    model = streamed(MiniBatchLinearRegressor(random_state=0, **options), X[order], y[order], chunk)
+    assert excess(model, X[order], y[order]) <= 3e-3
