@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from skgd._newton import NEAR, Newton
+from skgd._newton import FAR, NEAR, Newton
 from skgd._objective import bend, is_straight, loss_and_slope, penalty_at, secant, typical_size
 from skgd._reading import Sums, Target
 from skgd._rows import Rows
@@ -248,7 +248,7 @@ class Renewable:
         ends, spread = starts.copy(), np.broadcast_to(self.spread, n_targets)
         for k in range(n_targets):
             if before is None:
-                ends[k] = first_minimum(Target(problem, k), starts[k])
+                ends[k] = first_minimum(Target(problem, k), starts[k], np.broadcast_to(self.reached, n_targets)[k])
             else:
                 target = TargetOfStream(problem, k, self.width(spread[k], problem, n_seen), before)
                 ends[k] = Newton(target, starts[k], ACCURACY, target.loss).settle()
@@ -293,15 +293,19 @@ def rows_that_decide(loss):
     return 2.0 * low / (low + high) if is_straight(loss) else 1.0
 
 
-def first_minimum(target, start):
-    """The minimum over the first rows, which are all there: a fit."""
+def first_minimum(target, start, reached):
+    """The minimum over the first rows, which are all there: a fit. The minimum before had a mean loss of `reached`.
+
+    Kinks are first as wide as the objective has risen since, so that rows far from it have a say.
+    """
     constant = np.append(np.zeros(len(start) - 1), target.constant)
     if target.unit == 0.0:  # all targets are zero
         return constant
     values = target.objectives(np.vstack([start, constant]), target.loss)[0]
-    if values[0] <= values[1]:  # where a call before has ended
-        return Newton(target, start, FIRST_ACCURACY, target.rounded(start, NEAR)).approach()[0]
-    return Newton.far(target, constant, FIRST_ACCURACY).approach()[0]
+    if not values[0] <= values[1]:
+        return Newton.far(target, constant, FIRST_ACCURACY).approach()[0]
+    rise = values[0] / reached - 1.0 if reached > 0.0 else 0.0
+    return Newton(target, start, FIRST_ACCURACY, target.rounded(start, float(np.clip(rise, NEAR, FAR)))).approach()[0]
 
 
 def residuals_at(rows, problem, ends):
