@@ -6,7 +6,7 @@ from functools import cached_property
 
 import numpy as np
 
-from skgd._objective import SQUARED_ERROR, bend, is_straight, loss_and_slope, penalty_at, secant
+from skgd._objective import SQUARED_ERROR, bend, is_straight, loss_and_slope, penalty_at, rounding_of, secant
 
 NARROWEST = 1e-10  # the smallest width of a kink, as a share of the residual of a typical loss
 LEAST_REACH = 1e-3  # of the loss of the best constant: the least that columns are taken to explain
@@ -29,10 +29,17 @@ class Target:
         """How far the objective of the best constant prediction lies above this one."""
         return max(self.constant_loss - value, LEAST_REACH * self.unit)
 
+    @cached_property
+    def rounding(self):
+        """The loss of residuals as large as the rounding of the best constant prediction."""
+        return float(loss_and_slope(self.loss._replace(width=0.0), rounding_of(self.constant))[0])
+
     def share_of_reach(self, left, value):
         """`left`, the excess of `value` over the minimum, as a share of the excess of the best constant prediction."""
         reach = self.reach(value - left)
-        return np.divide(left, reach) if 0.0 < reach < np.inf else np.where(reach == 0.0, 0.0, np.inf)
+        if left <= self.rounding:
+            return 0.0
+        return float(left / reach) if 0.0 < reach < np.inf else np.inf
 
     @cached_property
     def sampled(self):

@@ -90,3 +90,13 @@ def test_readings_of_other_columns_are_not_gone_on_with(loss):
     model.set_params(max_iter=1000).fit(other, y)
     fresh = MiniBatchLinearRegressor(None, **loss).fit(other, y)
     np.testing.assert_allclose(model.predict(other), fresh.predict(other), atol=0.01 * y.std())
+
+
+@pytest.mark.parametrize("batch_size", [32, None])
+@pytest.mark.parametrize("fit_intercept", [True, False])
+def test_a_warm_fit_of_a_constant_target_leaves_where_it_was(batch_size, fit_intercept):
+    X, y = diabetes()
+    model = MiniBatchLinearRegressor(batch_size, fit_intercept=fit_intercept, warm_start=True, random_state=0).fit(X, y)
+    model.fit(X, np.full(len(y), 43.4))
+    least = 0.0 if fit_intercept else np.mean((X @ np.linalg.lstsq(X, np.full(len(y), 43.4), rcond=None)[0] - 43.4) ** 2)
+    assert np.mean((model.predict(X) - 43.4) ** 2) <= least + 1e-3 * (43.4**2 - least) * (not fit_intercept) + 1e-9
