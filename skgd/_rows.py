@@ -16,7 +16,7 @@ import numpy as np
 from scipy.sparse import csr_array, issparse
 
 from skgd._moments import Moments
-from skgd._sklearn import blas_on_one_core, number_of_threads
+from skgd._sklearn import number_of_threads, one_core
 
 GROUP = 2**21  # numbers in a group of rows, which one core sums: half as many cost 1 % more, and twice as many leave cores idle
 MOST_THREADS = 8  # two are 1.6 times as fast as one: a quarter of the time holds Python's lock, and more would only wait for it
@@ -276,7 +276,7 @@ def in_threads(function, parts):
         with np.errstate(**settings):
             return function(part)
 
-    with blas_on_one_core(), ThreadPoolExecutor(n_threads) as pool:
+    with one_core(), ThreadPoolExecutor(n_threads) as pool:
         return list(pool.map(quiet, parts))
 
 

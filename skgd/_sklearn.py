@@ -4,6 +4,7 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from functools import cache, wraps
 from inspect import signature
+from threading import current_thread, main_thread
 from typing import Any, ClassVar, TypeVar
 from weakref import WeakKeyDictionary
 
@@ -33,8 +34,13 @@ def number_of_threads():
     return _openmp_effective_n_threads()
 
 
-def blas_on_one_core():
-    """A context in which each product of matrices stays on its core."""
+def one_core():
+    """A context in which each product of matrices stays on its core.
+
+    The setting is the process's, and OpenBLAS does not take it from several threads. So only the main thread makes it.
+    """
+    if number_of_threads() == 1 or current_thread() is not main_thread():
+        return nullcontext()
     return _get_threadpool_controller().limit(limits=1, user_api="blas")
 
 
@@ -43,7 +49,7 @@ def on_one_core(function):
 
     @wraps(function)
     def alone(*arguments):
-        with blas_on_one_core() if number_of_threads() > 1 else nullcontext():
+        with one_core():
             return function(*arguments)
 
     return alone
@@ -92,9 +98,10 @@ class CheckedParameters:
         try:
             validate_parameter_constraints(constraints, changed, type(self).__name__)
         except InvalidParameterError as error:
-            (name,) = [name for name in changed if f"The {name!r} parameter" in str(error)]
-            options = [word for each in constraints[name] if isinstance(each, Options) for word in each.words]
-            raise InvalidParameterError(f"{error}{self._cure_of(name, changed[name], options)}") from None
+            named = [name for name in changed if f"The {name!r} parameter" in str(error)]
+            options = [word for name in named for each in constraints[name] if isinstance(each, Options) for word in each.words]
+            cures = [self._cure_of(name, changed[name], options) for name in named]
+            raise InvalidParameterError("".join([str(error), *cures])) from None
         self._checked[self] = given
 
     @staticmethod

@@ -72,7 +72,7 @@ def explain(error, X, y):
             return ValueError(f"X has {shapes[0][0]} rows and y {shapes[1][0]}, as many as X has columns: give X.T.")
         if shapes[1][:1] == (1,) and shapes[1][-1] == shapes[0][0]:
             return ValueError(f"y has shape {shapes[1]}, one row of {shapes[0][0]} targets: give y of shape ({shapes[0][0]},).")
-    is_of_values = any(words in str(error) for words in ("NaN", "infinity", "could not convert", "dtype", "DType"))
+    is_of_values = any(words in str(error) for words in ("NaN", "NA", "infinity", "could not convert", "dtype", "DType"))
     if len(shapes[0]) != 2 or issparse(X) or not is_of_values:
         return error
     kind = TypeError if isinstance(error, TypeError) else ValueError  # others of these may take other arguments
@@ -92,6 +92,14 @@ def column_of(X, number):
     return repr(name), np.asarray(X[name])
 
 
+def is_missing(value):
+    """Whether an object stands for no value: None, NaN, or pandas.NA, which refuses to be compared."""
+    try:
+        return value is None or bool(value != value)
+    except TypeError:
+        return True
+
+
 def trouble_in(values, what, column):
     """What is wrong with the values of a column, where, and what to do, or None."""
     if values.dtype.kind == "M":
@@ -100,7 +108,7 @@ def trouble_in(values, what, column):
     for row, value in enumerate(values) if values.dtype.kind in "OUST" else ():
         if isinstance(value, str | bytes):
             return f"could not convert string to float: {column}row {row} holds {str(value)!r}. Encode it, as by OneHotEncoder."
-        if value is None or value != value:
+        if is_missing(value):
             return missing.format(row)
     if values.dtype.kind == "f" and not np.isfinite(values).all():
         row = np.flatnonzero(~np.isfinite(values))[0]

@@ -8,8 +8,8 @@ the parameters, as the metric has them::
 H p is the gradient at p if all targets are zero, so that a step reads the rows once, as a step of any full batch does. How much
 F can still fall is bounded by g.g / (2 l2) with an l2 norm, which is the duality gap of t = l'(r), and by F itself. Without a
 penalty it is g.D g / (2 theta), where theta is the least eigenvalue of D^(1/2) H D^(1/2). Its estimate is the least Ritz value,
-which the lengths a and the ratios determine (Meurant & Tichy 2019). It is believed once it
-has not fallen for some steps: flat directions show late.
+which the lengths a and the ratios determine (Meurant & Tichy 2019). It is believed once it has not fallen for some steps, since
+flat directions show late; it is no bound.
 
 With an l1 norm or a bound the squared error goes by scikit-learn's coordinate descent, and any other loss by L-BFGS-B. Both are
 ended by the duality gap (see _duality.py).
@@ -23,11 +23,13 @@ import numpy as np
 from scipy.linalg import eigvalsh_tridiagonal
 from scipy.optimize import minimize
 from scipy.sparse import csc_array
+from scipy.sparse.linalg import LinearOperator, cg
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import enet_path
 
 from skgd._descent import Solver
 from skgd._duality import DualSums, duality_gap
+from skgd._moments import NEGLIGIBLE
 from skgd._newton import FAR, LOOSE, TIGHTER
 from skgd._objective import SQUARED_ERROR, bend, is_straight, penalty_at
 from skgd._reading import look_at
@@ -80,7 +82,7 @@ class ConjugateGradients(Solver):
         return eigvalsh_tridiagonal(diagonal, np.sqrt(ratios[:-1]) / lengths[:-1], select="i", select_range=(0, 0))[0]
 
     def left(self, k):
-        """How much the objective of a target can still fall, at most."""
+        """How much the objective of a target can still fall: a bound, or less by a Ritz value that has settled."""
         target, gradient, bound = self.targets[k], self.gradient[k], self.value[k]
         l2, squares = target.penalty.l2, self.scale[k] @ gradient**2
         if squares <= ROUNDING**2 * 2.0 * SQUARED_ERROR.curvature * bound:
@@ -210,23 +212,17 @@ def newton_step(target, point, rounded, enough):
     penalty, (_, gradient) = target.penalty, target.look(point, rounded)
     free = np.append((point[:-1] != 0.0) | (not penalty.makes_zeros), True)
     gradient[:-1] += penalty.l1 * np.sign(point[:-1])
-    gradient, scale, end = gradient * free, target.geometry.metric[1] * free, np.zeros_like(point)
-    squares, direction = scale @ gradient**2, -scale * gradient
-    about = target.k, target.center, point, target.has_intercept, rounded
-    start = gradient
-    for _ in range(MOST_CORRECTIONS):
-        if squares <= enough**2:
-            break
+    root, about = np.sqrt(target.geometry.metric[1] * free), (target.k, target.center, point, target.has_intercept, rounded)
+
+    def curved(u):
+        direction = root * u
         (bent,) = target.rows.add_up((curved_over, *about, direction))
-        bent = free * (bent / target.total_weight + penalty.l2 * np.append(direction[:-1], 0.0))
-        curvature = direction @ bent
-        if not curvature > 0.0:
-            break
-        length, before = squares / curvature, squares
-        end, gradient = end + length * direction, gradient + length * bent
-        squares = scale @ gradient**2
-        direction = squares / before * direction - scale * gradient
-    return end, -0.5 * start @ end if squares <= enough**2 else np.inf
+        bent = bent / target.total_weight + penalty.l2 * np.append(direction[:-1], 0.0)
+        return root * bent + NEGLIGIBLE * target.curvature * u  # so that no direction is without curvature
+
+    curvature = LinearOperator((len(point), len(point)), curved, dtype=np.float64)
+    u, has_failed = cg(curvature, -root * gradient, rtol=0.0, atol=enough, maxiter=MOST_CORRECTIONS)
+    return root * u, np.inf if has_failed else -0.5 * gradient @ (root * u)
 
 
 class End(NamedTuple):
@@ -284,8 +280,20 @@ class ByRounds(Solver):
 
     def __init__(self, targets, starts, accuracy, memory=None):
         self.targets, self.accuracy, self.best, self.next = targets, accuracy, starts.copy(), starts.copy()
-        self.value = np.array([value for value, _ in look_at(targets, starts, targets[0].loss)])
-        self.left, self.tolerance, self.n_rounds = np.full(len(targets), np.inf), accuracy, 0
+        self.left, self.n_rounds = np.full(len(targets), np.inf), np.zeros(len(targets), dtype=int)
+        self.value = self.value_at(starts)
+        if memory is not None and np.allclose(self.value_at(memory["best"]), memory["value"], rtol=1e-8, atol=0.0):
+            for name, part in memory.items():  # it was about these rows
+                setattr(self, name, np.array(part))
+
+    def value_at(self, parameters):
+        """The objective of each target at its parameters."""
+        return np.array([value for value, _ in look_at(self.targets, parameters, self.targets[0].loss)])
+
+    @property
+    def memory(self):
+        """What a later fit goes on with."""
+        return {name: getattr(self, name) for name in ("best", "next", "value", "left", "n_rounds")}
 
     @property
     def is_done(self):
@@ -308,9 +316,12 @@ class ByRounds(Solver):
             if found.excess > self.accuracy:
                 ((at_further,),) = self.targets[k].objectives(found.further, self.targets[k].loss)
                 self.next[k] = found.further if at_further < found.value else point
-        self.tolerance *= TIGHTER
-        self.n_rounds += 1
+            self.n_rounds[k] += 1
         return objective
+
+    def tolerance(self, k):
+        """What a round may leave: less, the more rounds there were."""
+        return self.accuracy * TIGHTER ** self.n_rounds[k]
 
 
 class CoordinateDescent(ByRounds):
@@ -336,7 +347,7 @@ class CoordinateDescent(ByRounds):
         y = self.root * (target.rows.targets[target.k] - target.constant)
         with catch_warnings():
             simplefilter("ignore", ConvergenceWarning)  # of a gap that is looked at afterwards
-            _, coef, _ = enet_path(self.X, y, tol=self.tolerance, coef_init=start[:-1], **self.how)
+            _, coef, _ = enet_path(self.X, y, tol=self.tolerance(k), coef_init=start[:-1], **self.how)
         intercept = target.constant - target.has_intercept * (target.mean_of_columns @ coef[:, 0])
         return np.append(coef[:, 0], intercept), target.loss
 
@@ -345,11 +356,16 @@ class QuasiNewton(ByRounds):
     """Losses that bend unevenly, or rows that are not in memory: L-BFGS-B on ever narrower roundings."""
 
     def __init__(self, targets, starts, accuracy, memory=None):
+        widths = [target.rounded(start, FAR).width for target, start in zip(targets, starts, strict=True)]
+        self.widths = np.array(widths)
         super().__init__(targets, starts, accuracy, memory)
-        self.widths = [target.rounded(start, FAR).width for target, start in zip(targets, starts, strict=True)]
+
+    @property
+    def memory(self):
+        return super().memory | {"widths": self.widths}
 
     def round(self, k):
         target = self.targets[k]
-        loss, way = target.loss.rounded(NARROWER**self.n_rounds * self.widths[k]), BoundedDescent(target, self.next[k])
-        way.descend(loss, self.tolerance * (target.constant_loss - self.value[k]))
+        loss, way = target.loss.rounded(NARROWER ** self.n_rounds[k] * self.widths[k]), BoundedDescent(target, self.next[k])
+        way.descend(loss, self.tolerance(k) * (target.constant_loss - self.value[k]))
         return way.point, loss

@@ -714,6 +714,16 @@ def test_dates_and_categories_are_named():
         MiniBatchLinearRegressor().fit(table.rename(columns=str), y)
 
 
+@pytest.mark.parametrize("dtype", ["Int64", "boolean", "Float64"])
+def test_missing_values_of_pandas_own_types_are_named(dtype):
+    X, y = diabetes()
+    table = pd.DataFrame(X, columns=[f"c{j}" for j in range(10)])
+    table["c3"] = pd.array([1, 0] * (len(y) // 2), dtype=dtype)
+    table.loc[7, "c3"] = pd.NA
+    with pytest.raises((TypeError, ValueError), match="Input X contains NaN: column 'c3', row 7"):
+        MiniBatchLinearRegressor().fit(table, y)
+
+
 def test_shapes_that_are_turned_are_told_how_to_turn():
     X, y = diabetes()
     with pytest.raises(ValueError, match=re.escape("give X.T")):

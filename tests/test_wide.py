@@ -326,3 +326,29 @@ def test_random_fits_as_if_their_columns_were_many_are_right_or_say_that_they_ar
     monkeypatch.setattr(_rows, "MOST_COLUMNS", 2)
     found = verdict(seed)  # a case that is not random: the seeds are fixed
     assert found is None or found[0] == "false warning" or (found[0] == "silent" and found[1] <= 1e-2), found
+
+
+@pytest.mark.parametrize("pieces", [(1, 1, 6), (3, 5)])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"loss": "quantile", "penalty": "l1", "alpha": 1e-2, "tol": 1e-7},
+        {"loss": "huber", "epsilon": 0.1, "alpha": 1e-3, "tol": 1e-12},
+        {"penalty": "l1", "alpha": 1e-2, "tol": 1e-14},
+    ],
+)
+def test_pieces_of_a_wide_fit_are_the_whole(options, pieces):
+    X, y = table(False, is_raw=False)
+    y = y / y.std()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # of accuracies that are hardly reached
+        whole = MiniBatchLinearRegressor(None, max_iter=sum(pieces), **options).fit(X, y)
+        piece, n_iter = MiniBatchLinearRegressor(None, warm_start=True, **options), 0
+        for n_epochs in pieces:
+            piece.set_params(max_iter=n_epochs).fit(X, y)
+            n_iter += piece.n_iter_
+            if n_iter >= whole.n_iter_:  # the whole has converged here
+                break
+    assert n_iter == whole.n_iter_
+    # Between two fits the intercept moves to zero and back: a rounding, which roundings of kinks may enlarge.
+    np.testing.assert_allclose(piece.coef_, whole.coef_, rtol=1e-6, atol=1e-8)
