@@ -4,9 +4,12 @@ import inspect
 import warnings
 from contextlib import contextmanager
 from difflib import get_close_matches
+from weakref import WeakKeyDictionary
 
 import numpy as np
+from joblib import Parallel
 from scipy.sparse import issparse
+from sklearn.base import BaseEstimator
 from sklearn.utils import check_array
 
 from skgd._sklearn import InvalidParameterError
@@ -43,6 +46,9 @@ MEANT = {
     ("batch_size", "auto"): "batch_size=32, the default, or None for all rows",
     ("batch_size", "full"): "batch_size=None",
 }
+
+
+TOLD: WeakKeyDictionary[Parallel, set] = WeakKeyDictionary()  # the warnings that a search has given
 
 
 def cure_of(name, value, options):
@@ -119,11 +125,23 @@ def trouble_in(values, what, column):
 
 
 def warn(message, category=UserWarning):
-    """Warn at the line that called into this package, whatever wrappers of scikit-learn lie between."""
-    frame, level = inspect.currentframe(), 1
-    while frame.f_back and frame.f_globals.get("__name__", "").split(".")[0] in ("skgd", "sklearn"):
+    """Warn at the line that called into this package, whatever wrappers of scikit-learn lie between.
+
+    A search or a cross-validation makes many fits, between which Python forgets what it has shown. In each of them a text is
+    given once, and a kind of warning once for each setting of the parameters. Worker processes cannot tell, and give each.
+    """
+    frame, level, search, setting = inspect.currentframe(), 1, None, None
+    kind = frame.f_back.f_code, frame.f_back.f_lineno
+    while frame.f_back and frame.f_globals.get("__name__", "").split(".")[0] in ("skgd", "sklearn", "joblib"):
+        owner = frame.f_locals.get("self")
+        if isinstance(owner, BaseEstimator) and setting is None:
+            setting = repr(sorted(owner.get_params().items()))
+        search = owner if isinstance(owner, Parallel) else search
         frame, level = frame.f_back, level + 1
-    warnings.warn(message, category, stacklevel=level)
+    told = set() if search is None else TOLD.setdefault(search, set())
+    if told.isdisjoint({message, (kind, setting)}):
+        warnings.warn(message, category, stacklevel=level)
+        told |= {message, (kind, setting)}
 
 
 def check_parameters(model):

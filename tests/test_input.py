@@ -13,7 +13,7 @@ from sklearn import config_context
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning, FitFailedWarning
 from sklearn.linear_model import LinearRegression
-from sklearn.model_selection import GridSearchCV
+from sklearn.model_selection import GridSearchCV, cross_val_score
 from threadpoolctl import threadpool_limits
 
 from skgd import MiniBatchLinearRegressor
@@ -751,3 +751,33 @@ def test_validation_targets_of_another_scale_are_named():
     model = MiniBatchLinearRegressor(early_stopping=True, random_state=0)
     with pytest.warns(ConvergenceWarning, match="y_val lies far from y: if y was transformed"):
         model.fit(X[:300], (y[:300] - y.mean()) / y.std(), X_val=X[300:], y_val=1000.0 + y[300:])
+
+
+def told_in(call):
+    """The warnings of this package that a call gives, however Python filters what it has shown before."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        call()
+    assert all(each.filename == __file__ for each in caught)  # the line that has called
+    return [str(each.message) for each in caught]
+
+
+def test_a_search_gives_a_warning_once_for_each_setting_and_the_next_search_again():
+    X, y = diabetes()
+    grid = {"alpha": [0.0, 1.0], "penalty": ["l1", "l2"], "max_iter": [2, 3]}
+    search = GridSearchCV(MiniBatchLinearRegressor(random_state=0), grid, refit=False)
+    first, second = told_in(lambda: search.fit(X, y)), told_in(lambda: search.fit(X, y))
+    assert first == second
+    assert sum("penalty='l1' has no effect" in text for text in first) == 1  # of twenty fits with alpha=0
+    assert sum("max_iter ended" in text for text in first) == 8  # of forty
+    assert len(told_in(lambda: cross_val_score(MiniBatchLinearRegressor(random_state=0, eta0=3.0), X, y))) == 1
+    assert len(told_in(lambda: [MiniBatchLinearRegressor(random_state=0, eta0=3.0).fit(X, y) for _ in range(3)])) == 3
+
+
+def test_in_a_search_every_fit_raises_a_warning_that_is_to_be_an_error():
+    X, y = diabetes()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        warnings.simplefilter("ignore", FitFailedWarning)
+        with pytest.raises(ValueError, match="All the 5 fits failed"):
+            cross_val_score(MiniBatchLinearRegressor(random_state=0, eta0=3.0), X, y)
