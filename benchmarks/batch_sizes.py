@@ -10,7 +10,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from skgd import MiniBatchLinearRegressor
-from skgd._geometry import mini_batch_geometry
+from skgd._geometry import geometry_of_batches
 from tests.conftest import UNKIND, gap, rows_of
 
 warnings.simplefilter("ignore")
@@ -18,7 +18,7 @@ warnings.simplefilter("ignore")
 
 def from_data(X):
     rows = rows_of(X)
-    geometry = mini_batch_geometry(rows, rows.moments(False), 32, 0.0, True, False)
+    geometry = geometry_of_batches(rows, rows.moments(False), 32, 0.0, True, False)
     return int(np.clip(2 ** np.round(np.log2(1 + geometry.longest / max(1.0, geometry.eigenvalue))), 1, 1024))
 
 

@@ -4,17 +4,15 @@ import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
 from skgd._geometry import SAFETY, plain_metric, safe_step
+from skgd._newton import ROUNDING
 from skgd._objective import SQUARED_ERROR, is_straight
 from skgd._reading import Target, look_at
 from skgd._stopping import score_name
 from skgd._stream import UNUSUAL
 from skgd._validation import warn
 
-FAR_SMALLER = 0.01  # an epsilon of huber that is no larger a share of y's spread makes the loss small beside a penalty
+NOTHING = 0.01  # an epsilon of huber beside the spread of y, or what a fit explains of the loss of a constant: next to none
 MATTERS = 1e-3  # an alpha that then weighs as much as this one
-LEAST_RISE = 1.0 + 1e-9  # times the loss of a constant: more is not rounding
-NOTHING = 0.01  # of the loss of a constant: a fit that explains less
-TINY = np.finfo(np.float64).tiny
 
 
 def of_divergence(model, problem, epoch, eta):
@@ -81,7 +79,7 @@ def check_end(model, problem, passes, start, end, history):
     shorter ones may do so by chance, where the columns explain next to nothing. Steps that soon become shorter may recover.
     """
     value = objectives_at(problem, end)
-    risen = value > LEAST_RISE * problem.constant_loss
+    risen = value > (1.0 + ROUNDING) * problem.constant_loss
     will_shorten = model.learning_rate == "optimal" or (model.learning_rate == "adaptive" and not history.converged)
     if risen.any() and not will_shorten and passes.schedule.eta(passes.n_steps) > plain_safe_step(model, problem):
         risen &= value > objectives_at(problem, start)
@@ -114,7 +112,7 @@ def warn_of_epsilon(model, problem):
     if model.loss != "huber" or model.penalty is None or model.alpha == 0.0:
         return
     spread = np.max(problem.constant_loss) / (2.0 * model.epsilon)  # the mean |r| of the best constant, if it is this large
-    if model.epsilon < FAR_SMALLER * spread and model.alpha * spread / model.epsilon > MATTERS:
+    if model.epsilon < NOTHING * spread and model.alpha * spread / model.epsilon > MATTERS:
         warn(
             "epsilon is far smaller than the spread of y. This makes loss='huber' small, and a penalty weighs far more than "
             f"its alpha says. epsilon={model.epsilon:g} with alpha={model.alpha:g}, but y spreads by about {spread:.2g}: raise "
@@ -127,7 +125,9 @@ def warn_of_alpha(model, problem, history, parameters):
     if not is_straight(problem.loss) or model.loss == "huber" or model.penalty is None or model.alpha == 0.0:
         return
     ridges, geometries = problem.penalty.l2 / problem.curvature, problem.geometries
-    usual = [np.median(1.0 / np.maximum(each.metric[1, :-1], TINY)) for each in geometries]  # variances, the ridge included
+    usual = [
+        np.median(1.0 / np.maximum(each.metric[1, :-1], np.finfo(np.float64).tiny)) for each in geometries
+    ]  # variances, the ridge included
     is_strong = np.all(parameters[:, :-1] == 0.0, axis=1) | (2.0 * ridges > usual)
     if np.any(is_strong & (history.objective[-1] > (1.0 - NOTHING) * problem.constant_loss)):
         warn(
@@ -189,7 +189,7 @@ def of_score(model, outcome):
 
 
 def of_end(model, problem, history, value):
-    if value is None or np.all((value <= LEAST_RISE * problem.constant_loss) | is_still_falling(model, value, history)):
+    if value is None or np.all((value <= (1.0 + ROUNDING) * problem.constant_loss) | is_still_falling(model, value, history)):
         return None
     above = f"objective of {np.mean(value):.3g}, above the {np.mean(problem.constant_loss):.3g} of a constant prediction"
     if model.learning_rate == "auto":
@@ -223,7 +223,7 @@ def safe_steps(model, problem):
 
 def plain_safe_step(model, problem):
     """A step that is safe for a plain schedule, about: 1 / (curvature of the objective), for batches the expected one."""
-    rows = (problem.whole or problem).rows.representatives
+    rows = problem.rows.representatives
     batch_size = len(rows) if problem.is_full_batch else problem.batch_size
     metric = plain_metric(rows.n_features, model.fit_intercept)
     step = safe_step(rows, batch_size, metric)

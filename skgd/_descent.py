@@ -91,7 +91,17 @@ class Solver:
     - `best` and `next`, of shape (n_targets, n_features + 1): the parameters to predict with, and those that it tries next;
     - `is_done` and `excess()`: which targets have arrived, and how far the objective of `best` may lie above the minimum, as a
       share of the excess of the best constant prediction;
-    - `memory`, a dict of arrays with an entry for each target, from which a later fit goes on.
+    - `memory`, a dict of arrays with an entry for each target, from which a later fit of the same rows goes on.
+
+    Parameters
+    ----------
+    targets : list of Target
+        Targets of the same rows.
+    starts : ndarray of shape (n_targets, n_features + 1)
+    accuracy : float
+        A target has arrived if no more than this share of the excess of the best constant prediction is left.
+    memory : dict, optional
+        What a descent that has paused at these starts has left.
     """
 
     n_batches, result, factor = 1, AVERAGE, 1.0
@@ -114,6 +124,11 @@ class Solver:
                 break
             way.step()
         return way.end()[0], way.excess()[0]
+
+    def go_on(self, memory):
+        """Take up what a descent that has paused has left."""
+        for name, part in (memory or {}).items():
+            setattr(self, name, np.array(part))
 
     def make(self, epoch, parameters, history):
         """Make a step; the objectives before it."""

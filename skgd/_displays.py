@@ -13,6 +13,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from skgd._estimator import MiniBatchLinearRegressor
 from skgd._objective import LOSSES, loss_and_slope, make_penalty, penalty_at
+from skgd._rows import SAMPLE
 from skgd._validation import check_weight
 
 # Colours that colour-blind readers tell apart (Okabe & Ito 2008), each with a line of its own for print in grey.
@@ -25,7 +26,6 @@ STYLES: list[dict[str, Any]] = [
     {"color": "#56B4E9", "linestyle": (0, (8, 2)), "marker": "P"},
 ]
 OF_THE_OBJECTIVE = "loss", "epsilon", "quantile", "penalty", "alpha", "l1_ratio", "positive"
-MOST_ROWS = 10_000  # for contours, at even distances
 FEW_POINTS = 40  # up to here each is marked
 
 
@@ -307,7 +307,7 @@ class DescentPathDisplay:
         y = np.asarray(y, dtype=np.float64).ravel()
         if np.shape(X) != (len(y), n_features):
             raise ValueError(f"X must have shape ({len(y)}, {n_features}) to go with y and the model, got {np.shape(X)}.")
-        every = slice(None, None, -(-len(y) // MOST_ROWS))
+        every = slice(None, None, -(-len(y) // SAMPLE))
         rows = X.tocsr()[every].toarray() if issparse(X) else np.asarray(X, dtype=np.float64)[every]
         table, y, weight = np.column_stack([rows, np.ones(len(rows))]), y[every], check_weight(sample_weight, len(y))[every]
         fitted = [np.append(model.coef_, model.intercept_) for model in models.values()]

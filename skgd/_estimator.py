@@ -595,7 +595,7 @@ class MiniBatchLinearRegressor(CheckedParameters, CallbackSupportMixin, Regresso
 
     def _fitted(self, parameters, problem):
         """What predict needs: in X's precision, if that can hold it."""
-        dtype = (problem.whole or problem).rows.dtype
+        dtype = problem.dtype
         size = np.abs(parameters[:, -1]) + np.abs(parameters[:, :-1]) @ problem.size_of_columns  # of what predictions sum up
         rounding = np.finfo(dtype).eps * size
         if np.abs(parameters).max() > np.finfo(dtype).max or np.any(rounding > ROUNDED * problem.deviation):

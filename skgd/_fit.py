@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from typing import Any
+from zlib import crc32
 
 import numpy as np
 
@@ -66,9 +67,9 @@ def fit_rows(model, rows, state, go_on, watch, held_out=None, start=(None, None)
     problem, moments = problem_of_fit(model, rows)
     if not go_on:
         state = State.start(start_of(model, problem, *start), state.seed)
-    state = state.about(subject_of(model, problem))
-    before = state.best or (state.parameters[:, AVERAGE],)
-    validation = held_out and Validation(held_out, problem.loss, model.tol or 0.0, *before)
+    state = state.about(subject_of(model, moments))
+    before = state.best or {"parameters": state.parameters[:, AVERAGE]}
+    validation = held_out and Validation(held_out, problem.loss, model.tol or 0.0, **before)
     run = run_of(model, problem, state, watch, model.max_iter, validation)
     end, excess = end_of(model, problem, run, validation)
     value = value_at(model, problem, run, state, end)
@@ -81,7 +82,7 @@ def fit_rows(model, rows, state, go_on, watch, held_out=None, start=(None, None)
         told=(),
         factor=passes.factor,
         scale=problem.constant_loss if is_auto else passes.scale,
-        plateau=(None, None) if history.converged else (run.plateau.best, run.plateau.waited),
+        plateau={} if history.converged else run.plateau.state,
         objective=history.objective[-1],
         reading=None if history.converged else passes.memory,
         best=validation.state if validation else None,
@@ -90,11 +91,10 @@ def fit_rows(model, rows, state, go_on, watch, held_out=None, start=(None, None)
     return Outcome(problem, state, moved_to(end, -problem.center), length, history, excess, value, validation)
 
 
-def subject_of(model, problem):
-    """What identifies a fit (parameters, rows, targets): a fit with the same values resumes the last one's plateau rule."""
+def subject_of(model, moments):
+    """What identifies a fit: its parameters and the moments of its rows. A fit of the same goes on where one has paused."""
     values = [getattr(model, name) for name in sorted(set(model._parameter_constraints) - NOT_OF_THE_DESCENT)]
-    whole = problem.whole or problem
-    return (*values, len(whole.rows), *whole.constant, *whole.constant_loss)
+    return (*values, moments.n_rows, crc32(moments.mean.tobytes()), crc32(moments.second.tobytes()))
 
 
 def promise_of(model, problem):

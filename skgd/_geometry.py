@@ -23,13 +23,12 @@ import numpy as np
 from scipy.sparse import diags_array, hstack, issparse
 from scipy.sparse.linalg import svds
 
-from skgd._moments import NEGLIGIBLE
+from skgd._moments import HALF_OF_THE_DIGITS, NEGLIGIBLE
 from skgd._objective import rounding_of
 from skgd._rows import BUFFER, SAMPLE, squared
 
 FEW_COLUMNS = 100  # up to here a full eigendecomposition is faster than an iteration for one eigenvalue
 INDISTINCT = 1e-4  # of a deviation: where rounding of the columns makes as much of a direction, predictions know nothing of it
-DOUBTFUL = 1e-8  # below this share, products of columns have lost half their digits
 WORTHWHILE = 1.5  # the factor by which an eigenvalue must miss its bound to be corrected
 LEAST_AXES = 32  # corrected at any batch size; more only as far as they cost no more than the rows of a batch
 LEAST_SAMPLE = 1000  # rows from which eigenvalues are estimated; ten for each column if that is more, but not more than SAMPLE
@@ -124,11 +123,12 @@ def squared_norms(rows, metric):
 
 
 def expected_smoothness(longest, mean, n_samples, batch_size):
-    """L(b): the curvature to expect of b out of n rows, from that of the mean of all rows and of the longest one."""
+    """L(b): the curvature to expect of b out of n rows, or inf, from that of the mean of all rows and of the longest one."""
     n, b = n_samples, min(batch_size, n_samples)
     if n == 1:
         return longest
-    return n * (b - 1) / (b * (n - 1)) * mean + (n - b) / (b * (n - 1)) * longest
+    share = (b - 1) / b if n == np.inf else n * (b - 1) / (b * (n - 1))
+    return share * mean + (1.0 - share) * longest
 
 
 def safe_length(smoothness):
@@ -179,27 +179,63 @@ def sample_rows(rows, metric, shares, offset):
     return z
 
 
-def axes_out_of_band(eigenvalues, eigenvectors, low, high, most):
-    """The eigenvectors whose eigenvalue lies farthest outside [low, high], at most `most` of them, and the bounds they miss."""
+def axes_to_correct(spectrum, longest, n_samples, batch_size):
+    """The eigenvectors along which steps are too slow or too steep, the eigenvalues that they shall have, and the largest then.
+
+    An epoch of steps of 1 / L(b) crosses a direction whose eigenvalue is at least L(b) over its number of batches. Above
+    L_max / b an eigenvalue shortens the step; a smaller bound would not lengthen it, since the rows' own lengths rule.
+    """
+    eigenvalues, by_rows = spectrum.values, expected_smoothness(longest, 0.0, n_samples, batch_size)
+    high = max(1.0, by_rows)
+    low = min(1.0, (by_rows + min(eigenvalues[-1], high)) / np.ceil(n_samples / batch_size))
+    return axes_out_of_band(spectrum, low, high, most=max(batch_size, LEAST_AXES))
+
+
+def axes_out_of_band(spectrum, low, high, most):
+    """At most `most` eigenvectors whose eigenvalue lies farthest outside [low, high], their bounds, and the largest then."""
+    eigenvalues = spectrum.values
     bounds = np.clip(eigenvalues, low, high)
     distance = np.zeros(len(eigenvalues))
     is_real = eigenvalues > NEGLIGIBLE * eigenvalues[-1]
     np.log(bounds / np.where(is_real, eigenvalues, 1.0), out=distance, where=is_real)
     chosen = np.argsort(-np.abs(distance), kind="stable")[:most]
     chosen = chosen[np.abs(distance[chosen]) > np.log(WORTHWHILE)]
-    return eigenvectors[:, chosen].T, bounds[chosen]
+    after = eigenvalues.copy()
+    after[chosen] = bounds[chosen]
+    return spectrum.vectors[:, chosen].T, bounds[chosen], after.max()
+
+
+class Spectrum(NamedTuple):
+    """Eigenvalues and eigenvectors of the columns' second moments as a metric scales them, and the whitening these give."""
+
+    values: np.ndarray  # ascending
+    vectors: np.ndarray
+    whitening: np.ndarray
+    is_doubtful: bool
+
+    @classmethod
+    def of(cls, gram, metric, table_of=None):
+        """From second moments, and where these span more than their products have digits, from a table with these moments."""
+        values, vectors = np.linalg.eigh(gram)
+        is_near = values < HALF_OF_THE_DIGITS * values[-1]
+        table = table_of() if table_of is not None and is_near[0] else None
+        whitening = whitening_of(values, vectors, metric, table)
+        # Columns that are redundant to the last digit leave no doubt: neither the products nor the table sees them vary.
+        seen = values > NEGLIGIBLE * values[-1]
+        is_doubtful = np.any(is_near & seen) or whitening.shape[1] > np.count_nonzero(~is_near)
+        return cls(values, vectors, whitening, bool(is_doubtful))
 
 
 def whitening_of(eigenvalues, eigenvectors, metric, z=None):
     """A matrix whose columns make uncorrelated variables of deviation 1 of centred rows, redundant ones left out.
 
-    From the eigenvalues of z'z; where these span more than its products have digits, z is looked at a second time, in the
-    coordinates that the first look has found (as in Cholesky QR: Yamamoto et al. 2015).
+    From the eigenvalues of z'z, or, given z, by a second look at it in the coordinates that these have found (as in Cholesky
+    QR: Yamamoto et al. 2015).
     """
     largest, root = eigenvalues[-1], np.sqrt(metric[1, :-1])
     if largest <= 0.0:
         return np.zeros((len(root), 0))
-    if z is None or eigenvalues[0] >= DOUBTFUL * largest:
+    if z is None:
         kept = eigenvalues > NEGLIGIBLE * largest
         return root[:, None] * eigenvectors[:, kept] / np.sqrt(eigenvalues[kept])
     deviation = np.linalg.norm(z @ eigenvectors, axis=0)
@@ -231,30 +267,24 @@ def covariance_of(gram, metric, shift):
     return gram * np.outer(deviation, deviation) - np.outer(shift, shift)
 
 
-def full_batch_geometry(moments, rows, ridge, fit_intercept, separable):
-    """For the full batch of a known covariance: every axis corrected, so that a step is nearly Newton's."""
-    metric = standard_metric(moments.center, moments.variance, ridge, fit_intercept)
-    gram = gram_of(moments, metric, ridge)
-    eigenvalues, eigenvectors = np.linalg.eigh(gram)
-    z, largest, is_near = None, max(eigenvalues[-1], 1.0), eigenvalues < DOUBTFUL * eigenvalues[-1]
-    if is_near[0]:
-        z = sample_rows(rows, metric, sampling_shares(squared_norms(rows, metric)), offset=0.25)[:, :-1]
-        z = np.vstack([z, np.diag(np.sqrt(ridge * metric[1, :-1]))])
-    whitening = whitening_of(eigenvalues, eigenvectors, metric, z)
-    # Columns that are redundant to the last digit leave no doubt: neither the products nor the second look sees them vary.
-    seen = eigenvalues > NEGLIGIBLE * eigenvalues[-1]
-    is_doubtful = np.any(is_near & seen) or whitening.shape[1] > np.count_nonzero(~is_near)
-    if not separable:
-        axes, bounds = axes_out_of_band(eigenvalues, eigenvectors, 1.0, 1.0, most=len(gram))
-        metric = with_axes(metric, axes, bounds / np.sum((axes @ gram) * axes, axis=1) - 1.0)
-        largest = min(largest, WORTHWHILE)
-    longest = 1.0 + len(gram)  # of a usual row
-    return Geometry(metric, safe_length(largest), longest, eigenvalues[-1], moments.covariance, whitening, bool(is_doubtful))
+def geometry_of_solver(rows, moments, ridge, fit_intercept):
+    """For solvers, which find the length of each step: scales, and of narrow rows uncorrelated coordinates."""
+    metric = standard_metric(moments.center - rows.center, moments.variance, ridge, fit_intercept, rows.is_sparse)
+    if not moments.is_full:
+        return Geometry(metric, 1.0)
+
+    def table():
+        shares = sampling_shares(squared_norms(rows.representatives, metric))
+        z = sample_rows(rows.representatives, metric, shares, offset=0.25)[:, :-1]
+        return np.vstack([z, np.diag(np.sqrt(ridge * metric[1, :-1]))])
+
+    spectrum = Spectrum.of(gram_of(moments, metric, ridge), metric, table)
+    longest = 1.0 + rows.n_features  # of a usual row
+    return Geometry(metric, 1.0, longest, spectrum.values[-1], moments.covariance, *spectrum[2:])
 
 
-def mini_batch_geometry(rows, moments, batch_size, ridge, fit_intercept, separable):
-    """For batches of `batch_size` of these rows; without axes if D must be `separable`."""
-    n_samples, n_features = len(rows), rows.n_features
+def geometry_of_batches(rows, moments, batch_size, ridge, fit_intercept, separable):
+    """For steps on batches of `batch_size` of these rows; without axes if D must be `separable`."""
     metric = standard_metric(moments.center - rows.center, moments.variance, ridge, fit_intercept, rows.is_sparse)
     penalised = ridge * metric[1, :-1]  # what the l2 norm adds to the curvature of each column
     norms = squared_norms(rows.representatives, metric)
@@ -265,35 +295,26 @@ def mini_batch_geometry(rows, moments, batch_size, ridge, fit_intercept, separab
     if separable or rows.is_wide:
         eigenvalue = largest_eigenvalue(z) + penalised.max()
         covariance = None if rows.is_wide else covariance_of(z[:, :-1].T @ z[:, :-1], metric, shift)
-        smoothness = expected_smoothness(longest + penalised.max(), SAFETY * max(eigenvalue, 1.0), n_samples, batch_size)
+        smoothness = expected_smoothness(longest + penalised.max(), SAFETY * max(eigenvalue, 1.0), len(rows), batch_size)
         return Geometry(metric, safe_length(smoothness), longest, eigenvalue, covariance)
-    z = z[:, :-1]
-    gram = z.T @ z
+    gram, table = z[:, :-1].T @ z[:, :-1], np.vstack([z[:, :-1], np.diag(np.sqrt(penalised))])
     covariance = covariance_of(gram, metric, shift)
-    gram += np.diag(penalised)
-    eigenvalues, eigenvectors = np.linalg.eigh(gram)
-    whitening = whitening_of(eigenvalues, eigenvectors, metric, np.vstack([z, np.diag(np.sqrt(penalised))]))
-    by_rows = expected_smoothness(longest, 0.0, n_samples, batch_size)
-    high = max(1.0, by_rows)  # a smaller bound would not lengthen the step: the rows' own lengths rule
-    # An epoch crosses what lies above `low`.
-    low = min(1.0, (by_rows + min(eigenvalues[-1], high)) / np.ceil(n_samples / batch_size))
-    axes, bounds = axes_out_of_band(eigenvalues, eigenvectors, low, high, most=max(batch_size, LEAST_AXES))
-    mean, reach = eigenvalues[-1], longest
+    spectrum = Spectrum.of(gram + np.diag(penalised), metric, lambda: table)
+    axes, bounds, _ = axes_to_correct(spectrum, longest, len(rows), batch_size)
+    mean, reach = spectrum.values[-1], longest
     if len(axes):
         (along,) = rows.add_up((Extent.along, metric, axes))
         gains = bounds / (along.total / rows.total_weight + axes**2 @ penalised) - 1.0
-        if batch_size < n_samples:  # no gain that made a row longer than all are now, since that would shorten the step
+        if batch_size < len(rows):  # no gain that made a row longer than all are now, since that would shorten the step
             gains = np.minimum(gains, longest / np.maximum(along.longest, NEGLIGIBLE**2 * longest))
-        z = sample_rows(rows.representatives, metric, shares, offset=0.75)[
-            :, :-1
-        ]  # other rows, to judge the axes found in the first
-        stretch = np.eye(n_features) + (axes.T * (np.sqrt(1.0 + gains) - 1.0)) @ axes
-        mean = np.linalg.eigvalsh(stretch @ (z.T @ z + np.diag(penalised)) @ stretch)[-1]
+        others = sample_rows(rows.representatives, metric, shares, offset=0.75)[:, :-1]  # to judge the axes found in the first
+        stretch = np.eye(rows.n_features) + (axes.T * (np.sqrt(1.0 + gains) - 1.0)) @ axes
+        mean = np.linalg.eigvalsh(stretch @ (others.T @ others + np.diag(penalised)) @ stretch)[-1]
         metric = with_axes(metric, axes, gains)
         del shares, norms  # free this array before another of its size is made
         reach = longest_of(rows, metric)
-    smoothness = expected_smoothness(reach + penalised.max(), SAFETY * max(mean, 1.0), n_samples, batch_size)
-    return Geometry(metric, safe_length(smoothness), longest, eigenvalues[-1], covariance, whitening)
+    smoothness = expected_smoothness(reach + penalised.max(), SAFETY * max(mean, 1.0), len(rows), batch_size)
+    return Geometry(metric, safe_length(smoothness), longest, spectrum.values[-1], covariance, *spectrum[2:])
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from scipy.linalg import helmert
 from scipy.sparse import csr_array, issparse
 
 NEGLIGIBLE = 1e-13  # an eigenvalue below this share of the largest is a redundant column and rounding
+HALF_OF_THE_DIGITS = 1e-8  # of float64: what products of columns keep of directions with a smaller share, or sums of squares
 
 
 @dataclass(frozen=True)
@@ -149,7 +150,8 @@ def moments_of_dense(table, share, is_full):
     z = table - mean
     rounding = share @ z  # of the mean, without which a constant column would seem to vary
     if is_full:
-        second = z.T @ (share[:, None] * z) - np.outer(rounding, rounding)
+        z *= np.sqrt(share)[:, None]
+        second = z.T @ z - np.outer(rounding, rounding)  # a product of one matrix with itself costs BLAS half as much
         np.fill_diagonal(second, np.maximum(np.diagonal(second), 0.0))
         return mean + rounding, second
     return mean + rounding, np.maximum(share @ np.square(z, out=z) - rounding**2, 0.0)

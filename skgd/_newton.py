@@ -32,17 +32,15 @@ DAMP = 2.0  # the damping is at most divided by this after a step that gained, a
 FAR, NEAR = 0.05, 1e-4  # share of the objective that rounding may add at first; the second from the fit of a sample
 NARROWER = 0.5  # a kink becomes, where rounding costs more than the next step may gain; with .25 or .7 readings rise by a fifth
 MOST_SIGNS = 10  # steps of an active set for each column: it needs about one, and more only where rounding leads it in circles
-LEAST = 1e-10  # of the best constant's loss: rounding errors
+ROUNDING = 1e-10  # of a mean loss or slope over many rows: rounding errors
 MOST_READINGS = 40  # of the fits in `benchmarks.readings` none of 30 columns takes as many
 NOT_NEAR = 0.1  # of the reach left after a first reading: the start was far from the minimum
-LEAST_COST = 1e-9  # of the objective: the least that rounding may add at first
-ACCURACY = 1e-5  # the finest that zeros are asked for: what is gained beyond costs readings and no prediction shows it
-SMALL = 4  # with more than this many times the rows of a sample, the readings start from a fit of the sample
-TIGHTER = 0.1  # of what may be left where the duality gap does not bear out an end
+FINEST = 1e-5  # the finest that zeros are asked for: what is gained beyond costs readings and no prediction shows it
+SMALL = 4  # times the rows of a sample: with fewer, a fit of the sample to start from costs more than it saves
+TIGHTER = 0.1  # times what may be left, where a duality gap does not bear out an end; or it is too loose to be waited for
 ROUNDS = 3  # of corrections of the dual point: a reading each, and needed where steps lead beyond caps
 CENTRED = 0.05  # of what rounding costs: while the next step would gain more, slopes lie beyond caps and the gap is loose
 FAR_APART = 100.0  # times the limit: of a gap as large while next to nothing seems left, one of both is wrong
-LOOSE = 10.0  # times what is left, by Newton's decrement, may be below the promise: a looser gap is then not waited for
 
 
 class Model(NamedTuple):
@@ -140,7 +138,7 @@ class Newton:
         value, exact, value_before = values + penalty_at(target.penalty, self.trial[:-1])
         if exact < self.best_value:
             self.best, self.best_value = self.trial, exact
-        noise, gained = LEAST * target.unit, self.value - value_before
+        noise, gained = ROUNDING * target.unit, self.value - value_before
         lost = self.model is not None and not gained >= -noise
         if self.model is not None:
             foreseen = self.damping * (self.next.gain - gained) / max(self.next.gain - self.next.damped_gain, noise)
@@ -214,7 +212,7 @@ class Newton:
         if gap <= limit:
             self.left = gap
             return True
-        is_apart, is_stuck, is_kinked = LOOSE * self.left <= limit, self.damping == 1.0, is_straight(self.target.loss)
+        is_apart, is_stuck, is_kinked = self.left <= TIGHTER * limit, self.damping == 1.0, is_straight(self.target.loss)
         if is_kinked and (self.keeps_kinks() or (is_apart and self.widened(gap, limit))):
             self.arrived = False
             return False
@@ -277,18 +275,21 @@ class Readings(Solver):
     def __init__(self, targets, starts, accuracy, memory=None):
         self.targets, self.rows, self.ways = targets, targets[0].rows, []
         for k, (target, start) in enumerate(zip(targets, starts, strict=True)):
-            way = None if memory is None else self.resumed(target, accuracy, **{name: memory[name][k] for name in memory})
-            if way is None and len(self.rows) > SMALL * SAMPLE:
+            if memory is not None:
+                way = self.resumed(target, accuracy, **{name: memory[name][k] for name in memory})
+            elif len(self.rows) > SMALL * SAMPLE:
                 start = Newton.far(target.sampled, start, 10.0 * accuracy).settle()  # only a start: no gap is asked for
                 way = Newton(target, start, accuracy, target.rounded(start, NEAR))
-            self.ways.append(way or Newton.far(target, start, accuracy))
+            else:
+                way = Newton.far(target, start, accuracy)
+            self.ways.append(way)
 
     @classmethod
     def approach(cls, target, start, value, accuracy):
         """Readings from a start that is near the minimum, or else from farther away."""
-        accuracy = min(ACCURACY, accuracy) if target.penalty.makes_zeros else accuracy
+        accuracy = min(FINEST, accuracy) if target.penalty.makes_zeros else accuracy
         cost = 0.5 * accuracy * target.reach(value) / value
-        way = Newton(target, start, accuracy, target.rounded(start, max(cost, LEAST_COST)))
+        way = Newton(target, start, accuracy, target.rounded(start, cost))
         way.read()
         if not way.ended() and way.left > NOT_NEAR * target.reach(value):
             way = Newton.far(target, start, accuracy)
@@ -296,11 +297,8 @@ class Readings(Solver):
 
     @staticmethod
     def resumed(target, accuracy, *, point, best, best_value, damping, width, width_of_model):
-        """A way that goes on from where another was left, if that was about the same rows."""
+        """A way that goes on from where another was left."""
         way = Newton(target, point, accuracy, target.loss.rounded(width_of_model))
-        ((value,),) = target.objectives(best, target.loss)
-        if not np.isclose(value, best_value, rtol=1e-8, atol=0.0):
-            return None
         way.read()  # what was known there
         way.best, way.best_value, way.damping, way.loss = best, best_value, damping, target.loss.rounded(width)
         way.next = way.step(damping)

@@ -20,7 +20,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-INF = np.inf
+LARGEST = 1e100  # of targets: their squares, and those of quotients of targets and columns, must be finite
 STEEP = 1e300  # the curvature of a kink: finite, so that 0 times it is 0
 
 
@@ -48,7 +48,7 @@ class Penalty(NamedTuple):
 
     l2: float
     l1: float
-    lowest: float = -INF  # or 0
+    lowest: float = -np.inf  # or 0
 
     def scaled(self, share):
         """The penalty beside a loss that is divided by another number."""
@@ -57,14 +57,14 @@ class Penalty(NamedTuple):
     @property
     def makes_zeros(self):
         """Whether coefficients are exactly zero at the minimum, where proximal steps put them."""
-        return self.l1 > 0.0 or self.lowest > -INF
+        return self.l1 > 0.0 or self.lowest > -np.inf
 
 
 LOSSES = {
-    "squared_error": lambda epsilon, quantile: Loss(0.0, 2.0, INF, INF),
+    "squared_error": lambda epsilon, quantile: Loss(0.0, 2.0, np.inf, np.inf),
     "huber": lambda epsilon, quantile: Loss(0.0, 2.0, 2.0 * epsilon, 2.0 * epsilon),
     "epsilon_insensitive": lambda epsilon, quantile: Loss(epsilon, STEEP, 1.0, 1.0),
-    "squared_epsilon_insensitive": lambda epsilon, quantile: Loss(epsilon, 2.0, INF, INF),
+    "squared_epsilon_insensitive": lambda epsilon, quantile: Loss(epsilon, 2.0, np.inf, np.inf),
     "quantile": lambda epsilon, quantile: Loss(0.0, STEEP, 1.0 - quantile, quantile),
 }
 HALVED = {"squared_error", "huber"}  # of these, scikit-learn's SGD takes half
@@ -110,7 +110,7 @@ def make_penalty(name, alpha, l1_ratio, positive=False):
     """The strengths of both norms for penalty=`name`, and the bound."""
     l1_share = {"l2": 0.0, "l1": 1.0, "elasticnet": l1_ratio}.get(name, 0.0)
     strength = 0.0 if name is None else float(alpha)
-    return Penalty(l2=strength * (1.0 - l1_share), l1=strength * l1_share, lowest=0.0 if positive else -INF)
+    return Penalty(l2=strength * (1.0 - l1_share), l1=strength * l1_share, lowest=0.0 if positive else -np.inf)
 
 
 def proximal(coef, threshold, lowest):
@@ -190,9 +190,9 @@ def typical_size(residual, weight, rounding=0.0):
         counted = size > none
         if counted.any():
             order = np.argsort(size[counted])
-            sampling_shares = np.cumsum(weight[counted][order])
-            median = size[counted][order][np.searchsorted(sampling_shares, 0.5 * sampling_shares[-1])]
-            sizes[k] = median * sampling_shares[-1] / weight.sum()
+            sums = np.cumsum(weight[counted][order])
+            median = size[counted][order][np.searchsorted(sums, 0.5 * sums[-1])]
+            sizes[k] = median * sums[-1] / weight.sum()
     return sizes
 
 
@@ -219,7 +219,7 @@ def rounding_of(value):
 
 def is_straight(loss):
     """Whether the loss grows linearly in the end, so that its slope is bounded."""
-    return loss.cap_above < INF
+    return loss.cap_above < np.inf
 
 
 def is_quadratic(loss, penalty):

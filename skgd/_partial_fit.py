@@ -71,20 +71,32 @@ def learn(model, problem, counted, state, watch, before):
 
 def with_chunk(model, problem, stream, counted, state, before):
     """The state of a stream with the rows of a chunk, before anything is learned from them."""
-    has_changed = state.renewable.loss not in (None, tuple(problem.loss))
-    renewable, told = state.renewable.of_loss(problem.loss), state.told
-    if has_changed and not renewable.is_complete and problem.loss != SQUARED_ERROR:
-        tell_of_another_loss()
-    if problem.loss == SQUARED_ERROR and stream.has_enough_rows:
+    renewable, told = with_loss(state.renewable, problem.loss), state.told
+    if problem.loss == SQUARED_ERROR and stream.has_enough_rows:  # the moments are all it needs
         renewable = replace(renewable, latest=(), fresh=None, waiting=renewable.waiting + len(counted))
     elif stream.moments.is_full and renewable.is_complete:
-        is_first = stream.n_rows <= len(problem.rows)  # what it would be held against
-        if stream.has_enough_rows and not is_first and model.half_life is None:
-            slopes = slopes_at(problem, state.parameters[:, AVERAGE], stream.moments)
-            renewable, is_unlike = renewable.with_slopes(problem.rows, slopes)
-            told = tell_of_order(is_unlike, told)
+        if model.half_life is None:
+            renewable, told = held_against_order(problem, stream, state, renewable)
         renewable = renewable.with_rows(counted, before)
     return replace(state, stream=stream.with_level(before, len(problem.rows)), renewable=renewable, told=told)
+
+
+def with_loss(renewable, loss):
+    """What a stream keeps of its loss, after a warning if it has changed and rows were left behind with another."""
+    after = renewable.of_loss(loss)
+    if renewable.loss not in (None, after.loss) and not after.is_complete and loss != SQUARED_ERROR:
+        tell_of_another_loss()
+    return after
+
+
+def held_against_order(problem, stream, state, renewable):
+    """What a stream keeps, after its slopes at the rows of a chunk, and what it has told of if these do not come shuffled."""
+    is_first = stream.n_rows <= len(problem.rows)  # what it would be held against
+    if is_first or not stream.has_enough_rows:
+        return renewable, state.told
+    slopes = slopes_at(problem, state.parameters[:, AVERAGE], stream.moments)
+    renewable, is_unlike = renewable.with_slopes(problem.rows, slopes)
+    return renewable, tell_of_order(is_unlike, state.told)
 
 
 def knows_minimum(problem, state):

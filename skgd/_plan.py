@@ -6,7 +6,7 @@ from functools import partial
 import numpy as np
 
 from skgd._descent import Passes
-from skgd._geometry import Geometry, check_range, full_batch_geometry, mini_batch_geometry, plain_metric, standard_metric
+from skgd._geometry import Geometry, check_range, geometry_of_batches, geometry_of_solver, plain_metric, standard_metric
 from skgd._newton import LeastSquares, Readings
 from skgd._objective import SQUARED_ERROR, is_quadratic, is_straight, secant_curvature
 from skgd._problem import Problem
@@ -33,27 +33,29 @@ def epochs_of(model, problem):
 def problem_of_fit(model, rows):
     """The problem of all rows, and their moments.
 
-    The full batch of the squared error is put on few rows that serve as well.
+    The full batch of the squared error is put on few rows that serve as well, where products of columns have the digits for it.
     """
-    is_auto, is_full = model.learning_rate == "auto", sums_products(model, rows)
-    rests_on_moments = is_full and model.loss == "squared_error" and rows.n_features + rows.n_targets < len(rows)
-    moments = rows.moments(is_full) if is_auto or rests_on_moments else rows.without_columns().moments(False)
+    moments = first_reading(model, rows)
     check_range(moments, rows.representatives)
-    if is_auto and rows.is_sparse and model.fit_intercept:
+    if model.learning_rate == "auto" and model.fit_intercept and rows.is_sparse:
         rows = rows.with_far_columns_centred(moments.center, moments.variance)
     problem = Problem.of(model, rows, moments)
     problem = with_geometries(problem, partial(geometry_of, model, problem, moments))
     is_doubtful = any(geometry.is_doubtful for geometry in problem.geometries)
-    return (problem.on_few_rows(moments) if rests_on_moments and not is_doubtful else problem), moments
+    serves = problem.loss == SQUARED_ERROR and moments.is_full and len(moments.mean) < len(rows) and not is_doubtful
+    return (problem.on_few_rows(moments) if serves else problem), moments
 
 
-def sums_products(model, rows):
-    """Whether the first reading sums products of columns: "auto" learns the curvature of the full batch from them.
+def first_reading(model, rows):
+    """The moments of rows: with products of columns for the full batch, and of a plain schedule only what they save.
 
-    They cost n_features passes over the rows and save one in each epoch of a plain schedule.
+    "auto" learns the curvature of the full batch from products. They cost n_features passes over the rows, and save a plain
+    schedule of the squared error one in each epoch.
     """
-    is_full_batch = model.batch_size is None or model.batch_size >= len(rows)
-    return is_full_batch and not rows.is_wide and (model.learning_rate == "auto" or rows.n_features <= model.max_iter)
+    is_auto, is_full_batch = model.learning_rate == "auto", model.batch_size is None or model.batch_size >= len(rows)
+    saves = model.loss == "squared_error" and rows.n_features <= min(model.max_iter, len(rows))
+    is_full = is_full_batch and not rows.is_wide and (is_auto or saves)
+    return rows.moments(is_full) if is_auto or is_full else rows.without_columns().moments(False)
 
 
 def geometry_of(model, problem, moments, ridge):
@@ -61,12 +63,9 @@ def geometry_of(model, problem, moments, ridge):
     rows, fit_intercept, makes_zeros = problem.rows, model.fit_intercept, problem.penalty.makes_zeros
     if model.learning_rate != "auto":
         return Geometry(plain_metric(rows.n_features, fit_intercept), 1.0)
-    if moments.is_full:
-        return full_batch_geometry(moments, rows.representatives, ridge, fit_intercept, makes_zeros)
-    if epochs_of(model, problem) is not Passes:  # solvers find the length of each step
-        center = moments.center - rows.center
-        return Geometry(standard_metric(center, moments.variance, ridge, fit_intercept, rows.is_sparse), 1.0)
-    return mini_batch_geometry(rows, moments, problem.batch_size, ridge, fit_intercept, makes_zeros)
+    if epochs_of(model, problem) is not Passes:
+        return geometry_of_solver(rows, moments, ridge, fit_intercept)
+    return geometry_of_batches(rows, moments, problem.batch_size, ridge, fit_intercept, makes_zeros)
 
 
 def problem_of_chunk(model, rows, state):

@@ -10,6 +10,7 @@ import numpy as np
 
 from skgd._geometry import Geometry
 from skgd._objective import (
+    LARGEST,
     LOSSES,
     SQUARED_ERROR,
     Loss,
@@ -22,8 +23,9 @@ from skgd._objective import (
     penalty_at,
     rounding_of,
 )
-from skgd._reference import COEF, GRADIENT, STEP, update
-from skgd._rows import AllRows, Rows
+from skgd._reading import slopes_over
+from skgd._reference import COEF, GRADIENT, update
+from skgd._rows import BLOCK, AllRows, Rows
 
 try:
     from skgd import _kernel as engine
@@ -40,9 +42,6 @@ except ImportError:
 LONGEST_RUN = 16384  # batches in one compiled call: their steps then fit into the cache
 UPKEEP = 4  # a call for sparse rows also visits each column, and so reads at least this many numbers for each
 LARGEST_RUN = 2**26  # numbers that a call may visit: some tenths of a second, between which Ctrl-C is served
-ROUNDING = 1e-12  # a residual of this share of the best constant prediction is none
-LARGEST = 1e100  # of targets: their squares, and those of quotients of targets and columns, must be finite
-UNPACKED = 2**18  # numbers of sparse rows that are unpacked at a time: two megabytes
 
 
 @dataclass(frozen=True)
@@ -58,8 +57,8 @@ class Problem:
     unit: np.ndarray  # the same, of typical rows: what changes of the objective are compared with,
     curvature: np.ndarray  # and the curvature of a parabola as steep as the loss there
     deviation: np.ndarray  # of the targets
+    dtype: np.dtype  # of the columns given
     geometries: tuple[Geometry, ...] = ()  # one for each target; they differ in what the penalty adds to the columns
-    whole: Problem | None = None  # the same on all rows, where these here are few that stand for them
 
     @classmethod
     def of(cls, model, rows, moments):
@@ -75,12 +74,11 @@ class Problem:
                 constant = best_constant(loss, rows.sampled) if model.fit_intercept else constant
                 loss_of_constant = constant_loss(loss, rows, constant)
         curvature, typical_loss = curvature_at(loss, rows, constant)
-        unit = np.maximum(np.minimum(loss_of_constant, typical_loss), loss_and_slope(loss, ROUNDING * constant)[0])
+        unit = np.maximum(np.minimum(loss_of_constant, typical_loss), loss_and_slope(loss, rounding_of(constant))[0])
         penalty = make_penalty(model.penalty, model.alpha, model.l1_ratio, model.positive)
         batch_size = len(rows) if model.batch_size is None else min(model.batch_size, len(rows))
-        return cls(
-            rows, batch_size, loss, penalty, constant, loss_of_constant, unit, curvature, np.sqrt(moments.target_variance)
-        )
+        deviation = np.sqrt(moments.target_variance)
+        return cls(rows, batch_size, loss, penalty, constant, loss_of_constant, unit, curvature, deviation, rows.dtype)
 
     @property
     def is_full_batch(self):
@@ -114,7 +112,7 @@ class Problem:
         loss = moments.target_variance + (moments.target_mean - constant) ** 2
         geometries = tuple(geometry.about_zero() for geometry in self.geometries)
         penalty = self.penalty.scaled(moments.n_rows / moments.weight)
-        few = {"rows": rows, "batch_size": len(X), "geometries": geometries, "whole": self, "penalty": penalty}
+        few = {"rows": rows, "batch_size": len(X), "geometries": geometries, "penalty": penalty}
         return replace(self, **few, constant=constant, constant_loss=loss, unit=loss)
 
     @cached_property
@@ -133,7 +131,7 @@ class Problem:
     def take_steps(self, order, steps, targets, parameters, objectives):
         """One step for each mini-batch of `order` and each of some targets; steps and objectives have a row for each target."""
         rows = self.rows
-        if not rows.is_in_memory or (rows.is_unpacked and self.batch_size * rows.n_features > UNPACKED):
+        if not rows.is_in_memory or (rows.is_unpacked and self.batch_size * rows.n_features > BLOCK):
             self.take_steps_by_blocks(order, steps, targets, parameters, objectives)
             return
         if rows.is_unpacked:
@@ -171,18 +169,18 @@ class Problem:
 
     def take_steps_by_blocks(self, order, steps, targets, parameters, objectives):
         """Steps where a batch is too large to be in memory, or unpacked, at once: its gradient is summed over blocks."""
-        length = max(1, UNPACKED // self.rows.n_features)
         for number in range(steps.shape[1]):
             batch = order[number * self.batch_size : (number + 1) * self.batch_size]
-            if self.rows.is_in_memory:
-                blocks = (self.unpacked(batch[start : start + length]).rows for start in range(0, len(batch), length))
-                total = sum(gradient_over(block, self, targets, parameters) for block in blocks)
-            else:
-                (total,) = self.rows.add_up((gradient_over, replace(self, rows=None), targets, parameters))
-            total /= len(batch)
-            objectives[:, number] = total[:, -1] + penalty_at(self.penalty, parameters[targets, COEF, :-1])
-            parameters[targets, GRADIENT] = total[:, :-1]
-            for step, loss, k in zip(steps[:, number], total[:, -1], targets, strict=True):
+            rows = self.rows.only(batch) if self.rows.is_in_memory else self.rows
+            centers = np.array([self.geometries[k].metric[0, :-1] for k in targets])
+            at_zero = parameters[targets, COEF]
+            at_zero[:, -1] -= np.sum(at_zero[:, :-1] * centers, axis=1)
+            (sums,) = rows.add_up((slopes_over, targets, at_zero, self.loss))
+            losses, gradients = sums[:, 0] / len(batch), sums[:, 1:] / len(batch)
+            gradients[:, :-1] -= gradients[:, -1:] * centers
+            objectives[:, number] = losses + penalty_at(self.penalty, parameters[targets, COEF, :-1])
+            parameters[targets, GRADIENT] = gradients
+            for step, loss, k in zip(steps[:, number], losses, targets, strict=True):
                 update(step, loss, self.geometries[k].metric, self.penalty, parameters[k])
 
     @property
@@ -193,7 +191,7 @@ class Problem:
     def longest_run(self, schedule):
         """Batches in one call: few enough to be interrupted, of sparse rows enough to pay for the visit to all columns."""
         if not self.rows.is_sparse:
-            most = UNPACKED if self.rows.is_unpacked else LARGEST_RUN
+            most = BLOCK if self.rows.is_unpacked else LARGEST_RUN
             return max(1, min(LONGEST_RUN, int(most / self.numbers_in_a_batch)))
         visited, n_columns = self.numbers_in_a_batch, self.rows.n_features
         if schedule.moves_all_columns(self.penalty):
@@ -215,11 +213,3 @@ def check_targets(moments, rows):
     lost = deviation < 1.0 / LARGEST
     if lost.any() and np.any(np.ptp(rows.targets[lost], axis=1) > rounding_of(mean[lost])):
         raise ValueError(f"y varies too little: its deviation must be above {1.0 / LARGEST:.0e}. Multiply y by a power of ten.")
-
-
-def gradient_over(rows, problem, targets, parameters):
-    """Sums over the rows, for each of some targets, of the gradient without the penalty, and of the loss."""
-    block = replace(problem, rows=rows, batch_size=len(rows), penalty=Penalty(0.0, 0.0))
-    parameters, losses = parameters.copy(), np.empty((len(targets), 1))
-    block.take_steps(rows.numbers, np.zeros((len(targets), 1), STEP), targets, parameters, losses)
-    return len(rows) * np.hstack([parameters[targets, GRADIENT], losses])

@@ -10,8 +10,6 @@ from skgd._objective import SQUARED_ERROR, bend, is_straight, loss_and_slope, pe
 
 NARROWEST = 1e-10  # the smallest width of a kink, as a share of the residual of a typical loss
 LEAST_REACH = 1e-3  # of the loss of the best constant: the least that columns are taken to explain
-MOSTLY = 0.8  # a larger share of rows is not worth picking out
-AT_ONCE = 32  # rows at least that enter a product of matrices together
 
 
 class Target:
@@ -172,7 +170,7 @@ def slopes_over(rows, targets, parameters, loss, values=1.0):
     The targets' values are multiplied by `values`.
     """
     total = np.zeros((len(targets), parameters.shape[1] + 1))
-    for _, which in rows.blocks(1.0 if rows.is_sparse else None, at_least=AT_ONCE):  # products of sparse rows need little room
+    for _, which in rows.blocks(1.0 if rows.is_sparse else None):  # products of sparse rows need little room
         X, weight = rows.take(which), rows.weight[which]
         predictions = (X @ parameters[:, :-1].T + parameters[:, -1]).T
         value, slope = loss_and_slope(loss, predictions - values * rows.y[:, which][targets])
@@ -205,8 +203,9 @@ def derivatives_over(rows, k, center, parameters, basis, has_intercept, losses):
 
 
 def weighted_products(z, weight):
-    """sum_i weight_i z_i z_i', of the rows that have a weight."""
+    """sum_i weight_i z_i z_i', of the rows that have a weight: a product of one matrix with itself costs BLAS half as much."""
     counted = weight > 0.0
-    if np.count_nonzero(counted) < MOSTLY * len(weight):
+    if 2 * np.count_nonzero(counted) < len(weight):  # to pick out more costs about what it saves
         z, weight = z[counted], weight[counted]
-    return z.T @ (weight[:, None] * z)
+    root = np.sqrt(np.maximum(weight, 0.0))[:, None] * z  # differences of curvatures may be below zero by rounding
+    return root.T @ root

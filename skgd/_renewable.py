@@ -18,9 +18,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from skgd._newton import FAR, NEAR, Newton
-from skgd._objective import bend, is_straight, loss_and_slope, penalty_at, secant, typical_size
-from skgd._reading import Sums, Target
+from skgd._newton import FAR, FINEST, NEAR, Newton
+from skgd._objective import LARGEST, bend, is_straight, loss_and_slope, penalty_at, secant, typical_size
+from skgd._reading import Sums, Target, weighted_products
 from skgd._rows import Rows
 from skgd._stream import UNUSUAL
 
@@ -28,15 +28,12 @@ FIRST_NUMBERS = 2**16  # of X are kept at first, half a megabyte: a stream of no
 LEAST_SHARE = 0.25  # or up to four times as many for extreme quantiles: at 0.975 what is left becomes a quarter,
 FIRST_ROWS_PER_COLUMN = 10  # or as many rows for each column, so that curvatures are known
 FIRST_GROWTH = 0.01  # share of the rows seen that wait while all first rows are read anew; twice as many cost extreme quantiles
-FEW_NUMBERS = 2**14  # of X are read anew for every chunk: a tenth of a millisecond each time
-FEW = 50  # more rows wait with more columns than these
 GROWTH = 1e-3  # share of the rows seen that wait for a later minimum
 CHEAP = 20  # with few columns; it costs d^3, and with 500 columns some hundred rows wait for it
-FIRST_ACCURACY = 1e-4  # how near to the minimum over the first rows, as a share of the reach: as a fit by default
+FEW_NUMBERS = 2**14  # of X are read anew for every chunk: a tenth of a millisecond each time
 ACCURACY = 1e-7  # of the loss, of which columns may explain little: how near to their minimum Newton's steps go
 GUARD = 0.01  # share of a majoriser that latest rows are left behind with: an arc that holds no row would have no curvature
 BLOCK = 100  # rows whose slopes are held against chance together
-LEAST_WIDTH = 1e-100  # whose square and cube float64 can hold
 SHARES = 0.5 ** np.arange(8)  # of the way from the best constant, which a stream of few rows must not lose against
 UNLIKELY = 6.0  # standard errors that the mean slope of a block may be from zero: 1e-9 of shuffled blocks are farther
 
@@ -166,7 +163,7 @@ class Renewable:
         """Whether enough rows wait for another minimum to be worth its cost, now that `n_new` have come together."""
         if self.has_rows and self.model is None:  # all rows are read anew, several times
             is_cheap = n_new > 1 and n_seen * n_parameters <= FEW_NUMBERS
-            return is_cheap or self.waiting >= FIRST_GROWTH * n_seen * max(1.0, n_parameters / FEW)
+            return is_cheap or self.waiting >= FIRST_GROWTH * n_seen
         return self.waiting >= min(max(GROWTH * n_seen, (n_parameters / CHEAP) ** 1.5), n_parameters)
 
     @property
@@ -260,7 +257,7 @@ class Renewable:
         renewed = replace(self, spread=spread + believed * (size - spread), reached=loss, waiting=0)
         n_numbers = FIRST_NUMBERS / max(rows_that_decide(problem.loss), LEAST_SHARE)
         n_first = max(n_numbers / ends.shape[1], FIRST_ROWS_PER_COLUMN * ends.shape[1])
-        if before is None and len(rows) < min(n_first, GROWTH * half_life):
+        if before is None and len(rows) < min(n_first, FIRST_GROWTH * half_life):
             return renewed, ends
         return renewed.left_behind(problem, ends, before, n_seen), ends
 
@@ -284,7 +281,7 @@ class Renewable:
         an extreme quantile, whose arc is narrower. Twice or half of it costs excess at most threefold.
         """
         share, n_parameters = rows_that_decide(problem.loss), problem.rows.n_features + 1
-        return max(spread * np.sqrt(share * (n_parameters + np.log(n_seen)) / n_seen), LEAST_WIDTH)
+        return max(spread * np.sqrt(share * (n_parameters + np.log(n_seen)) / n_seen), 1.0 / LARGEST)
 
 
 def rows_that_decide(loss):
@@ -303,9 +300,9 @@ def first_minimum(target, start, reached):
         return constant
     values = target.objectives(np.vstack([start, constant]), target.loss)[0]
     if not values[0] <= values[1]:
-        return Newton.far(target, constant, FIRST_ACCURACY).approach()[0]
+        return Newton.far(target, constant, FINEST).approach()[0]
     rise = values[0] / reached - 1.0 if reached > 0.0 else 0.0
-    return Newton(target, start, FIRST_ACCURACY, target.rounded(start, float(np.clip(rise, NEAR, FAR)))).approach()[0]
+    return Newton(target, start, FINEST, target.rounded(start, float(np.clip(rise, NEAR, FAR)))).approach()[0]
 
 
 def residuals_at(rows, problem, ends):
@@ -339,7 +336,7 @@ def model_of_rows(target, end):
         weight, residual = rows.weight[which], z[:, :-1] @ end[:-1] + end[-1] - rows.y[target.k, which]
         loss, slope = loss_and_slope(target.loss, residual)
         bent = bend(target.loss, residual)
-        curvature += (z.T * (weight * (bent + GUARD * (secant(target.loss, residual) - bent)))) @ z
+        curvature += weighted_products(z, weight * (bent + GUARD * (secant(target.loss, residual) - bent)))
         gradient += (weight * slope) @ z
         value += weight @ loss
     pull = curvature @ end

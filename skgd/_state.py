@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -25,13 +25,11 @@ class State:
     renewable: Renewable = Renewable()  # noqa: RUF009 (immutable)
     told: tuple = ()  # what a stream has warned of
     factor: np.ndarray | float = 1.0  # (n_targets,), of the step: what plateaus have made of it
-    plateau: tuple = (None, None)  # of a fit that max_iter has ended: its best objectives, and for how long they stand
+    plateau: dict = field(default_factory=dict)  # of a fit that max_iter has ended: see `Plateau.state`
     scale: np.ndarray | float = 0.0  # (n_targets,): the largest loss of a start or of a constant prediction so far
     objective: np.ndarray | None = None  # (n_targets,): what the last fit minimised, in its last epoch
-    best: tuple | None = (
-        None  # with early stopping: the parameters that scored best, their scores, and how long others are worse
-    )
-    reading: np.ndarray | None = None  # (n_targets, ...): what the last reading of a full batch has left to the next
+    best: dict | None = None  # with early stopping: see `Validation.state`
+    reading: dict | None = None  # of arrays with an entry for each target: what a solver of the full batch has left to the next
     subject: tuple = ()  # what the last fit was about: a fit of the same resumes its plateau rule
 
     @classmethod
@@ -70,7 +68,7 @@ class State:
         """This state; if the subject has changed, without what the last fit left for its continuation."""
         if self.subject == subject:
             return self
-        return replace(self, subject=subject, factor=1.0, plateau=(None, None), best=None, reading=None)
+        return replace(self, subject=subject, factor=1.0, plateau={}, best=None, reading=None)
 
     def after(self, parameters, center, n_passes, n_batches):
         """After a descent that has made so many passes of so many steps and has left these parameters."""

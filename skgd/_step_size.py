@@ -13,9 +13,6 @@ from skgd._stopping import Plateau
 FORGET = 3  # averaging="auto" weighs step t by about t^3: the average forgets where the descent began
 SMALLEST_ETA = 1e-6  # "adaptive" divides the step down to here
 FEW_STEPS = 20  # an epoch of fewer steps tells less: "auto" counts as many as one
-CROSSING = (
-    1.0  # rows for each column until steps of a stream begin to fall: on 20,000 x 510, a tenth or ten times doubles the excess
-)
 DECAY = 1 / 3  # of "auto"'s step after an epoch without progress
 SAFE_CAP = 2.0  # eta |g|^2 <= 2 f holds wherever eta is within the batch's own curvature: it binds on no ordinary step
 
@@ -72,10 +69,8 @@ class Schedule:
         """Steps of one length that rows say is safe, shorter after each plateau, and their average."""
         b, noisy, half_life = problem.batch_size, is_noisy(model, problem, in_fit), model.half_life or np.inf
         is_exact = in_fit and b == 1 and problem.loss == SQUARED_ERROR
-        # Where a loss grows linearly, averages of steps of one length are off to one side: those of a stream fall.
-        constant_for = np.inf if in_fit or not is_straight(problem.loss) else CROSSING * problem.rows.n_features / b
         return cls(
-            partial(falling, eta0=1.0 - model.momentum, constant_for=constant_for, until=half_life / b),
+            partial(falling, eta0=1.0 - model.momentum, constant_for=constant_for(problem, in_fit), until=half_life / b),
             model.average if noisy or model.average != "auto" else 0,
             np.array([geometry.step for geometry in problem.geometries]) / problem.curvature,
             **common,
@@ -139,6 +134,15 @@ class Schedule:
                 plateau.waited[again] = 0
 
 
+def constant_for(problem, in_fit):
+    """The steps after which those of "auto" begin to fall.
+
+    Where a loss grows linearly, averages of steps of one length are off to one side. So those of a stream fall after as many
+    rows as there are columns. On 20,000 x 510, a tenth or ten times as many double the excess.
+    """
+    return np.inf if in_fit or not is_straight(problem.loss) else problem.rows.n_features / problem.batch_size
+
+
 def is_noisy(model, problem, in_fit):
     """Whether "auto" leaves noise that shorter steps make less: all but a quadratic on the full batch."""
     return not in_fit or not problem.is_full_batch or problem.loss != SQUARED_ERROR
@@ -160,7 +164,7 @@ def patience_of(model, problem, in_fit):
 
 def plateau_of(model, problem, state, in_fit):
     """When fit ends."""
-    return Plateau(problem.unit * (model.tol or 0.0), patience_of(model, problem, in_fit), *state.plateau)
+    return Plateau(problem.unit * (model.tol or 0.0), patience_of(model, problem, in_fit), **state.plateau)
 
 
 def averaging_weights(t, average):

@@ -18,6 +18,11 @@ class Plateau:
         self.ended = np.zeros(self.tolerance.shape, dtype=bool)  # for another reason: a score that has become worse
 
     @property
+    def state(self):
+        """The lowest values so far and for how long they stand, from which a later fit goes on."""
+        return {"best": self.best, "waited": self.waited}
+
+    @property
     def stalled(self):
         return (self.waited >= self.patience) | self.ended
 
@@ -67,8 +72,8 @@ class Validation:
 
     @property
     def state(self):
-        """What a later fit goes on from."""
-        return self.best, self.score, self.waited
+        """The parameters that score best, their scores, and for how long others are worse: a later fit goes on from it."""
+        return {"parameters": self.best, "score": self.score, "waited": self.waited}
 
     def check_range(self, squares):
         """Refuse rows whose D^2 float64 cannot hold."""

@@ -8,11 +8,11 @@ from typing import NamedTuple
 import numpy as np
 
 from skgd._geometry import (
-    LEAST_AXES,
     SAFETY,
-    WORTHWHILE,
     Geometry,
-    axes_out_of_band,
+    Spectrum,
+    axes_to_correct,
+    expected_smoothness,
     gram_of,
     largest_eigenvalue,
     safe_length,
@@ -20,7 +20,6 @@ from skgd._geometry import (
     sampling_shares,
     squared_norms,
     standard_metric,
-    whitening_of,
     with_axes,
 )
 from skgd._moments import Moments
@@ -29,13 +28,11 @@ from skgd._rows import SAMPLE
 
 MOST_CORRELATED = 500  # columns and targets whose covariance a stream keeps: it is decomposed for every chunk
 LEAST_SEEN = 10  # rows before the spread of columns is trusted and coefficients move
-CROSSINGS = 10  # times that the rows seen so far would suffice to cross the slowest direction
 HALF_LIFE = 10_000  # rows after which the longest row is half forgotten
 UNUSUAL = 10.0  # times what was met so far is believed at most: of the length of rows, of losses and of residuals
 CEILING = 1000.0  # times the usual loss: rows with a larger one are outliers, and move the parameters less
 ENOUGH_ROWS = 3  # for each column and target, before the minimum of what was seen is taken for that of what will come
 FORGETTING = 100  # rows after which the usual loss is half that of rows met since
-TINY = np.finfo(np.float64).tiny
 
 
 class Stream(NamedTuple):
@@ -47,31 +44,39 @@ class Stream(NamedTuple):
     slope: np.ndarray | float = 0.0  # (n_targets,): fading sums over the rows, of the slopes of the loss
     size: np.ndarray | float = 0.0  # and of the typical residuals
     level: np.ndarray | None = None  # (n_targets,): the usual loss, if known
+    knows_products: bool = True  # whether the moments hold those of columns and targets
 
     @classmethod
     def after_fit(cls, moments, geometry, penalty, ends, losses, gradient):
         """What goes on from a fit that has ended at parameters `ends` with these objectives; the intercept is taken at zero.
 
-        If the products of columns and targets were not summed, they are reconstructed from `ends` and the gradient there by the
-        coefficients, without that of the l1 norm. If the gradient is None, the products are NaN.
+        A fit in mini-batches has not summed products of columns x and targets y. At an end w where the gradient g of the
+        objective by the coefficients is known, without that of the l1 norm, they follow. With C the covariance of the columns,
+        mu their means, c their covariance with a target of variance s^2, and m by how much the mean prediction is too large::
+
+            g = 2 (C w - c + m mu) + l2 w        so        c   = C w + m mu + (l2 w - g) / 2
+            MSE = m^2 + w'C w - 2 w.c + s^2                s^2 = MSE - m^2 - w'C w + 2 w.c
+
+        If `gradient` is None, the products are not known.
         """
-        coef, covariance = ends[:, :-1], geometry.covariance
+        coef, covariance, knows_products = ends[:, :-1], geometry.covariance, True
         if covariance is None or len(moments.mean) > MOST_CORRELATED:
             second = np.append(moments.variance, moments.target_variance)
             moments = replace(moments, second=np.diagonal(moments.second) if moments.is_full else second)
         elif not moments.is_full:
-            predicted = coef @ moments.center + ends[:, -1]
-            amiss = predicted - moments.target_mean if geometry.metric[1, -1] == 0.0 else np.zeros(len(ends))  # no intercept
-            # The gradient is 2 (C w - c + center * amiss) + l2 w.
-            known = np.zeros_like(coef) if gradient is None else gradient
-            slope = 0.5 * (penalty.l2 * coef - known) + np.outer(amiss, moments.center)
-            cross, mse = coef @ covariance + slope, losses - penalty_at(penalty, coef)
-            squares = np.maximum(mse - amiss**2 + np.sum(coef * (cross + slope), axis=1), 0.0)  # up to rounding
-            mean = np.append(moments.center, predicted - amiss)
-            if gradient is None:
-                cross, squares, mean = np.full_like(cross, np.nan), moments.target_variance, moments.mean
+            knows_products = gradient is not None
+            mean, cross, squares = moments.mean, np.zeros_like(coef), moments.target_variance
+            if knows_products:
+                predicted = coef @ moments.center + ends[:, -1]
+                amiss = (
+                    predicted - moments.target_mean if geometry.metric[1, -1] == 0.0 else np.zeros(len(ends))
+                )  # no intercept
+                apart = 0.5 * (penalty.l2 * coef - gradient) + np.outer(amiss, moments.center)  # c - C w
+                cross, mse = coef @ covariance + apart, losses - penalty_at(penalty, coef)
+                squares = np.maximum(mse - amiss**2 + np.sum(coef * (cross + apart), axis=1), 0.0)  # up to rounding
+                mean = np.append(moments.center, predicted - amiss)
             moments = replace(moments, mean=mean, second=np.block([[covariance, cross.T], [cross, np.diag(squares)]]))
-        return cls(moments, geometry.longest, geometry.eigenvalue, level=losses)
+        return cls(moments, geometry.longest, geometry.eigenvalue, level=losses, knows_products=knows_products)
 
     @property
     def n_rows(self):
@@ -88,7 +93,7 @@ class Stream(NamedTuple):
 
     def knows_the_minimum_of(self, loss):
         """Whether the moments determine the minimum over all rows seen: for the squared error, given enough rows."""
-        return loss == SQUARED_ERROR and self.has_enough_rows and bool(np.isfinite(self.moments.second).all())
+        return loss == SQUARED_ERROR and self.has_enough_rows and self.knows_products
 
     def with_rows(self, rows, half_life=np.inf):
         """After further rows; those before count half after so many."""
@@ -171,21 +176,17 @@ class Stream(NamedTuple):
         eigenvalue, covariance, whitening = self.eigenvalue, None, None
         if moments.is_full:
             covariance, gram = moments.covariance, gram_of(moments, metric, ridge)
-            eigenvalues, eigenvectors = np.linalg.eigh(gram)
-            whitening = whitening_of(eigenvalues, eigenvectors, metric)
-            high = max(1.0, longest / b)
-            low = min(1.0, CROSSINGS * (longest / b + min(eigenvalues[-1], high)) * b / moments.n_rows)
-            most = max(b, LEAST_AXES) if moments.n_rows > 2 * len(gram) and not separable else 0
-            axes, bounds = axes_out_of_band(eigenvalues, eigenvectors, low, high, most)
-            eigenvalue = eigenvalues[-1] if separable else min(eigenvalues[-1], WORTHWHILE * high)
-            if len(axes):
+            spectrum = Spectrum.of(gram, metric)
+            eigenvalue, whitening = spectrum.values[-1], spectrum.whitening
+            if not separable and moments.n_rows > 2 * len(gram):
+                axes, bounds, eigenvalue = axes_to_correct(spectrum, longest, moments.n_rows, b)
                 metric = with_axes(metric, axes, bounds / np.sum((axes @ gram) * axes, axis=1) - 1.0)
                 longest = max(squared_norms(counted, metric).max(), longest)
         elif b > 1:
             weight = counted.total_weight
             largest = largest_eigenvalue(sample_rows(counted, metric, sampling_shares(norms), offset=0.5)) * weight / len(rows)
             eigenvalue += weight / moments.weight * (largest - eigenvalue)
-        smoothness = ((b - 1) * SAFETY * max(eigenvalue, 1.0) + longest) / b + penalised.max()
+        smoothness = expected_smoothness(longest, SAFETY * max(eigenvalue, 1.0), np.inf, b) + penalised.max()
         return Geometry(metric, safe_length(smoothness), longest, eigenvalue, covariance, whitening)
 
 
@@ -195,5 +196,5 @@ def metric_of_medians(rows):
     X = rows.take(rows.sampled.numbers)
     metric[0, :-1] = np.median(X, axis=0)
     spread = np.median(np.abs(X - metric[0, :-1]), axis=0) ** 2
-    metric[1, :-1] = np.divide(1.0, spread, out=np.zeros_like(spread), where=spread > TINY)
+    metric[1, :-1] = np.divide(1.0, spread, out=np.zeros_like(spread), where=spread > np.finfo(np.float64).tiny)
     return metric

@@ -29,46 +29,30 @@ from sklearn.linear_model import enet_path
 
 from skgd._descent import Solver
 from skgd._duality import DualSums, duality_gap
-from skgd._moments import NEGLIGIBLE
-from skgd._newton import FAR, LOOSE, TIGHTER
+from skgd._moments import HALF_OF_THE_DIGITS, NEGLIGIBLE
+from skgd._newton import FAR, ROUNDING, TIGHTER
 from skgd._objective import SQUARED_ERROR, bend, is_straight, penalty_at
 from skgd._reading import look_at
 
 SETTLED = 10  # steps over which a Ritz value must not have halved: with 50 factors and 1e-3 of noise the noise showed after 9
-ROUNDING = 1e-8  # of the mean slope: a gradient that is rounding
 MOST_STEPS = 1600  # of conjugate gradients after another descent: columns dependent to 1e-6 take a thousand
-WIDE_STEPS, ROUNDS, NARROWER = 200, 8, 0.1  # of L-BFGS-B for each rounding, roundings, and by how much the next is narrower
-MOST_CORRECTIONS = 200  # readings for a dual point
-ACCURATE = 1e-10  # of the mean slope: how far the dual point may be from what it must be
+MOST_ROUNDS = 8  # of a method of its own and its gap: the last asks for 1e-7 of the promise
+MOST_IN_A_ROUND = 200  # steps of L-BFGS-B, or of conjugate gradients for a dual point: more than a hundred are rare
 TAIL = 10.0  # times what its last ten steps have gained, L-BFGS-B would still gain, about: where nothing bounds it
 
 
 class ConjugateGradients(Solver):
-    """Each step is one along a direction that is conjugate to those before, for each target.
-
-    Parameters
-    ----------
-    targets : list of Target
-        Targets of the same rows.
-    starts : ndarray of shape (n_targets, n_features + 1)
-    tol : float
-        A target has arrived if no more than this share of the excess of the best constant prediction is left.
-    memory : dict, optional
-        What a descent that has paused here has left.
-    """
+    """Each step is one along a direction that is conjugate to those before, for each target."""
 
     most_steps = MOST_STEPS
 
-    def __init__(self, targets, starts, tol, memory=None):
-        self.targets, self.accuracy, self.best = targets, tol, starts.copy()
+    def __init__(self, targets, starts, accuracy, memory=None):
+        self.targets, self.accuracy, self.best = targets, accuracy, starts.copy()
         self.scale = np.array([target.geometry.metric[1] for target in targets])
         self.value, self.gradient = (np.array(part) for part in zip(*look_at(targets, self.best, SQUARED_ERROR), strict=True))
         self.direction = -self.scale * self.gradient
         self.lengths = self.ratios = np.zeros((len(targets), 0))  # of the steps; NaN for targets that had arrived
-        known = None if memory is None else memory["gradient"]
-        if known is not None and np.allclose(known, self.gradient, rtol=1e-6, atol=1e-9 * np.abs(known).max()):
-            for name, part in memory.items():  # it was about these rows
-                setattr(self, name, np.array(part))
+        self.go_on(memory)
 
     def least_curvature(self, k, n_ago=0):
         """The least Ritz value: the least eigenvalue of D^(1/2) H D^(1/2), as far as the steps had met it so many steps ago."""
@@ -85,7 +69,7 @@ class ConjugateGradients(Solver):
         """How much the objective of a target can still fall: a bound, or less by a Ritz value that has settled."""
         target, gradient, bound = self.targets[k], self.gradient[k], self.value[k]
         l2, squares = target.penalty.l2, self.scale[k] @ gradient**2
-        if squares <= ROUNDING**2 * 2.0 * SQUARED_ERROR.curvature * bound:
+        if squares <= HALF_OF_THE_DIGITS**2 * 2.0 * SQUARED_ERROR.curvature * bound:
             return 0.0
         if l2 > 0.0:  # t = l'(r) less its mean
             slope = gradient[:-1] - gradient[-1] * target.mean_of_columns
@@ -185,7 +169,7 @@ class BoundedDescent:
             if len(values) > 10 and TAIL * (values[-11] - values[-1]) <= enough:
                 raise Enough
 
-        options = {"maxiter": WIDE_STEPS, "ftol": 0.0, "gtol": 0.0}
+        options = {"maxiter": MOST_IN_A_ROUND, "ftol": 0.0, "gtol": 0.0}
         with suppress(Enough):
             minimize(
                 self.look, self.numbers_at(self.point), (loss,), "L-BFGS-B", True, bounds=bounds, callback=note, options=options
@@ -221,7 +205,7 @@ def newton_step(target, point, rounded, enough):
         return root * bent + NEGLIGIBLE * target.curvature * u  # so that no direction is without curvature
 
     curvature = LinearOperator((len(point), len(point)), curved, dtype=np.float64)
-    u, has_failed = cg(curvature, -root * gradient, rtol=0.0, atol=enough, maxiter=MOST_CORRECTIONS)
+    u, has_failed = cg(curvature, -root * gradient, rtol=0.0, atol=enough, maxiter=MOST_IN_A_ROUND)
     return root * u, np.inf if has_failed else -0.5 * gradient @ (root * u)
 
 
@@ -242,17 +226,17 @@ def judged(target, point, rounded, promise):
     about = target.k, target.center, point, target.has_intercept, rounded, target.loss
     (sums,) = rows.add_up((DualSums.over, *about, []))
     value = sums.loss / total + penalty_at(target.penalty, point[:-1])
-    if np.abs(sums.v[-1]) <= ACCURATE * sums.size:  # t sums to zero as it is
+    if np.abs(sums.v[-1]) <= ROUNDING * sums.size:  # t sums to zero as it is
         excess = target.share_of_reach(gap_of(target, sums, point, value), value)
         if excess <= promise:
             return End(excess, value, point)
-    step, gain = newton_step(target, point, rounded, ACCURATE * sums.size / total)
+    step, gain = newton_step(target, point, rounded, ROUNDING * sums.size / total)
     (sums,) = rows.add_up((DualSums.over, *about, [step]))
     excess = target.share_of_reach(gap_of(target, sums, point, value), value)
     if excess > promise and is_straight(target.loss):
         (exact,), (smooth,) = target.objectives(point, target.loss, rounded)
         estimate = target.share_of_reach(smooth - exact + gain, value)
-        excess = estimate if LOOSE * estimate <= promise else excess
+        excess = estimate if estimate <= TIGHTER * promise else excess
     further = point + step
     if target.penalty.makes_zeros:
         further[:-1] = np.where(further[:-1] * point[:-1] > 0.0, further[:-1], 0.0)
@@ -265,30 +249,15 @@ def gap_of(target, sums, point, value):
 
 
 class ByRounds(Solver):
-    """Each step is a round of a method of its own for each target, after which the duality gap says what is left.
+    """Each step is a round of a method of its own for each target, after which the duality gap says what is left."""
 
-    Parameters
-    ----------
-    targets : list of Target
-        Targets of the same rows.
-    starts : ndarray of shape (n_targets, n_features + 1)
-    accuracy : float
-        A target has arrived if no more than this share of the excess of the best constant prediction is left.
-    """
-
-    most_steps = ROUNDS
+    most_steps = MOST_ROUNDS
 
     def __init__(self, targets, starts, accuracy, memory=None):
         self.targets, self.accuracy, self.best, self.next = targets, accuracy, starts.copy(), starts.copy()
         self.left, self.n_rounds = np.full(len(targets), np.inf), np.zeros(len(targets), dtype=int)
-        self.value = self.value_at(starts)
-        if memory is not None and np.allclose(self.value_at(memory["best"]), memory["value"], rtol=1e-8, atol=0.0):
-            for name, part in memory.items():  # it was about these rows
-                setattr(self, name, np.array(part))
-
-    def value_at(self, parameters):
-        """The objective of each target at its parameters."""
-        return np.array([value for value, _ in look_at(self.targets, parameters, self.targets[0].loss)])
+        self.value = np.array([value for value, _ in look_at(targets, starts, targets[0].loss)])
+        self.go_on(memory)
 
     @property
     def memory(self):
@@ -297,8 +266,8 @@ class ByRounds(Solver):
 
     @property
     def is_done(self):
-        """Which targets have arrived; after ROUNDS there is nothing more to try."""
-        return (self.left <= self.accuracy) | (self.n_rounds >= ROUNDS)
+        """Which targets have arrived; after MOST_ROUNDS there is nothing more to try."""
+        return (self.left <= self.accuracy) | (self.n_rounds >= MOST_ROUNDS)
 
     def excess(self):
         """The excess over the minimum of each target."""
@@ -366,6 +335,6 @@ class QuasiNewton(ByRounds):
 
     def round(self, k):
         target = self.targets[k]
-        loss, way = target.loss.rounded(NARROWER ** self.n_rounds[k] * self.widths[k]), BoundedDescent(target, self.next[k])
+        loss, way = target.loss.rounded(TIGHTER ** self.n_rounds[k] * self.widths[k]), BoundedDescent(target, self.next[k])
         way.descend(loss, self.tolerance(k) * (target.constant_loss - self.value[k]))
         return way.point, loss

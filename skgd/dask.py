@@ -33,8 +33,7 @@ from skgd._step_size import Schedule
 from skgd._stopping import explained
 from skgd._validation import check_has_validation, check_parameters, check_weighted, unchanged_on_error
 
-FAN_IN = 8  # sums that a task adds up
-PARALLEL = 8  # passes that mini-batches make side by side, of which the mean is taken
+PARALLEL = 8  # passes side by side, of which the mean is taken, and sums that a task adds up
 MOST_PARTS = 64  # into which rows are redistributed for them
 COLUMNS = "n_features_in_", "feature_names_in_", "_single_target"
 FITTED = "coef_", "intercept_"
@@ -257,7 +256,7 @@ class Partitions:
             for number, part in enumerate(self.parts)
         ]
         while len(tasks) > 1:
-            tasks = [delayed(added_up, pure=False)(tasks[i : i + FAN_IN]) for i in range(0, len(tasks), FAN_IN)]
+            tasks = [delayed(added_up, pure=False)(tasks[i : i + PARALLEL]) for i in range(0, len(tasks), PARALLEL)]
         return tasks[0]
 
     def add_up(self, function, *arguments):

@@ -11,8 +11,7 @@ from skgd import MiniBatchLinearRegressor
 from skgd._geometry import (
     Extent,
     expected_smoothness,
-    full_batch_geometry,
-    mini_batch_geometry,
+    geometry_of_batches,
     plain_metric,
     sample_rows,
     sampling_shares,
@@ -73,7 +72,7 @@ def test_one_row_is_never_overshot():
     X, _ = scales_side_by_side()
     weight = np.random.default_rng(0).uniform(0, 2, len(X))
     rows = rows_of(X, weight=weight)
-    geometry = mini_batch_geometry(rows, Moments.of(rows, False), 1, 0.05, True, False)
+    geometry = geometry_of_batches(rows, Moments.of(rows, False), 1, 0.05, True, False)
     curvature = squared_norms(rows, geometry.metric)
     assert geometry.step * curvature.max() <= 1.0
 
@@ -81,7 +80,7 @@ def test_one_row_is_never_overshot():
 def test_full_batch_step_is_below_the_stability_limit(unkind):
     X, _ = unkind
     rows = rows_of(X)
-    metric, step, *_ = mini_batch_geometry(rows, Moments.of(rows, False), len(X), 0.0, True, False)
+    metric, step, *_ = geometry_of_batches(rows, Moments.of(rows, False), len(X), 0.0, True, False)
     z = np.column_stack([X - metric[0, :-1], np.ones(len(X))])
     D = np.diag(metric[1])
     D[:-1, :-1] += metric[2:, :-1].T * metric[2:, -1] @ metric[2:, :-1]
@@ -183,14 +182,15 @@ def test_the_full_batch_is_measured_so_that_a_step_is_nearly_newtons(unkind):
     if X.shape[1] >= len(X):
         pytest.skip("more columns than rows: their covariance has directions that no row has")
     rows = rows_of(X)
-    metric, step, *_ = full_batch_geometry(Moments.of(rows, True), rows, 0.0, True, False)
+    metric, step, *_ = geometry_of_batches(rows, Moments.of(rows, True), len(X), 0.0, True, False)
     z = np.column_stack([X - metric[0, :-1], np.ones(len(X))]) / np.sqrt(len(X))
     D = np.diag(metric[1])
     D[:-1, :-1] += metric[2:, :-1].T * metric[2:, -1] @ metric[2:, :-1]
     eigenvalues = np.sort(np.linalg.eigvals(D @ (z.T @ z)).real)
-    assert eigenvalues[-1] <= 1.51  # what is corrected is brought to 1, what is within a factor of 1.5 is left
-    assert eigenvalues[eigenvalues > 1e-6].min() >= 0.66
-    assert 0.6 <= step <= 1.0
+    # What is corrected is brought to 1, what is within a factor of 1.5 is left; a tenth for what a sample misses.
+    assert eigenvalues[-1] <= 1.1 * 1.51
+    assert eigenvalues[eigenvalues > 1e-6].min() >= 0.66 / 1.1
+    assert 0.45 <= step <= 1.0
 
 
 def test_sums_and_maxima_of_rows_are_weighted_and_merge():

@@ -43,9 +43,9 @@ def test_a_plateau_of_other_data_or_parameters_is_not_gone_on_with():
     X, y = diabetes()
     model = MiniBatchLinearRegressor(random_state=0, warm_start=True, max_iter=4).fit(X, y)
     waited = model.fit(X, 100 * y)._state["plateau"]
-    assert np.isfinite(waited[0]).all()
+    assert np.isfinite(waited["best"]).all()
     fresh = MiniBatchLinearRegressor(random_state=0, warm_start=True, max_iter=4).fit(X, y)
-    assert fresh._state["plateau"][0] < waited[0]  # not the best of a target a hundredth as large
+    assert fresh._state["plateau"]["best"] < waited["best"]  # not the best of a target a hundredth as large
     assert (model.set_params(alpha=1.0).fit(X, 100 * y)._state["factor"] >= _step_size.DECAY**4).all()
 
 

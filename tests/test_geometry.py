@@ -8,10 +8,12 @@ from scipy.sparse import csr_array
 
 from skgd import MiniBatchLinearRegressor
 from skgd._geometry import (
+    SAFETY,
+    Spectrum,
     axes_out_of_band,
-    full_batch_geometry,
     full_batch_step,
-    mini_batch_geometry,
+    geometry_of_batches,
+    geometry_of_solver,
     safe_length,
     squared_norms,
     standard_metric,
@@ -44,7 +46,7 @@ def test_no_axis_is_stretched_so_far_that_a_row_becomes_longer_than_the_longest(
     X[7, 1] += 0.5  # a row far out along the slow axis
     rows = rows_of(X)
     moments = Moments.of(rows, False)
-    geometry = mini_batch_geometry(rows, moments, 8, 0.0, True, False)
+    geometry = geometry_of_batches(rows, moments, 8, 0.0, True, False)
     assert len(geometry.metric) > 2
     plain = standard_metric(moments.center, moments.variance, 0.0, True)
     assert squared_norms(rows, geometry.metric).max() <= 2.1 * squared_norms(rows, plain).max()
@@ -56,12 +58,12 @@ def test_axes_that_an_epoch_crosses_are_left_alone():
     X[:, 1] = X[:, 0] + 0.5 * X[:, 1]  # the smallest eigenvalue near 0.1
     rows = rows_of(X)
     moments, stream = Moments.of(rows, False), Stream().with_rows(rows)
-    assert len(mini_batch_geometry(rows, moments, 8, 0.0, True, False).metric) == 2  # a thousand steps
+    assert len(geometry_of_batches(rows, moments, 8, 0.0, True, False).metric) == 2  # a thousand steps
     assert len(stream.geometry(rows, rows, 8, 0.0, True).metric) == 2
     assert len(diagonal(stream).geometry(rows, rows, 8, 0.0, True).metric) == 2
     few = rows_of(X[:64])
     moments, stream = Moments.of(few, False), Stream().with_rows(few)
-    assert len(mini_batch_geometry(few, moments, 32, 0.0, True, False).metric) > 2  # two
+    assert len(geometry_of_batches(few, moments, 32, 0.0, True, False).metric) > 2  # two
     assert len(stream.geometry(few, few, 32, 0.0, True).metric) > 2
 
 
@@ -69,7 +71,7 @@ def test_a_proximal_step_on_all_rows_is_safe_for_their_curvature_and_the_penalty
     rng = np.random.default_rng(0)
     rows = rows_of(rng.standard_normal((400, 4)) + 0.8 * rng.standard_normal((400, 1)))
     ridge = 0.7
-    geometry = mini_batch_geometry(rows, Moments.of(rows, False), 400, ridge, True, True)
+    geometry = geometry_of_batches(rows, Moments.of(rows, False), 400, ridge, True, True)
     z = np.sqrt(geometry.metric[1, :-1]) * (rows.X - geometry.metric[0, :-1])
     largest = np.linalg.eigvalsh(z.T @ z / 400)[-1]
     step = full_batch_step(geometry, ridge)
@@ -90,11 +92,7 @@ def test_no_step_is_longer_than_the_intercept_allows(separable):
     rng = np.random.default_rng(0)
     rows = rows_of(rng.standard_normal((4000, 3)))
     moments, ridge = Moments.of(rows, True), 3.0  # with it, no column is as curved as the intercept, whose curvature is 1
-    for geometry in (
-        full_batch_geometry(moments, rows, ridge, True, separable),
-        mini_batch_geometry(rows, moments, 4000, ridge, True, separable),
-    ):
-        assert geometry.step <= 1.0
+    assert geometry_of_batches(rows, moments, 4000, ridge, True, separable).step <= 1.0
 
 
 @pytest.mark.parametrize("nearness", [1e-3, 1e-9])
@@ -113,10 +111,13 @@ def test_whitened_rows_are_uncorrelated_and_of_deviation_1_however_near_two_colu
 
 def test_of_more_axes_than_may_be_corrected_the_farthest_out_of_band_are():
     eigenvalues = np.array([1e-6, 1e-3, 1e-1, 1.0, 50.0])
-    axes, bounds = axes_out_of_band(eigenvalues, np.eye(5), 0.9, 2.0, most=2)
+    spectrum = Spectrum(eigenvalues, np.eye(5), np.eye(5), False)
+    axes, bounds, largest = axes_out_of_band(spectrum, 0.9, 2.0, most=2)
     np.testing.assert_array_equal(axes, np.eye(5)[:2])
     np.testing.assert_array_equal(bounds, [0.9, 0.9])
-    axes, bounds = axes_out_of_band(eigenvalues, np.eye(5), 1e-7, 2.0, most=2)
+    assert largest == 50.0
+    axes, bounds, largest = axes_out_of_band(spectrum, 1e-7, 2.0, most=2)
+    assert largest == 2.0
     np.testing.assert_array_equal(axes, np.eye(5)[4:])
     np.testing.assert_array_equal(bounds, [2.0])
 
@@ -130,7 +131,7 @@ def test_stretched_axes_make_no_row_much_longer_than_the_longest(batch_size):
     rows = rows_of(np.column_stack([z, z[:, 0] + weak]))
     moments = Moments.of(rows, False)
     before = squared_norms(rows, standard_metric(moments.center, moments.variance, 0.0, True)).max()
-    metric = mini_batch_geometry(rows, moments, batch_size, 0.0, True, False).metric
+    metric = geometry_of_batches(rows, moments, batch_size, 0.0, True, False).metric
     assert len(metric) > 2
     assert squared_norms(rows, metric).max() <= 2.0 * before
 
@@ -141,8 +142,8 @@ def test_whitening_counts_what_the_penalty_adds_to_each_column():
     rows, ridge = rows_of(X), 0.7
     moments, covariance = Moments.of(rows, True), np.cov(X.T, bias=True)
     for geometry in (
-        mini_batch_geometry(rows, moments, 8, ridge, True, False),
-        full_batch_geometry(moments, rows, ridge, True, False),
+        geometry_of_batches(rows, moments, 8, ridge, True, False),
+        geometry_of_solver(rows, moments, ridge, True),
     ):
         white = geometry.whitening
         np.testing.assert_allclose(white.T @ (covariance + ridge * np.eye(3)) @ white, np.eye(3), atol=1e-9)
@@ -167,11 +168,12 @@ def test_axes_are_brought_to_what_the_rows_cross_and_to_what_their_lengths_allow
     plain = standard_metric(stream.moments.center, stream.moments.variance, 0.0, True)
     longest = squared_norms(rows, plain).max()
     assert longest < b  # so that the largest eigenvalue that does not shorten a step is 1
+    by_rows = 2000 * longest / (b * 1999) * (1 - b / 2000)
     found = eigenvalues_along_the_descent(stream.geometry(rows, rows, b, 0.0, True), X)
     assert found[-1] == pytest.approx(1.0, abs=0.1)
-    assert found[0] == pytest.approx(10 * (longest / b + 1.0) * b / 2000, rel=0.02)
+    assert found[0] == pytest.approx((by_rows + 1.0) / np.ceil(2000 / b), rel=0.02)
     few = rows_of(X[:200])  # a fit of four steps an epoch
-    geometry = mini_batch_geometry(few, Moments.of(few, False), b, 0.0, True, False)
+    geometry = geometry_of_batches(few, Moments.of(few, False), b, 0.0, True, False)
     longest = squared_norms(few, standard_metric(X[:200].mean(axis=0), X[:200].var(axis=0), 0.0, True)).max()
     by_rows = 200 * longest / (b * 199) * (1 - b / 200)
     found = eigenvalues_along_the_descent(geometry, X[:200])
@@ -193,10 +195,8 @@ def test_sparse_steps_cost_all_columns_where_these_move_or_are_averaged_with_an_
 def test_a_full_batch_without_axes_steps_by_the_largest_eigenvalue():
     common = np.random.default_rng(0).standard_normal((2000, 1))
     rows = rows_of(0.9 * common + 0.44 * np.random.default_rng(1).standard_normal((2000, 4)))
-    geometry = full_batch_geometry(Moments.of(rows, True), rows, 0.0, True, True)
+    geometry = geometry_of_batches(rows, Moments.of(rows, False), 2000, 0.0, True, True)
     assert len(geometry.metric) == 2
-    assert 1.0 / geometry.step == pytest.approx(np.linalg.eigvalsh(np.corrcoef(rows.X.T))[-1])
-    apart = rows_of(np.eye(4)[np.arange(2000) % 4] - 0.25)  # all eigenvalues but one above 1
-    ridge = 1e3
-    geometry = full_batch_geometry(Moments.of(apart, True), apart, ridge, True, True)
-    assert geometry.step == pytest.approx(1.0, rel=1e-3)  # the intercept's curvature, which no penalty makes less
+    assert 1.0 / geometry.step == pytest.approx(
+        SAFETY * np.linalg.eigvalsh(np.corrcoef(rows.X.T))[-1], rel=0.02
+    )  # half of the rows

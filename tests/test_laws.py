@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from scipy.sparse import random_array
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
+from sklearn.linear_model import LinearRegression
 from threadpoolctl import threadpool_limits
 
 from skgd import MiniBatchLinearRegressor
@@ -370,6 +371,17 @@ def test_no_bit_depends_on_the_number_of_cores(batch_size):
     for model in found[1:]:
         np.testing.assert_array_equal(model.coef_, found[0].coef_)
         np.testing.assert_array_equal(model.loss_curve_, found[0].loss_curve_)
+
+
+def test_sums_on_all_cores_give_each_row_its_own_weight():
+    rng = np.random.default_rng(0)
+    X, weight = rng.standard_normal((120_000, 40)), rng.uniform(0.0, 2.0, 120_000) ** 4
+    y = X @ rng.standard_normal(40) + 3.0 * rng.standard_normal(120_000)
+    expected = LinearRegression().fit(X, y, weight)
+    model = MiniBatchLinearRegressor(None).fit(X, y, weight)
+    np.testing.assert_allclose(model.coef_, expected.coef_, rtol=1e-9, atol=1e-10)
+    near = MiniBatchLinearRegressor(None, loss="huber", epsilon=100.0).fit(X, y, weight)  # beyond all residuals
+    np.testing.assert_allclose(near.coef_, expected.coef_, atol=1e-3)
 
 
 def test_threads_of_others_sum_alone():

@@ -113,7 +113,7 @@ def test_l1_is_not_sgd_regressors_but_its_limit_is(small):
     ours = MiniBatchLinearRegressor(1, alpha=0.2, eta0=0.05, max_iter=1, **common).fit(X, y)
     assert not np.allclose(
         ours.coef_, theirs.coef_, rtol=1e-9
-    )  # theirs truncates what has sampling_shares; ours is a proximal step
+    )  # theirs truncates what has accumulated; ours is a proximal step
     np.testing.assert_allclose(ours.coef_, theirs.coef_, atol=0.2)
 
 

@@ -120,7 +120,6 @@ def test_a_finish_never_raises_the_objective_and_knows_how_far_it_is(loss, penal
     X, y = plain(200, 4)
     model = MiniBatchLinearRegressor(None, loss=loss, penalty=penalty, alpha=0.05 if penalty else 0.0, **EVERY_LOSS[loss])
     problem, _ = problem_of_fit(model, rows_of(X, y))
-    problem = problem.whole or problem
     target = Target(problem, 0)
     best = lowest_objective(model, X, y)
     for seed in range(10):
@@ -698,3 +697,40 @@ def test_a_narrowed_rounding_is_tried_before_readings_end(fit_intercept, positiv
         objective, start, method="L-BFGS-B", bounds=bounds, options={"ftol": 1e-15, "gtol": 1e-10, "maxfun": 10**6}
     )
     assert objective(start) - exact.fun <= 1e-5 * (objective(np.zeros(13)) - exact.fun)
+
+
+class Counted:
+    """Chunks that count how often they are read."""
+
+    def __init__(self, chunks):
+        self.chunks, self.n_readings = chunks, 0
+
+    def __iter__(self):
+        self.n_readings += 1
+        return iter(self.chunks)
+
+
+# How often all rows are read: by the full batch, then by mini-batches, without penalty, with l2, l1, and coefficients >= 0.
+READINGS = {
+    "squared_error": ([1, 1, 1, 1], [14, 14, 17, 17]),
+    "huber": ([15, 13, 15, 17], [44, 44, 46, 54]),
+    "epsilon_insensitive": ([15, 15, 15, 17], [33, 33, 52, 54]),
+    "squared_epsilon_insensitive": ([6, 6, 6, 6], [19, 19, 17, 17]),
+    "quantile": ([24, 25, 21, 24], [38, 39, 67, 60]),
+}
+
+
+@pytest.mark.parametrize("loss", READINGS)
+def test_a_fit_reads_the_rows_as_often_as_it_did(loss):
+    """So that a change of what a fit costs is seen. A third more is what machines round differently, and small changes."""
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((2000, 8)) + 2.0 * rng.standard_normal((2000, 1))
+    X[:, 0] = np.exp(X[:, 0])
+    y = X[:, :3] @ [1.0, -2.0, 3.0] + rng.standard_t(3, 2000)
+    penalties = {}, {"alpha": 0.01}, {"penalty": "l1", "alpha": 0.01}, {"positive": True}
+    for batch_size, before in zip((None, 32), READINGS[loss], strict=True):
+        for options, n_before in zip(penalties, before, strict=True):
+            chunks = Counted([(X[start : start + 500], y[start : start + 500]) for start in range(0, 2000, 500)])
+            model = MiniBatchLinearRegressor(batch_size, loss=loss, random_state=0, **EVERY_LOSS[loss], **options)
+            model.fit_chunks(chunks)
+            assert chunks.n_readings <= 1.34 * n_before, (batch_size, options)

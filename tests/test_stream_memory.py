@@ -284,8 +284,7 @@ def test_a_streams_step_is_no_shorter_than_its_axes_call_for(batch_size):
             metric, longest = geometry.metric, squared_norms(rows, geometry.metric).max()
             D = np.diag(metric[1, :-1]) + metric[2:, :-1].T * metric[2:, -1] @ metric[2:, :-1]
             largest = np.linalg.eigvals(D @ np.cov(X.T, bias=True)).real.max()
-            # The estimate of the largest is an upper one: a tenth for safety, half as much again for axes left alone, and the
-            # longest row as it was before they were corrected.
+            # A tenth is for safety, and the longest row may be that before axes were corrected.
             bound = (batch_size - 1) * max(largest, 1.0) + longest
             assert bound <= batch_size / geometry.step <= (1.2 if len(metric) == 2 else 2.2) * bound
 

@@ -133,6 +133,16 @@ def test_rows_that_are_sorted_are_told_of_once(loss, fit_intercept, is_sorted):
     assert sum("The rows of a stream change as they come" in str(w.message) for w in caught) == is_sorted
 
 
+@pytest.mark.parametrize("penalty", ["l2", "l1"])
+def test_what_a_penalty_pulls_without_an_intercept_is_not_taken_for_an_order(penalty):
+    rng = np.random.default_rng(0)
+    X, y = 1.0 + 0.1 * rng.standard_normal((40_000, 3)), 1.0 + 0.1 * rng.standard_normal(40_000)
+    model = MiniBatchLinearRegressor(loss="huber", epsilon=0.3, fit_intercept=False, penalty=penalty, alpha=0.1, random_state=0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        streamed(model, X, y, 500)
+
+
 @pytest.mark.parametrize("loss", OTHERS)
 def test_the_rows_that_are_kept_at_first_may_be_sorted(loss):
     X, y = table(900)
