@@ -1,12 +1,15 @@
 """The documentation: python -m sphinx -W -b html docs docs/_build/html"""
 
 import os
+import sys
+from pathlib import Path
 
 import skgd
 from skgd import _kernel  # noqa: F401 (the examples measure it: without it there is no documentation)
 from skgd._version import DOCUMENTATION
 
 os.environ["MPLBACKEND"] = "agg"
+sys.path.append(str(Path(__file__).parent))  # of gallery.py
 
 project = "skgd"
 author = "The skgd developers"
@@ -38,6 +41,7 @@ copybutton_prompt_is_regexp = True
 myst_heading_anchors = 3
 
 sphinx_gallery_conf = {
+    "image_scrapers": ("gallery.pictures",),
     "examples_dirs": "examples",
     "gallery_dirs": "auto_examples",
     "within_subsection_order": "FileNameSortKey",
@@ -61,9 +65,11 @@ def setup(app):
 
     def say_language(app, pagename, templatename, context, doctree):
         context["language"] = "ko" if pagename.endswith("_ko") else "en"
+        if context["language"] == "ko":
+            context["theme_navbar_center"] = ["navbar-ko"]
 
     app.connect("source-read", trim)
-    app.connect("html-page-context", say_language)
+    app.connect("html-page-context", say_language, priority=400)  # before the theme reads it
 
 
 html_static_path = ["_static"]
@@ -78,6 +84,7 @@ html_theme_options = {
     "navigation_with_keys": False,
     "show_toc_level": 2,
     "header_links_before_dropdown": 5,
+    "navbar_end": ["language", "theme-switcher"],
     "footer_start": ["copyright"],
     "footer_end": ["theme-version"],
 }

@@ -40,7 +40,6 @@ SMALL = 4  # times the rows of a sample: with fewer, a fit of the sample to star
 TIGHTER = 0.1  # times what may be left, where a duality gap does not bear out an end; or it is too loose to be waited for
 ROUNDS = 3  # of corrections of the dual point: a reading each, and needed where steps lead beyond caps
 CENTRED = 0.05  # of what rounding costs: while the next step would gain more, slopes lie beyond caps and the gap is loose
-FAR_APART = 100.0  # times the limit: of a gap as large while next to nothing seems left, one of both is wrong
 
 
 class Model(NamedTuple):
@@ -213,7 +212,7 @@ class Newton:
             self.left = gap
             return True
         is_apart, is_stuck, is_kinked = self.left <= TIGHTER * limit, self.damping == 1.0, is_straight(self.target.loss)
-        if is_kinked and (self.keeps_kinks() or (is_apart and self.widened(gap, limit))):
+        if is_kinked and (self.keeps_kinks() or (is_apart and self.widened(gap))):
             self.arrived = False
             return False
         if is_apart or is_stuck:
@@ -229,12 +228,12 @@ class Newton:
         self.loss = self.loss_of_model
         return True
 
-    def widened(self, gap, limit):
-        """Whether kinks are made as wide again as the gap allows: once, if it is far above what seems to be left.
+    def widened(self, gap):
+        """Whether kinks are made as wide again as the gap allows: once, where it is far above what seems to be left.
 
-        Then they may have become narrow too early. If the way arrives again, the gap is loose.
+        They may have become narrow too early. If the way arrives again, the gap is loose.
         """
-        if self.is_widened or gap <= FAR_APART * limit:
+        if self.is_widened:
             return False
         self.loss, self.is_widened = self.target.rounded(self.best, gap / self.best_value), True
         self.trial, self.model, self.damping = self.best, None, FIRST

@@ -61,6 +61,7 @@ for X, y in Years(years):
     low, high = (model.predict(X) for model in band)
     inside.append(np.mean((low <= y) & (y <= high)))
 
+# sphinx_gallery_alt = "Share of rows in the band by year: 0.9 until 2012, also for years not learned, then 0.8"
 figure, ax = plt.subplots(figsize=(7, 3.6), layout="constrained")
 ax.axhline(0.9, color="0.5", linewidth=1)
 ax.plot(years[:10], inside[:10], "o", color="C0", label="learned from")

@@ -64,6 +64,7 @@ print(f"R^2 on held-out rows {model.score(test, y_test):.3f}")
 # What is missing costs accuracy. The indicator gives these rows a level of their own:
 
 is_known, predicted = test["area"].notna(), model.predict(test)
+# sphinx_gallery_alt = "Predictions against prices: near the diagonal where the area is known, level where it is missing"
 figure, ax = plt.subplots(figsize=(5.5, 4.5), layout="constrained")
 for which, label, color in ((is_known, "area known", "C0"), (~is_known, "area missing", "C1")):
     ax.plot(y_test[which], predicted[which], ".", markersize=4, color=color, label=label)

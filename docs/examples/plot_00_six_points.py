@@ -25,6 +25,7 @@ models = {
     ).fit(x, y, coef_init=[0.2])
     for b in (None, 2, 1)
 }
+# sphinx_gallery_alt = "Two epochs on a parabola: two long steps on all rows, six on two rows each, twelve on one row each"
 figure, axes = plt.subplots(1, 3, figsize=(11, 3.6), layout="constrained", sharey=True)
 for ax, (name, model) in zip(axes, models.items(), strict=True):
     DescentPathDisplay.from_estimator(model, x, y, ax=ax)
@@ -52,6 +53,7 @@ def loss(w):
     return np.mean((np.multiply.outer(w, x[:, 0]) - y) ** 2, axis=1)
 
 
+# sphinx_gallery_alt = "Three walks on the parabola: one comes down at once, one swings from side to side, one climbs"
 figure, axes = plt.subplots(1, 3, figsize=(11, 3.6), layout="constrained", sharey=True)
 for ax, share in zip(axes, (0.45, 0.95, 1.1), strict=True):
     w, at = walk(share * border), np.linspace(-1.5, 3.2, 200)

@@ -26,6 +26,7 @@ for q in (0.05, 0.5, 0.95):
     )
     print(f"quantile {q:4}: {np.mean(y <= bands[q]):.3f} of the points lie below")
 
+# sphinx_gallery_alt = "Points that spread more and more to the right, with a median and a band that widens with them"
 figure, ax = plt.subplots(layout="constrained")
 ax.plot(x, y, ".", color="0.7", markersize=3)
 ax.fill_between(x, bands[0.05], bands[0.95], color="#56B4E9", alpha=0.35, label="0.05 to 0.95")

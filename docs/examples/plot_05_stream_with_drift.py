@@ -39,6 +39,7 @@ for k in range(n_chunks):
     for name, model in models.items():
         seen[name].append(model.partial_fit(X, y).coef_[0])
 
+# sphinx_gallery_alt = "A coefficient jumps: with half_life it is followed soon, by default slowly; the loss before learning shows the jump"
 figure, (top, bottom) = plt.subplots(2, 1, sharex=True, figsize=(7, 5.5), layout="constrained")
 top.plot(truth, color="0.6", linewidth=4, label="truth")
 for (name, path), style in zip(seen.items(), ("C0-", "C2-", "C1--"), strict=True):

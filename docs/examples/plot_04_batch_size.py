@@ -16,7 +16,7 @@ import numpy as np
 
 from skgd import MiniBatchLinearRegressor
 
-warnings.simplefilter("ignore")
+warnings.filterwarnings("ignore", "The descent ended at an objective")  # after its first epoch
 
 
 def table(n_rows, n_columns):
@@ -53,6 +53,7 @@ def seconds_to(batch_size, X, y, target=1e-3):
 
 
 sizes = [1, 4, 16, 32, 64, 256, 1024, 4096]
+# sphinx_gallery_alt = "Milliseconds to a gap of 1e-3 by batch size: nearly level from 1 to 1,000, with None the fastest on few columns"
 figure, ax = plt.subplots(layout="constrained")
 for (n_rows, n_columns), style in {
     (10_000, 10): "C0o-",
@@ -60,8 +61,8 @@ for (n_rows, n_columns), style in {
     (100_000, 20): "C2^-.",
 }.items():
     X, y = table(n_rows, n_columns)
-    took = [seconds_to(b, X, y) for b in sizes]
-    full = seconds_to(None, X, y)
+    took = [1e3 * seconds_to(b, X, y) for b in sizes]
+    full = 1e3 * seconds_to(None, X, y)
     ax.plot(sizes, took, style, label=f"{n_rows:,} x {n_columns}")
     ax.plot(3e4, full, style[:3], markersize=9)
 ax.axvline(1.1e4, color="0.7", linewidth=0.8)
@@ -69,7 +70,7 @@ ax.set(
     xscale="log",
     yscale="log",
     xlabel="batch_size (at the right: None)",
-    ylabel="seconds until the gap is below 1e-3",
+    ylabel="ms until the gap is below 1e-3",
 )
 ax.set_xticks([*sizes[::2], 3e4], [*map(str, sizes[::2]), "None"])
 ax.legend(frameon=False)

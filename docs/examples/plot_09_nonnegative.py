@@ -25,6 +25,7 @@ loss = {"loss": "huber", "epsilon": 0.1, "batch_size": None, "fit_intercept": Fa
 free = MiniBatchLinearRegressor(**loss).fit(spectra, measured)
 positive = MiniBatchLinearRegressor(**loss, positive=True).fit(spectra, measured)
 
+# sphinx_gallery_alt = "A measured spectrum with its fit, and bars of twelve shares: with positive=True only three are not zero"
 fig, (left, right) = plt.subplots(1, 2, figsize=(9, 3.6), layout="constrained")
 left.plot(wavelength, measured, ".", color="0.7", markersize=3, label="measured")
 left.plot(wavelength, positive.predict(spectra), label="fitted, positive=True")

@@ -31,6 +31,7 @@ models = {
     )
     for b in (1, 2, None)
 }
+# sphinx_gallery_alt = "Three paths over contours: all rows go straight and slowly, single rows zigzag and get farther"
 DescentPathDisplay.from_estimator(models, X, y)
 plt.title("20 epochs each")
 
@@ -38,6 +39,7 @@ plt.title("20 epochs each")
 # The objective per epoch and per step. Small batches are ahead per epoch because they make more
 # steps; per step they are about as good, only noisier.
 
+# sphinx_gallery_alt = "The objective by epoch, where small batches are ahead, and by step, where they are noisier"
 figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.6), layout="constrained")
 LossCurveDisplay.from_estimator(models, ax=left, log_scale=True)
 LossCurveDisplay.from_estimator(models, ax=right, log_scale=True, per="step")
