@@ -3,6 +3,7 @@
 import inspect
 import warnings
 from contextlib import contextmanager
+from datetime import date
 from difflib import get_close_matches
 from weakref import WeakKeyDictionary
 
@@ -78,7 +79,9 @@ def explain(error, X, y):
             return ValueError(f"X has {shapes[0][0]} rows and y {shapes[1][0]}, as many as X has columns: give X.T.")
         if shapes[1][:1] == (1,) and shapes[1][-1] == shapes[0][0]:
             return ValueError(f"y has shape {shapes[1]}, one row of {shapes[0][0]} targets: give y of shape ({shapes[0][0]},).")
-    is_of_values = any(words in str(error) for words in ("NaN", "NA", "infinity", "could not convert", "dtype", "DType"))
+    is_of_values = any(
+        words in str(error) for words in ("NaN", "NA", "infinity", "could not convert", "float()", "dtype", "DType")
+    )
     if len(shapes[0]) != 2 or issparse(X) or not is_of_values:
         return error
     kind = TypeError if isinstance(error, TypeError) else ValueError  # others of these may take other arguments
@@ -98,6 +101,10 @@ def column_of(X, number):
     return repr(name), np.asarray(X[name])
 
 
+DATES = "dates. Make numbers of them, such as days since the first."
+DURATIONS = "durations. Make numbers of them, such as by dt.total_seconds()."
+
+
 def is_missing(value):
     """Whether an object stands for no value: None, NaN, or pandas.NA, which refuses to be compared."""
     try:
@@ -108,14 +115,18 @@ def is_missing(value):
 
 def trouble_in(values, what, column):
     """What is wrong with the values of a column, where, and what to do, or None."""
-    if values.dtype.kind == "M":
-        return f"{what} must be numbers: {column}dates. Make numbers of them, such as days since the first."
+    if values.dtype.kind in "Mm":
+        return f"{what} must be numbers: {column}{DATES if values.dtype.kind == 'M' else DURATIONS}"
     missing = f"Input {what} contains NaN: {column}row {{}}. Fill it, for example by SimpleImputer, or leave out the row."
     for row, value in enumerate(values) if values.dtype.kind in "OUST" else ():
         if isinstance(value, str | bytes):
             return f"could not convert string to float: {column}row {row} holds {str(value)!r}. Encode it, as by OneHotEncoder."
         if is_missing(value):
             return missing.format(row)
+        if isinstance(value, date):
+            return f"{what} must be numbers: {column}{DATES}"
+        if not hasattr(value, "__float__"):
+            return f"{what} must be numbers: {column}row {row} holds a {type(value).__name__}. Make a number of it."
     if values.dtype.kind == "f" and not np.isfinite(values).all():
         row = np.flatnonzero(~np.isfinite(values))[0]
         if np.isnan(values[row]):

@@ -704,12 +704,26 @@ def test_a_bad_cell_is_named_by_its_column_and_row(as_frame, value, words):
         MiniBatchLinearRegressor().fit(X, y)
 
 
-def test_dates_and_categories_are_named():
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        (pd.Timestamp("2020-01-01"), "dates. Make numbers of them"),
+        (pd.Timestamp("2020-01-01", tz="Asia/Seoul"), "dates. Make numbers of them"),
+        (pd.Timestamp("2020-01-01").date(), "dates. Make numbers of them"),
+        (pd.Timedelta(days=1), "durations. Make numbers of them"),
+        (pd.Period("2020-01"), "row 0 holds a Period. Make a number of it"),
+    ],
+)
+def test_dates_and_durations_are_named(value, words):
     X, y = diabetes()
-    table = pd.DataFrame(X).assign(day=pd.Timestamp("2020-01-01"))
-    with pytest.raises(TypeError, match="column 'day', dates"):
+    table = pd.DataFrame(X).assign(day=value)
+    with pytest.raises(TypeError, match=f"X must be numbers: column 'day', {words}"):
         MiniBatchLinearRegressor().fit(table.rename(columns=str), y)
-    table["day"] = pd.Categorical(["a"] * len(y))
+
+
+def test_categories_are_named():
+    X, y = diabetes()
+    table = pd.DataFrame(X).assign(day=pd.Categorical(["a"] * len(y)))
     with pytest.raises(ValueError, match="column 'day', row 0 holds 'a'"):
         MiniBatchLinearRegressor().fit(table.rename(columns=str), y)
 
