@@ -112,11 +112,14 @@ def ahead(numbered):
 
 def share_memory(chunk, other):
     """Whether two chunks come in the same arrays."""
-    if not (isinstance(chunk, tuple | list) and isinstance(other, tuple | list)):
-        return False
-    arrays, others = ([getattr(part, "data", None) if issparse(part) else part for part in parts] for parts in (chunk, other))
-    pairs = ((a, b) for a in arrays for b in others if isinstance(a, np.ndarray) and isinstance(b, np.ndarray))
-    return any(np.may_share_memory(a, b) for a, b in pairs)
+    return any(np.may_share_memory(a, b) for a in arrays_of(chunk) for b in arrays_of(other))
+
+
+def arrays_of(chunk):
+    """The arrays that a chunk comes in."""
+    parts = chunk if isinstance(chunk, tuple | list) else ()
+    numbers = (part.data if issparse(part) else part for part in parts)
+    return [each for each in numbers if isinstance(each, np.ndarray)]
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,9 @@ The sum must be zero only if there is an intercept. Of a loss of four numbers th
 l*(t) = insensitive |t| + t^2 / (2 curvature) between the caps, and infinite beyond. R*(-v) is |shrink(v, l1)|^2 / (2 l2), or
 0 where |v_j| <= l1 if there is no l2, and infinite elsewhere. With coefficients that must be >= 0, only -v_j counts.
 
-t_i is the slope of the rounded loss after Newton's step d, to first order: t_i = l_h'(r_i) + l_h''(r_i) z_i.d. So v is
-what it must be, since the step ends where the gradient of its model is that of the penalty. Where t_i lies beyond a cap it is
-put there, and a further step makes up for it in the other rows. What is then still beyond is mended by one factor on all t_i.
+t_i is the slope of the rounded loss after Newton's step d, to first order: t_i = l_h'(r_i) + l_h''(r_i) z_i.d. So v is what
+it must be, since the step ends where the gradient of its model is that of the penalty. Where some t_i lie beyond a cap, all
+are multiplied by one factor.
 """
 
 from dataclasses import dataclass
@@ -30,24 +30,18 @@ class DualSums:
     linear: float  # of s_i (insensitive |t_i| - t_i r_i),
     quadratic: float  # of s_i t_i^2 / (2 curvature),
     size: float  # of s_i |t_i|,
-    v: np.ndarray  # (n_features + 1,): of s_i t_i (x_i - center, 1),
-    capped: np.ndarray  # and the same with t_i between the caps
+    v: np.ndarray  # (n_features + 1,): of s_i t_i (x_i - center, 1)
     highest: float  # t_i
     lowest: float
 
     @classmethod
-    def over(cls, rows, k, center, parameters, has_intercept, rounded, loss, steps):
-        """Over some rows, for target k, after a reading of the rounded loss at these parameters and steps from there."""
-        nothing = np.zeros(len(parameters))
-        total = cls(0.0, 0.0, 0.0, 0.0, nothing, nothing, 0.0, 0.0)
+    def over(cls, rows, k, center, parameters, has_intercept, rounded, loss, step):
+        """Over some rows, for target k, after a reading of the rounded loss at these parameters and a step from there."""
+        total = cls(0.0, 0.0, 0.0, 0.0, np.zeros(len(parameters)), 0.0, 0.0)
         for _, which in rows.blocks():
             X, weight = rows.centred(which, center), rows.weight[which]
             residual = X @ parameters[:-1] + parameters[-1] - rows.y[k, which]
-            capped, curvature = loss_and_slope(rounded, residual)[1], bend(rounded, residual)
-            t = capped
-            for step in steps:
-                t = capped + curvature * (X @ step[:-1] + has_intercept * step[-1])
-                capped = np.clip(t, -loss.cap_below, loss.cap_above)
+            t = loss_and_slope(rounded, residual)[1] + bend(rounded, residual) * (X @ step[:-1] + has_intercept * step[-1])
             s = weight * t
             total += cls(
                 weight @ loss_and_slope(loss, residual)[0],
@@ -55,7 +49,6 @@ class DualSums:
                 s @ t / (2.0 * loss.curvature),
                 weight @ np.abs(t),
                 np.append(s @ X, has_intercept * s.sum()),
-                np.append((weight * capped) @ X, has_intercept * (weight @ capped)),
                 t.max(),
                 t.min(),
             )
@@ -68,7 +61,6 @@ class DualSums:
             self.quadratic + other.quadratic,
             self.size + other.size,
             self.v + other.v,
-            self.capped + other.capped,
             max(self.highest, other.highest),
             min(self.lowest, other.lowest),
         )

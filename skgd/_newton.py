@@ -33,13 +33,12 @@ FAR, NEAR = 0.05, 1e-4  # share of the objective that rounding may add at first;
 NARROWER = 0.5  # a kink becomes, where rounding costs more than the next step may gain; with .25 or .7 readings rise by a fifth
 MOST_SIGNS = 10  # steps of an active set for each column: it needs about one, and more only where rounding leads it in circles
 ROUNDING = 1e-10  # of a mean loss or slope over many rows: rounding errors
+CENTRED = 0.05  # of what rounding costs: while the next step would gain more, slopes lie beyond caps and the gap is loose
 MOST_READINGS = 40  # of the fits in `benchmarks.readings` none of 30 columns takes as many
 NOT_NEAR = 0.1  # of the reach left after a first reading: the start was far from the minimum
 FINEST = 1e-5  # the finest that zeros are asked for: what is gained beyond costs readings and no prediction shows it
 SMALL = 4  # times the rows of a sample: with fewer, a fit of the sample to start from costs more than it saves
 TIGHTER = 0.1  # times what may be left, where a duality gap does not bear out an end; or it is too loose to be waited for
-ROUNDS = 3  # of corrections of the dual point: a reading each, and needed where steps lead beyond caps
-CENTRED = 0.05  # of what rounding costs: while the next step would gain more, slopes lie beyond caps and the gap is loose
 
 
 class Model(NamedTuple):
@@ -180,46 +179,38 @@ class Newton:
         gain = penalty_at(penalty, coef) - penalty_at(penalty, there) - gradient @ moved - 0.5 * moved @ hessian @ moved
         return Step(np.append(there, self.point[-1] + moved[-1]), moved, gain, gain - 0.5 * damping * moved @ extra @ moved)
 
-    def in_parameters(self, moved):
-        """A step in the coordinates of steps as one of the parameters."""
-        return np.append(self.target.basis @ moved[:-1], moved[-1])
-
     def certify(self):
-        """Bound what is left at the best point by the duality gap; each round reads all rows once."""
-        target, steps, gap = self.target, [self.in_parameters(self.newton.moved)], self.best_value  # no objective is negative
-        about = target.k, target.center, self.point, target.has_intercept, self.loss_of_model, target.loss
-        for _ in range(ROUNDS):
-            (sums,) = target.rows.add_up((DualSums.over, *about, steps))
-            total = target.total_weight
-            found = duality_gap(sums, total, target.loss, target.penalty, self.point, target.deviation)
-            value = sums.loss / total + penalty_at(target.penalty, self.point[:-1])
-            gap = min(gap, max(found - (value - self.best_value), 0.0))
-            if gap <= self.promise * target.reach(self.best_value):
-                break
-            miss = (sums.v - sums.capped) / total
-            miss = np.append(target.basis.T @ miss[:-1], miss[-1])
-            if not np.abs(miss).max() > 0.0:
-                break
-            steps.append(self.in_parameters(solved(self.hessian(0.0), miss)))
-        return gap
+        """Bound what is left at the best point by the duality gap: all rows are read once."""
+        target, moved = self.target, self.newton.moved
+        step = np.append(target.basis @ moved[:-1], moved[-1])
+        about = target.k, target.center, self.point, target.has_intercept, self.loss_of_model, target.loss, step
+        (sums,) = target.rows.add_up((DualSums.over, *about))
+        gap = duality_gap(sums, target.total_weight, target.loss, target.penalty, self.point, target.deviation)
+        value = sums.loss / target.total_weight + penalty_at(target.penalty, self.point[:-1])
+        return min(max(gap - (value - self.best_value), 0.0), self.best_value)  # no objective is negative
 
     def ended(self):
         """Whether the way may end: it has arrived, and the duality gap bears it out, or nothing more is to gain."""
-        if not self.arrived:
-            return False
-        gap, limit = self.certify(), self.promise * self.target.reach(self.best_value)
-        if gap <= limit:
-            self.left = gap
-            return True
-        is_apart, is_stuck, is_kinked = self.left <= TIGHTER * limit, self.damping == 1.0, is_straight(self.target.loss)
-        if is_kinked and (self.keeps_kinks() or (is_apart and self.widened(gap))):
+        if self.arrived:
+            gap, limit = self.certify(), self.promise * self.target.reach(self.best_value)
+            if gap <= limit:
+                self.left = gap
+            else:
+                self.reconsider(gap, limit)
+        return self.arrived
+
+    def reconsider(self, gap, limit):
+        """Go on from where the way has arrived, or end there although the gap is too large."""
+        is_apart, is_kinked = self.left <= TIGHTER * limit, is_straight(self.target.loss)
+        if is_kinked and self.keeps_kinks():
             self.arrived = False
-            return False
-        if is_apart or is_stuck:
-            self.left = self.left if is_apart and is_kinked else gap
-            return True
-        self.accuracy, self.arrived = TIGHTER * self.accuracy, False
-        return False
+        elif is_kinked and is_apart:
+            if not self.is_widened:  # if the way arrives again, the gap is loose
+                self.widen(gap)
+        elif is_apart or self.damping == 1.0:  # with all of the damping, no step gains more
+            self.left = gap
+        else:
+            self.accuracy, self.arrived = TIGHTER * self.accuracy, False
 
     def keeps_kinks(self):
         """Whether the next step gains much beside what rounding costs. If so, kinks stay as wide, and less may be left."""
@@ -228,16 +219,10 @@ class Newton:
         self.loss = self.loss_of_model
         return True
 
-    def widened(self, gap):
-        """Whether kinks are made as wide again as the gap allows: once, where it is far above what seems to be left.
-
-        They may have become narrow too early. If the way arrives again, the gap is loose.
-        """
-        if self.is_widened:
-            return False
-        self.loss, self.is_widened = self.target.rounded(self.best, gap / self.best_value), True
+    def widen(self, gap):
+        """Make kinks as wide again as the gap allows: they may have become narrow too early."""
+        self.loss, self.is_widened, self.arrived = self.target.rounded(self.best, gap / self.best_value), True, False
         self.trial, self.model, self.damping = self.best, None, FIRST
-        return True
 
     def read(self):
         """Read all rows and choose what to read next; the objective at what was read."""

@@ -68,14 +68,12 @@ class Schedule:
     def of_auto(cls, model, problem, state, in_fit, common):
         """Steps of one length that rows say is safe, shorter after each plateau, and their average."""
         b, noisy, half_life = problem.batch_size, is_noisy(model, problem, in_fit), model.half_life or np.inf
-        is_exact = in_fit and b == 1 and problem.loss == SQUARED_ERROR
         return cls(
             partial(falling, eta0=1.0 - model.momentum, constant_for=constant_for(problem, in_fit), until=half_life / b),
             model.average if noisy or model.average != "auto" else 0,
             np.array([geometry.step for geometry in problem.geometries]) / problem.curvature,
             **common,
-            # A single row is never overshot by 1 / L(1); batches may be, since their L(b) is an expectation.
-            cap=np.inf if is_exact else SAFE_CAP,
+            cap=cap_of(problem, in_fit),
             ceiling=None if in_fit else state.stream.ceiling(),
             last_share=1.0 - (-len(problem.rows) % b) / b,
             forgets=0.0 if in_fit else 1.0 - 0.5 ** (b / half_life),
@@ -132,6 +130,11 @@ class Schedule:
             self.factor = np.where(again, self.factor * self.decay, self.factor)
             if self.waits_anew:
                 plateau.waited[again] = 0
+
+
+def cap_of(problem, in_fit):
+    """What bounds the steps of "auto": 1 / L(1) never overshoots a single row, but L(b) of a batch is an expectation."""
+    return np.inf if in_fit and problem.batch_size == 1 and problem.loss == SQUARED_ERROR else SAFE_CAP
 
 
 def constant_for(problem, in_fit):

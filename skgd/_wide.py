@@ -224,14 +224,14 @@ def judged(target, point, rounded, promise):
     """
     rows, total = target.rows, target.total_weight
     about = target.k, target.center, point, target.has_intercept, rounded, target.loss
-    (sums,) = rows.add_up((DualSums.over, *about, []))
+    (sums,) = rows.add_up((DualSums.over, *about, np.zeros(len(point))))
     value = sums.loss / total + penalty_at(target.penalty, point[:-1])
     if np.abs(sums.v[-1]) <= ROUNDING * sums.size:  # t sums to zero as it is
         excess = target.share_of_reach(gap_of(target, sums, point, value), value)
         if excess <= promise:
             return End(excess, value, point)
     step, gain = newton_step(target, point, rounded, ROUNDING * sums.size / total)
-    (sums,) = rows.add_up((DualSums.over, *about, [step]))
+    (sums,) = rows.add_up((DualSums.over, *about, step))
     excess = target.share_of_reach(gap_of(target, sums, point, value), value)
     if excess > promise and is_straight(target.loss):
         (exact,), (smooth,) = target.objectives(point, target.loss, rounded)

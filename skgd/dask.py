@@ -234,7 +234,7 @@ class Partitions:
         for name, each in ("y", y), ("sample_weight", sample_weight):
             if each is not None:
                 others.append(cut_as(X, name, array_like(name, each)))
-        n_targets = 1 if y.ndim == 1 else y.shape[1] if not is_frame(y) else len(y.columns)
+        n_targets = number_of_targets(y)
         model._check(example, np.zeros(1 if y.ndim == 1 else (1, n_targets)), None, reset)
         if expected is not None and n_targets != expected:
             raise ValueError(f"y has {n_targets} targets, but the model has {expected}.")
@@ -366,21 +366,37 @@ def array_like(name, values):
 def cut_as(X, name, other):
     """Targets or weights in as many partitions as X."""
     if is_frame(X) and is_frame(other):
-        is_known = X.known_divisions and other.known_divisions
-        return other.repartition(divisions=X.divisions) if is_known and other.divisions != X.divisions else other
+        return with_divisions_of(X, other)
     if isinstance(other, np.ndarray):
-        if is_frame(X) or np.isnan(X.chunks[0]).any():
-            raise ValueError(
-                f"{name} is in memory, and how many rows the partitions of X have is not known. Give {name} as a column of the "
-                f"same data frame, or X as an array of known chunk sizes: X.to_dask_array(lengths=True) or "
-                f"X.compute_chunk_sizes()."
-            )
-        other = da.from_array(other, chunks=-1)
+        other = from_memory(X, name, other)
     if is_frame(X) or is_frame(other) or np.isnan([*X.chunks[0], *other.chunks[0]]).any():
         return other
     if other.shape[0] != X.shape[0]:
         raise ValueError(f"X has {X.shape[0]} rows, but {name} has {other.shape[0]}.")
     return other.rechunk({0: X.chunks[0]})
+
+
+def with_divisions_of(X, other):
+    """A frame cut where another is, if that is known of both."""
+    is_known = X.known_divisions and other.known_divisions
+    return other.repartition(divisions=X.divisions) if is_known and other.divisions != X.divisions else other
+
+
+def from_memory(X, name, values):
+    """An array in memory as one of Dask's, if it is known where the partitions of X end."""
+    if is_frame(X) or np.isnan(X.chunks[0]).any():
+        raise ValueError(
+            f"{name} is in memory, and how many rows the partitions of X have is not known. Give {name} as a column of the "
+            f"same data frame, or X as an array of known chunk sizes: X.to_dask_array(lengths=True) or X.compute_chunk_sizes()."
+        )
+    return da.from_array(values, chunks=-1)
+
+
+def number_of_targets(y):
+    """How many targets a collection of one or two dimensions holds."""
+    if y.ndim == 1:
+        return 1
+    return len(y.columns) if is_frame(y) else y.shape[1]
 
 
 def in_full_rows(array):
