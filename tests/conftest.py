@@ -7,7 +7,9 @@ from sklearn.datasets import load_diabetes
 from sklearn.preprocessing import PolynomialFeatures
 
 from skgd._finish import finish
+from skgd._geometry import geometry_of_batches, sample_rows, sampling_shares, squared_norms, standard_metric
 from skgd._moments import Moments
+from skgd._newton import Newton
 from skgd._objective import (
     LOSSES,
     SQUARED_ERROR,
@@ -23,6 +25,10 @@ from skgd._objective import (
 from skgd._plan import problem_of_fit, solver_of
 from skgd._reading import Target
 from skgd._rows import Rows
+from skgd._state import State
+from skgd._step_size import Schedule
+from skgd._stopping import Validation
+from skgd._stream import Stream
 
 # The names of the inside in which laws are stated. Where one moves, it is mended here and nowhere else.
 __all__ = [
@@ -30,16 +36,26 @@ __all__ = [
     "SQUARED_ERROR",
     "STEEP",
     "Moments",
+    "Newton",
     "Rows",
+    "Schedule",
+    "State",
+    "Stream",
     "Target",
+    "Validation",
     "bend",
     "best_constant",
     "constant_loss",
+    "geometry_of_batches",
     "loss_and_slope",
     "make_penalty",
     "penalty_at",
     "problem_of_fit",
+    "sample_rows",
+    "sampling_shares",
     "secant",
+    "squared_norms",
+    "standard_metric",
 ]
 
 

@@ -8,17 +8,21 @@ from sklearn.exceptions import ConvergenceWarning
 from threadpoolctl import threadpool_limits
 
 from skgd import MiniBatchLinearRegressor
-from skgd._geometry import (
-    Extent,
-    expected_smoothness,
+from skgd._geometry import Extent, expected_smoothness, plain_metric
+from tests.conftest import (
+    UNKIND,
+    Moments,
+    diabetes,
+    gap,
     geometry_of_batches,
-    plain_metric,
+    heavy_tails,
+    rows_of,
     sample_rows,
     sampling_shares,
+    scales_side_by_side,
     squared_norms,
     standard_metric,
 )
-from tests.conftest import UNKIND, Moments, diabetes, gap, heavy_tails, rows_of, scales_side_by_side
 
 
 @pytest.mark.parametrize("batch_size", [1, 32, 256, None])

@@ -6,8 +6,12 @@ import numpy as np
 import pytest
 
 from skgd import MiniBatchLinearRegressor
-from skgd._newton import Newton
-from tests.conftest import Target, problem_of_fit, rows_of
+from tests.conftest import (
+    Newton,
+    Target,
+    problem_of_fit,
+    rows_of,
+)
 from tests.test_crossing import SILENT, Case, optimum, verdict
 
 LOSSES = {

@@ -13,8 +13,13 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from skgd import MiniBatchLinearRegressor
-from skgd._stopping import Validation
-from tests.conftest import LOSSES, SQUARED_ERROR, Rows, loss_and_slope
+from tests.conftest import (
+    LOSSES,
+    SQUARED_ERROR,
+    Rows,
+    Validation,
+    loss_and_slope,
+)
 
 PLAIN = {"learning_rate": "constant", "eta0": 0.05, "tol": None, "max_iter": 12}
 

@@ -9,10 +9,16 @@ from sklearn.metrics import r2_score
 
 from skgd import MiniBatchLinearRegressor
 from skgd._plan import hold_out
-from skgd._state import State
-from skgd._step_size import Schedule, plateau_of
-from skgd._stopping import Validation
-from tests.conftest import SQUARED_ERROR, diabetes, problem_of_fit, rows_of
+from skgd._step_size import plateau_of
+from tests.conftest import (
+    SQUARED_ERROR,
+    Schedule,
+    State,
+    Validation,
+    diabetes,
+    problem_of_fit,
+    rows_of,
+)
 
 
 def parts(model):

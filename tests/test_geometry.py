@@ -12,18 +12,22 @@ from skgd._geometry import (
     Spectrum,
     axes_out_of_band,
     full_batch_step,
-    geometry_of_batches,
     geometry_of_solver,
     safe_length,
-    squared_norms,
-    standard_metric,
     whitening_of,
 )
 from skgd._objective import Penalty
-from skgd._state import State
-from skgd._step_size import Schedule
-from skgd._stream import Stream
-from tests.conftest import Moments, problem_of_fit, rows_of
+from tests.conftest import (
+    Moments,
+    Schedule,
+    State,
+    Stream,
+    geometry_of_batches,
+    problem_of_fit,
+    rows_of,
+    squared_norms,
+    standard_metric,
+)
 
 
 def diagonal(stream):

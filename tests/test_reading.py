@@ -11,11 +11,12 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import Lasso, Ridge
 
 from skgd import MiniBatchLinearRegressor, _newton
-from skgd._newton import Newton, minimum_of
+from skgd._newton import minimum_of
 from skgd._reading import derivatives_over
 from tests.conftest import (
     LOSSES,
     UNKIND,
+    Newton,
     Target,
     bend,
     diabetes,

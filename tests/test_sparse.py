@@ -7,8 +7,14 @@ import pytest
 from scipy import sparse
 
 from skgd import MiniBatchLinearRegressor
-from skgd._geometry import sample_rows, sampling_shares, squared_norms, standard_metric
-from tests.conftest import LOSSES, Rows
+from tests.conftest import (
+    LOSSES,
+    Rows,
+    sample_rows,
+    sampling_shares,
+    squared_norms,
+    standard_metric,
+)
 
 
 @pytest.fixture(params=["unpacked", "as they are"], autouse=True)

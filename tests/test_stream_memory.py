@@ -7,12 +7,22 @@ import pytest
 from sklearn.linear_model import ElasticNet, LinearRegression, Ridge
 
 from skgd import MiniBatchLinearRegressor
-from skgd._geometry import (
+from skgd._stream import (
+    CEILING,
+    FORGETTING,
+    HALF_LIFE,
+    UNUSUAL,
+)
+from tests.conftest import (
+    LOSSES,
+    SQUARED_ERROR,
+    Moments,
+    State,
+    Stream,
+    diabetes,
+    rows_of,
     squared_norms,
 )
-from skgd._state import State
-from skgd._stream import CEILING, FORGETTING, HALF_LIFE, UNUSUAL, Stream
-from tests.conftest import LOSSES, SQUARED_ERROR, Moments, diabetes, rows_of
 
 
 def diagonal(stream):
