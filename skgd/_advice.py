@@ -125,14 +125,14 @@ def warn_of_alpha(model, problem, history, parameters):
     if not is_straight(problem.loss) or model.loss == "huber" or model.penalty is None or model.alpha == 0.0:
         return
     ridges, geometries = problem.penalty.l2 / problem.curvature, problem.geometries
-    usual = [
-        np.median(1.0 / np.maximum(each.metric[1, :-1], np.finfo(np.float64).tiny)) for each in geometries
-    ]  # variances, the ridge included
+    scales = [np.maximum(each.metric[1, :-1], np.finfo(np.float64).tiny) for each in geometries]
+    usual = [np.median(1.0 / scale) for scale in scales]  # variances, the ridge included
     is_strong = np.all(parameters[:, :-1] == 0.0, axis=1) | (2.0 * ridges > usual)
     if np.any(is_strong & (history.objective[-1] > (1.0 - NOTHING) * problem.constant_loss)):
         warn(
-            f"alpha={model.alpha:g} leaves next to nothing of the fit. loss={model.loss!r} is in units of y, not of y squared: "
-            f"alpha weighs about {np.max(2.0 / problem.curvature):.2g} times as much as beside the squared error. Lower it."
+            f"alpha={model.alpha:g} with penalty={model.penalty!r} leaves next to nothing of the fit. loss={model.loss!r} is "
+            f"in units of y, not of y squared: alpha weighs about {np.max(2.0 / problem.curvature):.2g} times as much as "
+            f"beside the squared error. Lower it."
         )
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence, Sized
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import reduce
+from os import PathLike
 
 import numpy as np
 from scipy.sparse import issparse, vstack
@@ -28,8 +29,11 @@ class Chunks:
     """
 
     def __init__(self, source, check):
-        if not isinstance(source, (Iterable, Sized)):
-            raise TypeError(f"chunks must be an iterable of (X, y) or (X, y, sample_weight), got {type(source).__name__}.")
+        if not isinstance(source, (Iterable, Sized)) or isinstance(source, str | bytes | Mapping):
+            raise TypeError(
+                f"chunks must be an iterable of (X, y) or (X, y, sample_weight), got {type(source).__name__}. Files are read "
+                f"by an object whose __iter__ opens them and yields (X, y)."
+            )
         if isinstance(source, Iterator):
             raise TypeError(
                 f"chunks must begin anew each time they are iterated over, but {type(source).__name__} can be read only once. "
@@ -313,10 +317,8 @@ def checked(check, noun, number, chunk):
     """The rows that `check` makes of (X, y) or (X, y, sample_weight), empty if there are none; errors name the chunk."""
     try:
         if not isinstance(chunk, tuple | list):
-            raise TypeError(
-                f"must be (X, y) or (X, y, sample_weight), got {type(chunk).__name__}. A single table goes to fit, or to "
-                f"fit_chunks as [(X, y)]."
-            )
+            cure = "Read the file and give (X, y)." if isinstance(chunk, str | PathLike) else "A single table goes to fit."
+            raise TypeError(f"must be (X, y) or (X, y, sample_weight), got {type(chunk).__name__}. {cure}")
         if not 2 <= len(chunk) <= 3:
             raise ValueError(f"must be (X, y) or (X, y, sample_weight), got {len(chunk)} parts.")
         X, y, sample_weight = (*chunk, None)[:3]

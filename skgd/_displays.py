@@ -348,36 +348,36 @@ class DescentPathDisplay:
         reach = np.max((high - low) * self.sizes) or 1.0
         half = 0.65 * np.maximum(high - low, 0.5 * reach / self.sizes)
         frame = [(m - h, m + h) for m, h in zip((low + high) / 2, half, strict=True)]
-        draw_objective = self.draw_contours if len(self.labels) == 2 else self.draw_curve
+        draw_objective = self._draw_contours if len(self.labels) == 2 else self._draw_curve
         draw_objective(frame, contour_kw or {})
         for k, (name, path) in enumerate(self.paths.items()):
             style = line_style(STYLES[k % len(STYLES)], len(path) <= FEW_POINTS, line_kw)
             label = {"label": name} if name != "" else {}
             faint = {"alpha": 1.0 if len(path) <= 200 else 0.5}  # what fluctuates for long covers itself
-            self.lines_ += ax.plot(*self.places(path), **{"markersize": 3.5, "linewidth": 1.2} | faint | label | style)
-            end = self.places(self.ends[name][None])
+            self.lines_ += ax.plot(*self._places(path), **{"markersize": 3.5, "linewidth": 1.2} | faint | label | style)
+            end = self._places(self.ends[name][None])
             ax.plot(*end, color=style["color"], marker="*", markersize=13, markeredgecolor="white", zorder=5)
         named = ax.get_legend_handles_labels()[1]  # by a picture drawn here before
         marks = {name: {"label": name} if name not in named else {} for name in ("minimum", "coef_ at the end")}
         cross = {"color": "black", "markersize": 11, "markeredgewidth": 1.5, "zorder": 4, "linestyle": ""}
-        ax.plot(*self.places(self.minimum[None]), "+", **cross, **marks["minimum"])
-        start = self.places(next(iter(self.paths.values()))[:1])
+        ax.plot(*self._places(self.minimum[None]), "+", **cross, **marks["minimum"])
+        start = self._places(next(iter(self.paths.values()))[:1])
         ax.plot(*start, "o", color="black", markersize=7, markerfacecolor="white", zorder=3)
         ax.set(xlabel=self.labels[0], ylabel=self.labels[1] if len(self.labels) == 2 else "objective")
         ax.plot([], [], "*", color="0.4", markersize=11, **marks["coef_ at the end"])
         ax.legend(frameon=True, framealpha=0.9)
         return self
 
-    def places(self, parameters):
+    def _places(self, parameters):
         """Where parameters lie in the picture: over the plane of two, or one on the curve of its objective."""
         return parameters.T if len(self.labels) == 2 else (parameters[:, 0], self.objective(parameters[:, 0]))
 
-    def draw_curve(self, frame, kw):
+    def _draw_curve(self, frame, kw):
         """The objective against one parameter."""
         at = np.linspace(*frame[0], 200)
         self.ax_.plot(at, self.objective(at), **{"color": "0.75", "linewidth": 1.5, "zorder": 0} | kw)
 
-    def draw_contours(self, frame, kw):
+    def _draw_contours(self, frame, kw):
         """The contours of the objective over two parameters, at even ratios of what is above the lowest."""
         grid = np.meshgrid(*(np.linspace(*ends, 120) for ends in frame))
         value = self.objective(*grid)

@@ -25,6 +25,7 @@ from skgd._reference import AVERAGE, COEF
 from skgd._rows import Rows
 from skgd._sklearn import CheckedParameters, Interval, Options, fit_context, recheck
 from skgd._state import State, moved_to
+from skgd._tables import check_times, in_words
 from skgd._validation import (
     check_has_validation,
     check_parameters,
@@ -33,7 +34,6 @@ from skgd._validation import (
     check_weight,
     check_weighted,
     cure_of,
-    explain,
     is_validation_given,
     unchanged_on_error,
     warn,
@@ -126,7 +126,8 @@ class MiniBatchLinearRegressor(CheckedParameters, CallbackSupportMixin, Regresso
     validation_fraction : float, default=0.1
         Share of the rows that early_stopping holds out, unless X_val is given.
     half_life : float or None, default=None
-        Rows after which what `partial_fit` has seen counts half. None never forgets: old rows pull as hard as new ones.
+        Further rows after which a row that `partial_fit` has seen counts half. None never forgets: old rows pull as hard as new
+        ones.
     record_steps : bool, default=False
         Whether to keep `loss_path_`, `coef_path_` and `intercept_path_`.
     warm_start : bool, default=False
@@ -171,9 +172,10 @@ class MiniBatchLinearRegressor(CheckedParameters, CallbackSupportMixin, Regresso
 
     Notes
     -----
-    Mini-batches under "auto" take the safe step of [1]_ and the average of [2]_ (with eta = 3). The full batch is minimised by
-    Newton's method, conjugate gradients or coordinate descent, whichever suits the columns. A bound on what is left to gain,
-    the duality gap, decides whether the end is near enough to the minimum, and no end is above the best constant prediction.
+    Mini-batches under "auto" take the safe step of [1]_ and the average of [2]_, with weights that grow as t^3. The full batch
+    is minimised by Newton's method, conjugate gradients or coordinate descent, whichever suits the columns. A bound on what is
+    left to gain, the duality gap, decides whether the end is near enough to the minimum, and no end is above the best constant
+    prediction.
 
     `partial_fit` under "auto" ends at the minimum over all rows seen so far [3]_, once there are three for each column and no
     more than 500 columns. For losses other than the squared error, a warning says if the rows do not come shuffled.
@@ -474,7 +476,9 @@ class MiniBatchLinearRegressor(CheckedParameters, CallbackSupportMixin, Regresso
         ndarray of shape (n_samples,) or (n_samples, n_targets)
         """
         check_is_fitted(self)
-        X = in_floats(validate_data(self, X, **OF_COLUMNS, reset=False))
+        check_times(X, "X")
+        with in_words(X):
+            X = in_floats(validate_data(self, X, **OF_COLUMNS, reset=False))
         return X @ self.coef_.T + self.intercept_
 
     def __sklearn_tags__(self):
@@ -514,19 +518,18 @@ class MiniBatchLinearRegressor(CheckedParameters, CallbackSupportMixin, Regresso
             )
         if issparse(y):
             raise TypeError("y is sparse, but targets must be dense: give y.toarray().")
-        try:
-            X, y = validate_data(self, X, y, **OF_COLUMNS, order="C", multi_output=True, y_numeric=True, reset=reset)
-        except (TypeError, ValueError) as error:
-            explained = explain(error, X, y)
-            if explained is error:
-                raise
-            raise explained from error
-        X = in_floats(X)
+        check_times(X, "X")
+        check_times(y, "y")
+        with in_words(X, y):
+            table, targets = validate_data(self, X, y, **OF_COLUMNS, order="C", multi_output=True, y_numeric=True, reset=reset)
+            y_in_columns = np.require(targets.reshape(len(targets), -1), np.float64, "CA")
+            if np.asarray(y).dtype == object and np.isnan(y_in_columns).any():  # which scikit-learn lets in
+                raise ValueError("Input y contains NaN.")
+        X = in_floats(table)
         X = compressed(X) if issparse(X) else np.require(X, requirements="CA")
         if reset:
-            self._single_target = y.ndim == 1
-        y = np.require(y.reshape(len(y), -1), np.float64, "CA")
-        return Rows.of(X, y.T, check_weight(sample_weight, X.shape[0]))
+            self._single_target = targets.ndim == 1
+        return Rows.of(X, y_in_columns.T, check_weight(sample_weight, X.shape[0]))
 
     def _check_validation(self, rows, X_val, y_val, sample_weight_val):
         """The rows for early stopping to watch, if some are given."""

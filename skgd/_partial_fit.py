@@ -64,7 +64,8 @@ def learn(model, problem, counted, state, watch, before):
     if not keeps_steps and knows_minimum(problem, state):
         state = renewed(model, measured, counted, state, parameters)
     elif not keeps_steps and state.renewable.has_rows:
-        latest = problem_of_latest(model, state.renewable.joined_rows(), state.stream.moments)
+        rows = state.renewable.joined_rows(model.half_life or np.inf)
+        latest = problem_of_latest(model, rows, state.stream.moments)
         parameters[:, AVERAGE] = state.renewable.no_worse_than_constants(latest, parameters[:, AVERAGE])
     return published(measured, state, parameters, length, run.history)
 
@@ -77,7 +78,7 @@ def with_chunk(model, problem, stream, counted, state, before):
     elif stream.moments.is_full and renewable.is_complete:
         if model.half_life is None:
             renewable, told = held_against_order(problem, stream, state, renewable)
-        renewable = renewable.with_rows(counted, before)
+        renewable = renewable.with_rows(counted, before, model.half_life or np.inf)
     return replace(state, stream=stream.with_level(before, len(problem.rows)), renewable=renewable, told=told)
 
 
@@ -115,7 +116,8 @@ def renewed(model, problem, counted, state, parameters):
         end, stream = minimum_of_squares(model, problem, counted, stream, parameters[:, AVERAGE])
         renewable = replace(renewable, waiting=0)
     else:
-        latest, half_life = problem_of_latest(model, renewable.joined_rows(), stream.moments), model.half_life or np.inf
+        half_life = model.half_life or np.inf
+        latest = problem_of_latest(model, renewable.joined_rows(half_life), stream.moments)
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
             renewable, end = renewable.renewed(latest, parameters[:, AVERAGE], half_life)
     rest_at(end, parameters)

@@ -14,12 +14,14 @@ them is a place where curvatures can be trusted.
 
 from __future__ import annotations
 
+from bisect import bisect
 from dataclasses import dataclass, replace
+from operator import itemgetter
 
 import numpy as np
 
 from skgd._newton import FAR, FINEST, NEAR, Newton
-from skgd._objective import LARGEST, bend, is_straight, loss_and_slope, penalty_at, secant, typical_size
+from skgd._objective import LARGEST, bend, is_straight, loss_and_slope, penalty_at, typical_size
 from skgd._reading import Sums, Target, weighted_products
 from skgd._rows import Rows
 from skgd._stream import UNUSUAL
@@ -32,7 +34,9 @@ GROWTH = 1e-3  # share of the rows seen that wait for a later minimum
 CHEAP = 20  # with few columns; it costs d^3, and with 500 columns some hundred rows wait for it
 FEW_NUMBERS = 2**14  # of X are read anew for every chunk: a tenth of a millisecond each time
 ACCURACY = 1e-7  # of the loss, of which columns may explain little: how near to their minimum Newton's steps go
-GUARD = 0.01  # share of a majoriser that latest rows are left behind with: an arc that holds no row would have no curvature
+REMEMBERED = 7  # half-lives after which rows are forgotten: a hundredth is left of them
+MOST_REMEMBERED = 2**21  # numbers of X that a stream which forgets may keep until then, 16 megabytes
+MOST_FADES = 30  # of a model that pulls too hard, until it does no longer: a halving each would do for a pull of 1e9
 BLOCK = 100  # rows whose slopes are held against chance together
 SHARES = 0.5 ** np.arange(8)  # of the way from the best constant, which a stream of few rows must not lose against
 UNLIKELY = 6.0  # standard errors that the mean slope of a block may be from zero: 1e-9 of shuffled blocks are farther
@@ -45,7 +49,7 @@ class Quadratic:
     The intercept comes last and is taken at `center`.
     """
 
-    weight: float
+    weight: np.ndarray  # (n_targets,)
     center: np.ndarray  # (n_features,)
     curvature: np.ndarray  # A: (n_targets, n_features + 1, n_features + 1)
     linear: np.ndarray  # b: (n_targets, n_features + 1)
@@ -63,9 +67,19 @@ class Quadratic:
         )
 
     def faded(self, share):
-        """The model of rows that count less."""
-        parts = {name: share * getattr(self, name) for name in ("weight", "curvature", "linear", "constant")}
-        return replace(self, **parts)
+        """The model of rows that count less, by a share for each target."""
+        curvature, linear = share[:, None, None] * self.curvature, share[:, None] * self.linear
+        return replace(self, weight=share * self.weight, curvature=curvature, linear=linear, constant=share * self.constant)
+
+    def credible_at(self, parameters, loss, scale):
+        """The model, faded where it pulls harder than its rows can: a quadratic knows nothing of the caps of their slopes.
+
+        Along a column of deviation 1, rows of weights s and slopes between the caps pull by at most sum_i s_i times a cap.
+        `scale` makes such columns.
+        """
+        pull = np.einsum("kij,kj->ki", self.curvature, parameters) - self.linear
+        most, size = max(loss.cap_above, loss.cap_below) * self.weight, np.max(np.abs(pull) * scale, axis=1)
+        return self.faded(np.divide(most, size, out=np.ones_like(size), where=size > most))
 
     def moved_to(self, center):
         """This model with the intercept taken at another center: v = T v', and so T'AT and T'b."""
@@ -94,7 +108,7 @@ class TargetOfStream(Target):
 
     @property
     def total_weight(self):
-        return self.rows.total_weight + (self.before.weight if self.before else 0.0)
+        return self.rows.total_weight + (self.before.weight[self.k] if self.before else 0.0)
 
     def completed(self, sums, parameters):
         """Sums over the latest rows, with those of the model."""
@@ -118,8 +132,10 @@ class Renewable:
 
     model: Quadratic | None = None
     n_rows: float = 0.0  # in the model
-    latest: tuple[tuple[np.ndarray, ...], ...] = ()  # tables (X, y, weight) of own arrays
+    latest: tuple[tuple, ...] = ()  # tables (X, y, weight, n_met) of own arrays
     fresh: Rows | None = None  # further rows, of which no copy is made yet
+    n_met: float = 0.0  # rows that have come; a table has the number with it
+    faded_at: float = 0.0  # what this was when the model was faded last
     spread: np.ndarray | float = 0.0  # (n_targets,): the usual size of residuals
     reached: np.ndarray | float = 0.0  # (n_targets,): the mean loss at the last minimum
     waiting: float = 0.0  # rows since then, those of a chunk that was predicted worse counting for more
@@ -147,7 +163,7 @@ class Renewable:
         weight = problem.rows.total_weight
         curvature, linear, constant = (weight * np.array(part) for part in zip(*models, strict=True))
         return cls(
-            Quadratic(weight, problem.center, curvature, linear, constant),
+            Quadratic(np.full(len(ends), weight), problem.center, curvature, linear, constant),
             float(len(problem.rows)),
             spread=spread,
             loss=tuple(problem.loss),
@@ -161,9 +177,10 @@ class Renewable:
 
     def is_due(self, n_new, n_seen, n_parameters):
         """Whether enough rows wait for another minimum to be worth its cost, now that `n_new` have come together."""
-        if self.has_rows and self.model is None:  # all rows are read anew, several times
-            is_cheap = n_new > 1 and n_seen * n_parameters <= FEW_NUMBERS
-            return is_cheap or self.waiting >= FIRST_GROWTH * n_seen
+        n_kept = self.n_met - self.latest[0][-1] + len(self.latest[0][2]) if self.latest else n_new
+        if self.has_rows and (self.model is None or n_kept > self.waiting + n_new):  # all of them are read anew, several times
+            is_cheap = n_new > 1 and n_kept * n_parameters <= FEW_NUMBERS
+            return is_cheap or self.waiting >= FIRST_GROWTH * n_kept
         return self.waiting >= min(max(GROWTH * n_seen, (n_parameters / CHEAP) ** 1.5), n_parameters)
 
     @property
@@ -171,18 +188,20 @@ class Renewable:
         """Whether there are rows that are not left behind."""
         return bool(self.latest) or self.fresh is not None
 
-    def with_rows(self, rows, loss):
+    def with_rows(self, rows, loss, half_life):
         """After further rows that had this mean loss. While all rows are kept, a minimum is due the sooner the larger it is."""
         is_known = self.model is None and np.all(np.greater(self.reached, 0.0))
-        weight = max(1.0, float(np.max(loss / self.reached))) if is_known else 1.0
-        return replace(self.with_own_rows(), fresh=rows, waiting=self.waiting + weight * len(rows))
+        weight, n_met = max(1.0, float(np.max(loss / self.reached))) if is_known else 1.0, self.n_met + len(rows)
+        latest = self.with_own_rows().latest
+        latest = latest[bisect(latest, n_met - REMEMBERED * half_life, key=itemgetter(-1)) :]
+        return replace(self, latest=latest, fresh=rows, n_met=n_met, waiting=self.waiting + weight * len(rows))
 
     def with_own_rows(self):
         """With copies of the fresh rows, since a caller may use the arrays again."""
         if self.fresh is None:
             return self
         rows, X = self.fresh, np.array(self.fresh.take(self.fresh.numbers), dtype=np.float64, order="C")
-        return replace(self, latest=(*self.latest, (X, rows.targets.copy(), rows.weights.copy())), fresh=None)
+        return replace(self, latest=(*self.latest, (X, rows.targets.copy(), rows.weights.copy(), self.n_met)), fresh=None)
 
     def with_slopes(self, rows, slopes):
         """After further rows, and whether a block of them is unlike the rows before.
@@ -200,12 +219,13 @@ class Renewable:
         is_unlike = self.model is not None and bool(np.any(np.abs(sums[1]) > UNLIKELY * by_chance))
         return replace(self, slopes=0.0, scatter=scatter), is_unlike
 
-    def joined_rows(self):
-        """The latest rows as one table."""
+    def joined_rows(self, half_life):
+        """The latest rows as one table; those that came before others have faded."""
         if not self.latest:
             return self.fresh
-        X, y, weight = zip(*self.with_own_rows().latest, strict=True)
-        return Rows.of(np.concatenate(X), np.ascontiguousarray(np.hstack(y)), np.concatenate(weight))
+        X, y, weight, n_met = zip(*self.with_own_rows().latest, strict=True)
+        faded = [part * 0.5 ** ((self.n_met - n) / half_life) for part, n in zip(weight, n_met, strict=True)]
+        return Rows.of(np.concatenate(X), np.ascontiguousarray(np.hstack(y)), np.concatenate(faded))
 
     def no_worse_than_constants(self, problem, parameters):
         """Parameters on the way from the best constant to those given, where the latest rows' objective is least.
@@ -239,27 +259,40 @@ class Renewable:
         -------
         Renewable, ndarray of shape (n_targets, n_features + 1)
         """
-        rows, n_targets = problem.rows, len(starts)
-        before = self.model and self.model.moved_to(problem.center).faded(0.5 ** (len(rows) / half_life))
-        n_seen = len(rows) + self.n_rows * 0.5 ** (len(rows) / half_life)
-        ends, spread = starts.copy(), np.broadcast_to(self.spread, n_targets)
-        for k in range(n_targets):
-            if before is None:
-                ends[k] = first_minimum(Target(problem, k), starts[k], np.broadcast_to(self.reached, n_targets)[k])
-            else:
-                target = TargetOfStream(problem, k, self.width(spread[k], problem, n_seen), before)
-                ends[k] = Newton(target, starts[k], ACCURACY, target.loss).settle()
+        rows, n_targets, share = problem.rows, len(starts), 0.5 ** ((self.n_met - self.faded_at) / half_life)
+        before = self.model and self.model.moved_to(problem.center).faded(np.full(n_targets, share))
+        n_seen = len(rows) + self.n_rows * share
+        spread, reached = np.broadcast_to(self.spread, n_targets), np.broadcast_to(self.reached, n_targets)
+        if before is None:
+            ends = np.array([first_minimum(Target(problem, k), starts[k], reached[k]) for k in range(n_targets)])
+        else:
+            before, ends = self.later_minimum(problem, starts, before, n_seen, half_life < np.inf)
         residual, weight = residuals_at(rows.sampled, problem, ends), rows.sampled.weights
         size, believed = typical_size(residual, weight), 1.0
         loss = loss_and_slope(problem.loss, residual)[0] @ weight / weight.sum()
         if before is not None:
             size, believed = np.minimum(size, UNUSUAL * spread), min(1.0, 3.0 * len(rows) / n_seen)
-        renewed = replace(self, spread=spread + believed * (size - spread), reached=loss, waiting=0)
+        renewed = replace(self, spread=spread + believed * (size - spread), reached=loss, waiting=0, faded_at=self.n_met)
         n_numbers = FIRST_NUMBERS / max(rows_that_decide(problem.loss), LEAST_SHARE)
         n_first = max(n_numbers / ends.shape[1], FIRST_ROWS_PER_COLUMN * ends.shape[1])
-        if before is None and len(rows) < min(n_first, FIRST_GROWTH * half_life):
-            return renewed, ends
+        is_remembered = REMEMBERED * half_life * ends.shape[1] <= MOST_REMEMBERED
+        if is_remembered or (before is None and len(rows) < n_first):
+            return replace(renewed, model=before, n_rows=n_seen - len(rows)), ends
         return renewed.left_behind(problem, ends, before, n_seen), ends
+
+    def later_minimum(self, problem, starts, before, n_seen, forgets):
+        """The model of earlier rows, as it is credible if the stream `forgets`, and the minimum with the latest rows."""
+        spread, scale = np.broadcast_to(self.spread, len(starts)), np.sqrt(problem.geometries[0].metric[1])
+        for _ in range(MOST_FADES):
+            ends = starts.copy()
+            for k, start in enumerate(starts):
+                target = TargetOfStream(problem, k, self.width(spread[k], problem, n_seen), before)
+                ends[k] = Newton(target, start, ACCURACY, target.loss).settle()
+            credible = before.credible_at(ends, problem.loss, scale) if forgets and is_straight(problem.loss) else before
+            if np.all(credible.weight == before.weight):
+                break
+            before = credible
+        return before, ends
 
     def left_behind(self, problem, ends, before, n_seen):
         """The stream with the latest rows in its model, read at the minimum of the rounded loss."""
@@ -270,7 +303,7 @@ class Renewable:
                 end = Newton(target, end, ACCURACY, target.loss).settle()
             parts.append(model_of_rows(target, end))
         curvature, linear, constant = (np.array(part) for part in zip(*parts, strict=True))
-        model = Quadratic(problem.rows.total_weight, problem.center, curvature, linear, constant)
+        model = Quadratic(np.full(len(ends), problem.rows.total_weight), problem.center, curvature, linear, constant)
         return replace(self, model=model + before if before else model, n_rows=n_seen, latest=(), fresh=None)
 
     @staticmethod
@@ -335,8 +368,7 @@ def model_of_rows(target, end):
         z[:, :-1], z[:, -1] = rows.take(which) - target.center, target.has_intercept
         weight, residual = rows.weight[which], z[:, :-1] @ end[:-1] + end[-1] - rows.y[target.k, which]
         loss, slope = loss_and_slope(target.loss, residual)
-        bent = bend(target.loss, residual)
-        curvature += weighted_products(z, weight * (bent + GUARD * (secant(target.loss, residual) - bent)))
+        curvature += weighted_products(z, weight * bend(target.loss, residual))
         gradient += (weight * slope) @ z
         value += weight @ loss
     pull = curvature @ end

@@ -3,13 +3,11 @@
 import inspect
 import warnings
 from contextlib import contextmanager
-from datetime import date
 from difflib import get_close_matches
 from weakref import WeakKeyDictionary
 
 import numpy as np
 from joblib import Parallel
-from scipy.sparse import issparse
 from sklearn.base import BaseEstimator
 from sklearn.utils import check_array
 
@@ -41,6 +39,9 @@ MEANT = {
     ("loss", "mse"): "loss='squared_error'",
     ("loss", "pinball"): "loss='quantile'",
     ("loss", "squared_loss"): "loss='squared_error'",
+    ("loss", "l1"): "loss='quantile' with quantile=0.5",
+    ("loss", "l2"): "loss='squared_error'",
+    ("learning_rate", "adam"): "learning_rate='auto', which needs no tuning",
     ("penalty", "none"): "penalty=None",
     ("penalty", "lasso"): "penalty='l1'",
     ("penalty", "ridge"): "penalty='l2'",
@@ -49,6 +50,7 @@ MEANT = {
 }
 
 
+INTS = "batch_size", "max_iter", "n_iter_no_change"
 TOLD: WeakKeyDictionary[Parallel, set] = WeakKeyDictionary()  # the warnings that a search has given
 
 
@@ -57,11 +59,15 @@ def cure_of(name, value, options):
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
     if isinstance(value, str):
         near = get_close_matches(value.lower(), options, 1)
+        if name in INTS and value.isdecimal():
+            return f" Give the int {value}."
         meant = MEANT.get((name, value.lower())) or (f"{name}={near[0]!r}" if near else None)
     elif name == "batch_size" and is_number and 0 < value < 1:
         meant = f"int({value} * n_samples), since it is a number of rows and no share"
-    elif name == "batch_size" and is_number and 0 < value < np.inf and value == int(value):
+    elif name in INTS and is_number and 0 < value < np.inf and value == int(value):
         meant = f"the int {int(value)}"
+    elif name in {"quantile", "validation_fraction"} and is_number and 1 < value < 100:
+        meant = f"{name}={value / 100:g}"
     elif name == "learning_rate" and is_number:
         meant = f"learning_rate='constant' with eta0={value}"
     elif name == "quantile" and np.ndim(value) == 1:
@@ -69,70 +75,6 @@ def cure_of(name, value, options):
     else:
         meant = None
     return f" Give {meant}." if meant else ""
-
-
-def explain(error, X, y):
-    """An error of scikit-learn's checks in words that name the column, the row and the cure, or the error itself."""
-    shapes = np.shape(X), np.shape(y)
-    if len(shapes[0]) == 2 and "inconsistent numbers of samples" in str(error):
-        if shapes[0][0] < shapes[0][1] == shapes[1][0]:
-            return ValueError(f"X has {shapes[0][0]} rows and y {shapes[1][0]}, as many as X has columns: give X.T.")
-        if shapes[1][:1] == (1,) and shapes[1][-1] == shapes[0][0]:
-            return ValueError(f"y has shape {shapes[1]}, one row of {shapes[0][0]} targets: give y of shape ({shapes[0][0]},).")
-    is_of_values = any(
-        words in str(error) for words in ("NaN", "NA", "infinity", "could not convert", "float()", "dtype", "DType")
-    )
-    if len(shapes[0]) != 2 or issparse(X) or not is_of_values:
-        return error
-    kind = TypeError if isinstance(error, TypeError) else ValueError  # others of these may take other arguments
-    for number in range(shapes[0][1]):
-        name, column = column_of(X, number)
-        if found := trouble_in(column, "X", f"column {name}, "):
-            return kind(found)
-    found = trouble_in(np.asarray(y), "y", "") if len(shapes[1]) == 1 else None
-    return kind(found) if found else error
-
-
-def column_of(X, number):
-    """A name in words and the values of a column."""
-    if not hasattr(X, "columns"):
-        return str(number), np.asarray(X)[:, number] if hasattr(X, "shape") else np.array([row[number] for row in X], object)
-    name = list(X.columns)[number]
-    return repr(name), np.asarray(X[name])
-
-
-DATES = "dates. Make numbers of them, such as days since the first."
-DURATIONS = "durations. Make numbers of them, such as by dt.total_seconds()."
-
-
-def is_missing(value):
-    """Whether an object stands for no value: None, NaN, or pandas.NA, which refuses to be compared."""
-    try:
-        return value is None or bool(value != value)
-    except TypeError:
-        return True
-
-
-def trouble_in(values, what, column):
-    """What is wrong with the values of a column, where, and what to do, or None."""
-    if values.dtype.kind in "Mm":
-        return f"{what} must be numbers: {column}{DATES if values.dtype.kind == 'M' else DURATIONS}"
-    missing = f"Input {what} contains NaN: {column}row {{}}. Fill it, for example by SimpleImputer, or leave out the row."
-    for row, value in enumerate(values) if values.dtype.kind in "OUST" else ():
-        if isinstance(value, str | bytes):
-            return f"could not convert string to float: {column}row {row} holds {str(value)!r}. Encode it, as by OneHotEncoder."
-        if is_missing(value):
-            return missing.format(row)
-        if isinstance(value, date):
-            return f"{what} must be numbers: {column}{DATES}"
-        if not hasattr(value, "__float__"):
-            return f"{what} must be numbers: {column}row {row} holds a {type(value).__name__}. Make a number of it."
-    if values.dtype.kind == "f" and not np.isfinite(values).all():
-        row = np.flatnonzero(~np.isfinite(values))[0]
-        if np.isnan(values[row]):
-            return missing.format(row)
-        return f"Input {what} contains infinity: {column}row {row} holds {values[row]}. Give a finite number, or leave it out."
-    return None
 
 
 def warn(message, category=UserWarning):
@@ -157,7 +99,7 @@ def warn(message, category=UserWarning):
 
 def check_parameters(model):
     """Refuse parameters that contradict each other; warn of those that do nothing."""
-    for name in ("batch_size", "max_iter", "n_iter_no_change"):
+    for name in INTS:
         if isinstance(getattr(model, name), (bool, np.bool_)):
             raise InvalidParameterError(
                 f"{name}={getattr(model, name)} must be an int in the range [1, inf), not a bool: say {name}=1 for one"
@@ -205,6 +147,8 @@ def check_weight(sample_weight, n_samples):
     weight = np.asarray(sample_weight)
     if weight.ndim == 0:
         weight = np.full(n_samples, weight)
+    if weight.dtype.kind in "US":
+        raise ValueError(f"sample_weight must be numbers, one for each row, got {str(weight[0])!r}.")
     weight = check_array(weight, ensure_2d=False, dtype=np.float64, input_name="sample_weight")
     if weight.shape != (n_samples,):
         raise ValueError(f"sample_weight must be one number for each of {n_samples} rows, got shape {weight.shape}.")

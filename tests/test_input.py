@@ -661,6 +661,11 @@ def test_a_plain_descent_below_its_start_has_not_diverged_though_a_constant_is_b
     [
         ({"batch_size": "auto"}, "Give batch_size=32, the default, or None for all rows"),
         ({"batch_size": 32.0}, "Give the int 32"),
+        ({"batch_size": "32"}, "Give the int 32"),
+        ({"max_iter": 10.0}, "Give the int 10"),
+        ({"quantile": 90}, "Give quantile=0.9"),
+        ({"loss": "l1"}, "Give loss='quantile' with quantile=0.5"),
+        ({"learning_rate": "adam"}, "Give learning_rate='auto'"),
         ({"batch_size": 0.1}, "int(0.1 * n_samples)"),
         ({"loss": "mse"}, "Give loss='squared_error'"),
         ({"loss": "absolute_error"}, "Give loss='quantile' with quantile=0.5"),
@@ -686,7 +691,7 @@ def test_an_invalid_value_is_answered_by_what_is_meant(options, cure):
     [
         (np.nan, "Input X contains NaN: column {}, row 7"),
         (None, "Input X contains NaN: column {}, row 7"),
-        ("Ulm", "could not convert string to float: column {}, row 7 holds 'Ulm'"),
+        ("Ulm", "could not convert string to float: X, column {}, row 7 holds 'Ulm'"),
         (-np.inf, "Input X contains infinity: column {}, row 7 holds -inf"),
     ],
 )
@@ -711,7 +716,6 @@ def test_a_bad_cell_is_named_by_its_column_and_row(as_frame, value, words):
         (pd.Timestamp("2020-01-01", tz="Asia/Seoul"), "dates. Make numbers of them"),
         (pd.Timestamp("2020-01-01").date(), "dates. Make numbers of them"),
         (pd.Timedelta(days=1), "durations. Make numbers of them"),
-        (pd.Period("2020-01"), "row 0 holds a Period. Make a number of it"),
     ],
 )
 def test_dates_and_durations_are_named(value, words):
@@ -719,6 +723,71 @@ def test_dates_and_durations_are_named(value, words):
     table = pd.DataFrame(X).assign(day=value)
     with pytest.raises(TypeError, match=f"X must be numbers: column 'day', {words}"):
         MiniBatchLinearRegressor().fit(table.rename(columns=str), y)
+
+
+def test_what_is_no_number_is_named():
+    X, y = diabetes()
+    table = pd.DataFrame(X).assign(day=pd.Period("2020-01")).rename(columns=str)
+    with pytest.raises(TypeError, match=r"X, column 'day', row 0 holds a Period\. Make a number of it"):
+        MiniBatchLinearRegressor().fit(table, y)
+    with pytest.raises(ValueError, match=r"X, column 'day', row 0 holds '2020-01-01'\. Parse it by pandas"):
+        MiniBatchLinearRegressor().fit(table.assign(day="2020-01-01"), y)
+
+
+@pytest.mark.parametrize("call", ["fit", "partial_fit", "fit_chunks", "predict"])
+@pytest.mark.parametrize("type_of_time", ["datetime64[s]", "timedelta64[s]"])
+@pytest.mark.parametrize("as_frame", [False, True])
+def test_a_table_of_nothing_but_times_is_refused(call, type_of_time, as_frame):
+    X, y = np.arange(40).reshape(20, 2), np.arange(20.0)
+    times, fitted = X.astype(type_of_time), MiniBatchLinearRegressor().fit(X, y)
+    times = pd.DataFrame(times, columns=["from", "to"]) if as_frame else times
+    with pytest.raises(TypeError, match="X must be numbers: " + ("column 'from', " if as_frame else "") + "d(ates|urations)"):
+        {
+            "fit": lambda: MiniBatchLinearRegressor().fit(times, y),
+            "partial_fit": lambda: MiniBatchLinearRegressor().partial_fit(times, y),
+            "fit_chunks": lambda: MiniBatchLinearRegressor().fit_chunks([(times, y)]),
+            "predict": lambda: (fitted.__dict__.pop("feature_names_in_", None), fitted.predict(times)),
+        }[call]()
+    with pytest.raises(TypeError, match=r"y must be numbers: d(ates|urations)"):
+        MiniBatchLinearRegressor().fit(X, y.astype(type_of_time))
+
+
+def test_predict_names_a_bad_cell_as_fit_does():
+    X, y = diabetes()
+    table = pd.DataFrame(X).rename(columns=lambda number: f"c{number}")
+    model = MiniBatchLinearRegressor(random_state=0).fit(table, y)
+    with pytest.raises(ValueError, match=r"X contains NaN: column 'c3', row 7\. Fill it"):
+        model.predict(table.assign(c3=np.where(table.index == 7, np.nan, table["c3"])))
+    with pytest.raises(ValueError, match="X, column 'c2', row 0 holds 'a'"):
+        model.predict(table.assign(c2="a"))
+
+
+@pytest.mark.parametrize(
+    ("y", "words"),
+    [
+        ([1.0, None, 3.0], "Input y contains NaN: row 1. Leave out the row"),
+        ([1.0, "JAX", 3.0], "y, row 1 holds 'JAX'. Targets are numbers; words take a classifier"),
+        ([1.0, np.nan, 3.0], "Input y contains NaN: row 1. Leave out the row"),
+    ],
+)
+@pytest.mark.parametrize("kind", [list, lambda y: pd.Series(y, dtype=object)])
+def test_a_bad_target_is_named(y, words, kind):
+    with pytest.raises(ValueError, match=words):
+        MiniBatchLinearRegressor().fit(np.arange(6.0).reshape(3, 2), kind(y))
+
+
+def test_words_in_the_place_of_weights_are_named():
+    with pytest.raises(ValueError, match="sample_weight must be numbers, one for each row, got 'balanced'"):
+        MiniBatchLinearRegressor().fit(np.eye(3), np.arange(3.0), "balanced")
+
+
+@pytest.mark.parametrize(
+    ("chunks", "words"),
+    [("folder/*.parquet", "Files are read by an object"), ({"a": 1}, "got dict"), (["a.parquet"], "Read the file and give")],
+)
+def test_files_in_the_place_of_chunks_are_told_of(chunks, words):
+    with pytest.raises(TypeError, match=words):
+        MiniBatchLinearRegressor().fit_chunks(chunks)
 
 
 def test_categories_are_named():

@@ -296,3 +296,39 @@ def test_the_last_rows_of_a_sorted_stream_do_not_wait_if_they_are_far_off(descen
     options = {"loss": "quantile", "quantile": 0.01 if descending else 0.99}
     model = streamed(MiniBatchLinearRegressor(random_state=0, **options), X[order], y[order], 10)
     assert excess(model, X[order], y[order]) <= 20 / 2510
+
+
+@pytest.mark.parametrize("loss", OTHERS)
+def test_a_stream_that_forgets_is_at_the_minimum_over_rows_that_have_faded_also_after_a_jump(loss):
+    X, y = table(6000)
+    y[4000:] += 20.0 * y.std()
+    model, ages = MiniBatchLinearRegressor(half_life=500, random_state=0, **OTHERS[loss]), np.empty(0)
+    for start in range(0, 6000, 100):
+        model.partial_fit(X[start : start + 100], y[start : start + 100])
+        ages = np.append(ages + 100, np.zeros(100))
+        if start in (3900, 4100, 4400, 4700, 5900):  # before, when most of the weight is of one side, and long after
+            weight, X_seen, y_seen = 0.5 ** (ages / 500), X[: len(ages)], y[: len(ages)]
+            best = MiniBatchLinearRegressor(None, tol=1e-8, **OTHERS[loss]).fit(X_seen, y_seen, weight)
+            at = [loss_of(each, X_seen, y_seen, weight) for each in (model, best)]
+            # A hundredth is left of what is forgotten after seven half-lives, and a fit of the rows kept ends within 1e-5.
+            assert at[0] <= 1.01 * at[1], start
+
+
+def loss_of(model, X, y, weight):
+    """The weighted mean of a model's own loss."""
+    loss = LOSSES[model.loss](model.epsilon, model.quantile)
+    return np.average(loss_and_slope(loss, model.predict(X) - y)[0], weights=weight)
+
+
+@pytest.mark.parametrize("loss", ["median", "quantile .9", "huber", "epsilon"])
+def test_a_stream_that_is_told_to_forget_forgets_what_it_had_left_behind(loss):
+    X, y = table(45_000)
+    y[40_000:] += 20.0 * y.std()
+    model = streamed(MiniBatchLinearRegressor(random_state=0, **OTHERS[loss]), X[:40_000], y[:40_000], 500)
+    model.set_params(half_life=300)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        streamed(model, X[40_000:], y[40_000:], 100)  # of 40,000 rows 0.4 are left
+    recent = MiniBatchLinearRegressor(None, **OTHERS[loss]).fit(X[40_000:], y[40_000:])
+    # The jump is of twenty deviations; some 430 rows have a say in one model, and 5,000 in the other.
+    np.testing.assert_allclose(model.predict(X), recent.predict(X), atol=y[:40_000].std())

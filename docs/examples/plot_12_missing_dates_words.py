@@ -5,7 +5,8 @@ Missing values, dates, rare words
 skgd takes numbers. Tables also have missing values (NaN), dates, and words of which some are rare.
 Scikit-learn has a step for each: ``SimpleImputer`` fills what is missing and can say that it was, a
 function makes numbers of dates, and ``OneHotEncoder(min_frequency=...)`` puts rare words together.
-No scaler is needed.
+No scaler is needed. A date with a time zone loses it, so that it can be subtracted; a missing date
+is filled as a missing number is.
 """
 
 import matplotlib.pyplot as plt
@@ -22,7 +23,8 @@ from skgd import MiniBatchLinearRegressor
 rng, n = np.random.default_rng(0), 4000
 table = pd.DataFrame(
     {
-        "sold": pd.Timestamp("2020-01-01") + pd.to_timedelta(rng.integers(0, 1500, n), "D"),
+        "sold": pd.Timestamp("2020-01-01", tz="Asia/Seoul")
+        + pd.to_timedelta(rng.integers(0, 1500, n), "D"),
         "area": rng.gamma(4.0, 25.0, n),
         "town": rng.choice(
             ["Ulm", "Bonn", "Jena", *(f"village {k}" for k in range(200))],
@@ -37,18 +39,20 @@ price = (
     + 60 * (table["town"] == "Ulm")
 )
 price += 20 * rng.standard_normal(n)
-table.loc[rng.random(n) < 0.2, "area"] = np.nan  # of every fifth sale the area is not known
+table.loc[rng.random(n) < 0.2, "area"] = np.nan  # of every fifth sale the area is not known,
+table.loc[rng.random(n) < 0.01, "sold"] = pd.NaT  # and of every hundredth the date
 
 
 def numbers_of(dates):
-    """Days since 2020 and the day of the year, as a wave."""
-    days = (dates.iloc[:, 0] - pd.Timestamp("2020-01-01")).dt.days.to_numpy(float)
+    """Days since 2020 and the day of the year, as a wave; NaN for missing dates."""
+    days = dates.iloc[:, 0].dt.tz_localize(None) - pd.Timestamp("2020-01-01")
+    days = days.dt.days.to_numpy(float)
     wave = 2 * np.pi * days / 365.25
     return np.column_stack([days, np.sin(wave), np.cos(wave)])
 
 
 columns = make_column_transformer(
-    (FunctionTransformer(numbers_of), ["sold"]),
+    (make_pipeline(FunctionTransformer(numbers_of), SimpleImputer()), ["sold"]),
     (SimpleImputer(strategy="median", add_indicator=True), ["area"]),
     (
         OneHotEncoder(min_frequency=50, handle_unknown="infrequent_if_exist", sparse_output=False),

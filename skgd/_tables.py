@@ -1,0 +1,108 @@
+"""What is wrong with X or y: errors that name the column, the row and the cure."""
+
+import re
+from contextlib import contextmanager
+from datetime import date
+
+import numpy as np
+from scipy.sparse import issparse
+
+OF_VALUES = "NaN", "NA", "infinity", "could not convert", "float()", "dtype", "DType", "sequence"  # in scikit-learn's errors
+DATES = "dates. Make numbers of them, such as days since the first."
+DURATIONS = "durations. Make numbers of them, such as by dt.total_seconds()."
+TIMES = [(("datetime", "date", "timestamp"), DATES), (("timedelta", "duration"), DURATIONS)]  # by how the names of types begin
+DATE_IN_WORDS = re.compile(r"\d{4}-\d\d-\d\d")
+WHERE_WORDS = {"X": "Encode it, as by OneHotEncoder.", "y": "Targets are numbers; words take a classifier."}
+WHERE_MISSING = {"X": "Fill it, for example by SimpleImputer, or leave out the row.", "y": "Leave out the row."}
+
+
+def check_times(table, what):
+    """Refuse columns of dates and durations, of which scikit-learn makes numbers where it meets nothing else."""
+    is_frame = hasattr(table, "columns")
+    for number, dtype in enumerate(table.dtypes if is_frame else [getattr(table, "dtype", "")]):
+        for begins, words in TIMES:
+            if str(dtype).lower().startswith(begins):
+                column = f"column {list(table.columns)[number]!r}, " if is_frame else ""
+                raise TypeError(f"{what} must be numbers: {column}{words}")
+
+
+@contextmanager
+def in_words(X, y=None):
+    """Errors of scikit-learn's checks in words that name the column, the row and the cure, where these are known."""
+    try:
+        yield
+    except (TypeError, ValueError) as error:
+        words = of_shapes(error, np.shape(X), np.shape(y)) or of_values(error, X, y)
+        if words is None:
+            raise
+        raise (TypeError if isinstance(error, TypeError) else ValueError)(words) from error  # others take other arguments
+
+
+def of_shapes(error, X, y):
+    """What is wrong with shapes that do not go together, or None."""
+    if len(X) == 1 and "Expected 2D array" in str(error):
+        return f"Expected 2D array X, got shape {X}. Reshape your data: X[:, None] for one column, X[None] for one row."
+    if len(X) != 2 or "inconsistent numbers of samples" not in str(error):
+        return None
+    if X[0] < X[1] == y[0]:
+        return f"X has {X[0]} rows and y {y[0]}, as many as X has columns: give X.T."
+    return f"y has shape {y}, one row of {X[0]} targets: give y of shape ({X[0]},)." if y == (1, X[0]) else None
+
+
+def of_values(error, X, y):
+    """What is wrong with a value, or None."""
+    if not any(words in str(error) for words in OF_VALUES):
+        return None
+    for what, table in ("X", X), ("y", y):
+        shape = np.shape(table)
+        if len(shape) not in (1, 2) or issparse(table):
+            continue
+        for number in range(shape[1] if len(shape) == 2 else 1):
+            name, values = column_of(table, number) if len(shape) == 2 else ("", array_of(table))
+            if found := trouble_in(values, what, name):
+                return found
+    return None
+
+
+def column_of(table, number):
+    """A column in words, and its values."""
+    if hasattr(table, "columns"):
+        name = list(table.columns)[number]
+        return f"column {name!r}, ", np.asarray(table[name])
+    return f"column {number}, ", array_of(table)[:, number]
+
+
+def array_of(values):
+    """An array; of a list one that holds what the list does."""
+    return np.asarray(values) if hasattr(values, "shape") else np.array(values, dtype=object)
+
+
+def is_missing(value):
+    """Whether an object stands for no value: None, NaN, or pandas.NA, which refuses to be compared."""
+    try:
+        return value is None or bool(value != value)
+    except TypeError:
+        return True
+
+
+def trouble_in(values, what, column):
+    """What is wrong with the values of a column, where, and what to do, or None."""
+    missing = f"Input {what} contains NaN: {column}row {{}}. {WHERE_MISSING[what]}"
+    for row, value in enumerate(values) if values.dtype.kind in "OUST" else ():
+        if is_missing(value):
+            return missing.format(row)
+        if isinstance(value, date):
+            return f"{what} must be numbers: {column}{DATES}"
+        if isinstance(value, str | bytes):
+            is_date = DATE_IN_WORDS.match(str(value))
+            cure = "Parse it by pandas.to_datetime, and make days of it." if is_date else WHERE_WORDS[what]
+            return f"could not convert string to float: {what}, {column}row {row} holds {str(value)!r:.50}. {cure}"
+        if not hasattr(value, "__float__") or np.ndim(value) > 0:
+            holds = f"{what}, {column}row {row} holds a {type(value).__name__}"
+            return f"argument must be a string or a real number: {holds}. Make a number of it."
+    if values.dtype.kind == "f" and not np.isfinite(values).all():
+        row = np.flatnonzero(~np.isfinite(values))[0]
+        if np.isnan(values[row]):
+            return missing.format(row)
+        return f"Input {what} contains infinity: {column}row {row} holds {values[row]}. Give a finite number, or leave it out."
+    return None
