@@ -25,7 +25,7 @@ CONSTANTS = {
     "_step_size": "FEW_STEPS DECAY SAFE_CAP",
     "_geometry": "INDISTINCT WORTHWHILE LEAST_AXES LEAST_SAMPLE SAFETY",
     "_stream": "LEAST_SEEN HALF_LIFE UNUSUAL CEILING ENOUGH_ROWS FORGETTING",
-    "_renewable": "FIRST_NUMBERS LEAST_SHARE FIRST_ROWS_PER_COLUMN FIRST_GROWTH FEW_NUMBERS GROWTH CHEAP ACCURACY GUARD",
+    "_renewable": "FIRST_NUMBERS LEAST_SHARE FIRST_ROWS_PER_COLUMN FIRST_GROWTH FEW_NUMBERS GROWTH CHEAP ACCURACY",
     "_rows": "SAMPLE",
 }
 TABLES = [
@@ -62,9 +62,11 @@ def changed(name, factor):
     other = type(value)(max(1, round(factor * value))) if isinstance(value, int) else factor * value
     for module in homes:
         setattr(module, name, other)
-    yield
-    for module in homes:
-        setattr(module, name, value)
+    try:
+        yield
+    finally:
+        for module in homes:
+            setattr(module, name, value)
 
 
 def fitted(way, options, X, y):
@@ -121,8 +123,12 @@ def main(only):
     for module, names in CONSTANTS.items():
         for name in names.split():
             for factor in (0.5, 2.0) if not only or name in only else ():
-                with changed(name, factor):
-                    found = measured(cases, readings)
+                try:
+                    with changed(name, factor):
+                        found = measured(cases, readings)
+                except ValueError as error:  # WORTHWHILE below 1
+                    print(f"{f'{module}.{name} * {factor:g}':34} {error}", flush=True)
+                    continue
                 if any(found[way][0] != usual[way][0] or np.any(found[way][1] != usual[way][1]) for way in WAYS):
                     line(f"{module}.{name} * {factor:g}", found)
 
