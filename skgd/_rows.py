@@ -113,7 +113,7 @@ class Rows:
             return [function(rows, *arguments) for function, *arguments in requests]
 
         length = int(GROUP / self.numbers_in_a_row)
-        if issparse(self.X) or len(self) < 2 * length:  # parts of sparse rows would be copies
+        if len(self) < 2 * length:
             return over(self)
         groups = (self.part(slice(start, start + length)) for start in range(0, len(self), length))
         return reduce(added, in_threads(over, groups))
@@ -122,7 +122,8 @@ class Rows:
         """The rows at a slice of the numbers."""
         if len(self) < self.X.shape[0]:
             return self.only(self.numbers[place])
-        X, y, weight = self.X[place], self.y[:, place], self.weight[place]
+        X = rows_between(self.X, place.start, place.stop) if issparse(self.X) else self.X[place]
+        y, weight = self.y[:, place], self.weight[place]
         return replace(self, X=X, y=y, weight=weight, numbers=np.arange(len(weight), dtype=np.int32))
 
     @cached_property
@@ -195,7 +196,12 @@ class Rows:
     def take(self, which):
         """Rows of X by a slice or an array of their numbers, unpacked where that serves."""
         everything = isinstance(which, slice) and which.stop - which.start == self.X.shape[0]
-        taken = self.X if everything else self.X[which]  # of sparse rows a slice is a copy
+        if everything:
+            taken = self.X
+        elif isinstance(which, slice) and issparse(self.X):
+            taken = rows_between(self.X, which.start, which.stop)
+        else:
+            taken = self.X[which]
         return taken.toarray() if self.is_unpacked else taken
 
     def centred(self, which, center):
@@ -278,6 +284,14 @@ def in_threads(function, parts):
 
     with one_core(), ThreadPoolExecutor(n_threads) as pool:
         return list(pool.map(quiet, parts))
+
+
+def rows_between(X, start, stop):
+    """Rows of a CSR matrix, in its own arrays: a slice would copy them."""
+    stop = min(stop, X.shape[0])
+    first, last = X.indptr[start], X.indptr[stop]
+    arrays = X.data[first:last], X.indices[first:last], X.indptr[start : stop + 1] - first
+    return csr_array(arrays, shape=(stop - start, X.shape[1]))
 
 
 def squared(X):

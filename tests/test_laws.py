@@ -18,7 +18,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LinearRegression
 from threadpoolctl import threadpool_limits
 
-from skgd import MiniBatchLinearRegressor
+from skgd import MiniBatchLinearRegressor, _rows
 from tests.conftest import diabetes, rows_of
 
 BATCHES = pytest.mark.parametrize("batch_size", [1, 7, 32, None])
@@ -441,3 +441,19 @@ def test_threads_are_as_quiet_as_the_one_they_help():
         ((n_elsewhere, total),) = rows.add_up((squares,))
     assert n_elsewhere > 0
     assert total == np.inf
+
+
+def test_no_bit_of_sparse_sums_depends_on_the_number_of_cores(monkeypatch):
+    monkeypatch.setattr(_rows, "GROUP", 2**14)  # so that few rows are on all cores
+    X = random_array((4000, 1200), density=0.04, random_state=np.random.default_rng(0), format="csr")
+    y = X @ np.random.default_rng(1).standard_normal(1200) + np.random.default_rng(2).standard_normal(4000)
+    found = []
+    for n_threads in 1, 2, 8:
+        with threadpool_limits(n_threads):
+            found.append(MiniBatchLinearRegressor(None, alpha=1e-3, max_iter=5, tol=None).fit(X, y))
+    for model in found[1:]:
+        np.testing.assert_array_equal(model.coef_, found[0].coef_)
+        np.testing.assert_array_equal(model.loss_curve_, found[0].loss_curve_)
+    few = rows_of(X[:100])
+    for start, stop in (0, 100), (3, 41), (90, 200):
+        assert (few.take(slice(start, stop)) != X[:100][start:stop]).nnz == 0
