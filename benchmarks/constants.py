@@ -19,7 +19,7 @@ from skgd import MiniBatchLinearRegressor, _rows
 from tests import conftest
 
 CONSTANTS = {
-    "_newton": "FIRST DAMP FAR NEAR NARROWER NOT_NEAR FINEST SMALL TIGHTER CENTRED",
+    "_newton": "FIRST DAMP FAR NEAR NARROWER NOT_NEAR OF_ZEROS SMALL TIGHTER CENTRED",
     "_duality": "FEASIBLE",
     "_reading": "NARROWEST LEAST_REACH",
     "_step_size": "FEW_STEPS DECAY SAFE_CAP",

@@ -81,10 +81,10 @@ def check_end(model, problem, passes, start, end, history):
     value = objectives_at(problem, end)
     risen = value > (1.0 + ROUNDING) * problem.constant_loss
     will_shorten = model.learning_rate == "optimal" or (model.learning_rate == "adaptive" and not history.converged)
-    if risen.any() and not will_shorten and passes.schedule.eta(passes.n_steps) > plain_safe_step(model, problem):
+    if risen.any() and not will_shorten and last_step(passes) > plain_safe_step(model, problem):
         risen &= value > objectives_at(problem, start)
         if risen.any():
-            raise of_divergence(model, problem, len(history.objective), passes.schedule.eta(passes.n_steps))
+            raise of_divergence(model, problem, len(history.objective), last_step(passes))
     return value
 
 
@@ -92,7 +92,12 @@ def check_chunk(model, problem, passes, end, history):
     """An error if a plain stream has diverged: where a chunk's loss was far above all before, the model makes it no better."""
     suspicious = history.objective[-1] > UNUSUAL * passes.scale
     if suspicious.any() and np.any((objectives_at(problem, end) > UNUSUAL * passes.scale)[suspicious]):
-        raise of_divergence(model, problem, 1, passes.schedule.eta(passes.n_steps))
+        raise of_divergence(model, problem, 1, last_step(passes))
+
+
+def last_step(passes):
+    """The largest of the targets' last step sizes."""
+    return float(np.max(passes.length(passes.n_steps)))
 
 
 def objectives_at(problem, parameters):
@@ -144,7 +149,9 @@ def warn_if_poor(model, outcome, promise):
     message = (
         of_too_few_epochs(model, problem, history)
         if not history.converged and model.tol is not None
-        else of_excess(outcome.excess, promise) or of_score(model, outcome) or of_end(model, problem, history, outcome.value)
+        else of_excess(model, outcome.excess, promise)
+        or of_score(model, outcome)
+        or of_end(model, problem, history, outcome.value)
     )
     if message:
         warn(message, ConvergenceWarning)
@@ -154,7 +161,8 @@ def of_too_few_epochs(model, problem, history):
     recent = np.array(history.objective)[-model.n_iter_no_change - 1 :]
     unit = np.where(problem.unit > 0.0, problem.unit, 1.0)
     change = np.max(np.abs(recent[0] - recent[-1]) / unit)
-    seen = f", over the last {len(recent)} epochs R^2 still changed by {change:.1e}, against tol={model.tol:g}"
+    what = "R^2" if problem.loss == SQUARED_ERROR else "the objective, as a share of that of the best constant,"
+    seen = f", over the last {len(recent)} epochs {what} still changed by {change:.1e}, against tol={model.tol:g}"
     return (  # the first sentence is always the same, so that a filter can name it
         "max_iter ended the descent before it reached a plateau. "
         + f"With max_iter={model.max_iter}"
@@ -163,14 +171,14 @@ def of_too_few_epochs(model, problem, history):
     )
 
 
-def of_excess(excess, promise):
+def of_excess(model, excess, promise):
     if np.all(excess <= promise):
         return None
     return (
         f"The descent ended on a plateau, but the gradient there shows that the objective can still fall by about "
         f"{np.max(excess):.1e} of the excess of the best constant prediction over the minimum. The columns are too nearly "
-        f"dependent, or a few rows too far from all others, for the descent to reach the minimum. Drop such columns or rows, "
-        f"add a penalty, or use batch_size=None."
+        f"dependent, or a few rows too far from all others, for the descent to reach the minimum. Drop such columns or rows"
+        + (", or add a penalty." if model.batch_size is None else ", add a penalty, or use batch_size=None.")
     )
 
 

@@ -39,7 +39,7 @@ class Chunks:
                 f"chunks must begin anew each time they are iterated over, but {type(source).__name__} can be read only once. "
                 f"Give a list, or an object whose __iter__ opens the data."
             )
-        self.source, self.check, self.kind = source, check, None
+        self.source, self.check, self.kind, self.is_surveyed = source, check, None, False
         self.reads_ahead = not isinstance(source, list | tuple)  # in these there is nothing to wait for
         has_numbers = hasattr(source, "__getitem__") and hasattr(source, "__len__") and not hasattr(source, "__iter__")
         self.is_indexed = has_numbers or isinstance(source, Sequence)
@@ -57,7 +57,7 @@ class Chunks:
 
     def rows_of(self, numbered):
         """Rows of pairs of a number and a chunk; all must be of the kind of the first."""
-        for number, chunk in ahead(numbered) if self.reads_ahead else numbered:
+        for number, chunk in ahead(numbered, self.is_surveyed) if self.reads_ahead else numbered:
             rows = checked(self.check_kind, "Chunk", number, chunk)
             if len(rows):
                 yield rows
@@ -85,6 +85,7 @@ class Chunks:
             of_chunk = Survey.of(rows, number, is_full)
             survey = of_chunk if survey is None else survey + of_chunk
         check_weighted(survey)
+        self.is_surveyed = True
         return survey
 
 
@@ -92,23 +93,25 @@ class CannotReadAhead(Exception):
     """A source gives its chunks in arrays that it uses again, or cannot be read in a thread."""
 
 
-def ahead(numbered):
+def ahead(numbered, is_surveyed):
     """Pairs of a number and a chunk, each read in a thread while the one before is worked on.
 
-    The second is read after the work on the first, to see whether they come in the same array.
+    In a first reading the second is read after the work on the first, to see whether they come in the same array.
     """
     pairs = iter(numbered)
     with ThreadPoolExecutor(1, "skgd-reads-ahead") as reader:
         try:
             before = reader.submit(next, pairs, None).result()
         except Exception as error:
+            if is_surveyed:
+                raise
             raise CannotReadAhead from error
         if before is None:
             return
         yield before
         coming = reader.submit(next, pairs, None)
         while (pair := coming.result()) is not None:
-            if share_memory(before[1], pair[1]):
+            if not is_surveyed and share_memory(before[1], pair[1]):
                 raise CannotReadAhead
             before, coming = pair, reader.submit(next, pairs, None)
             yield pair
@@ -266,7 +269,7 @@ class RowsInChunks:
         return range(len(self))
 
     def without_columns(self):
-        """See Rows; to read them costs as much as reading all."""
+        """The rows themselves: to read targets alone, chunks are read whole."""
         return self
 
     def with_far_columns_centred(self, *_):

@@ -258,7 +258,7 @@ class Passes:
         """Raise an error if an epoch has diverged. The steps of "auto" are bounded, and their numbers may only overflow."""
         most = GROWTH * self.scale if self.schedule.is_plain else np.finfo(np.float64).max
         if not ((objective <= most).all() and np.isfinite(parameters[:, :GRADIENT]).all()):
-            raise Divergence(len(history.objective) + 1, self.schedule.eta(self.n_steps))
+            raise Divergence(len(history.objective) + 1, float(np.max(self.schedule.length(self.n_steps))))
 
     def finished(self, plateau, history):
         """Whether all targets are done: each is, once it is on its plateau and has no shorter step to try."""

@@ -38,7 +38,7 @@ def finish(problem, parameters, is_on_plateau, promise):
     parameters : ndarray
         Their objective is no higher than before, up to rounding.
     excess : ndarray of shape (n_targets,)
-        What is still to be gained, in the unit of the promise.
+        What is still to be gained, in the unit of the promise; 0 where it is within the promise, or was not asked.
     """
     ends, excess, targets = parameters.copy(), np.zeros(len(parameters)), [Target(problem, k) for k in range(len(parameters))]
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):

@@ -7,6 +7,7 @@ from typing import Any
 from zlib import crc32
 
 import numpy as np
+from scipy.sparse import issparse
 
 from skgd._advice import check_end, objectives_at, of_divergence
 from skgd._descent import Divergence, History, descend
@@ -24,7 +25,8 @@ from skgd._stopping import Plateau, Validation
 from skgd._stream import Stream
 from skgd._validation import check_sign, check_start
 
-LEAST_PROMISE = 1e-6  # of the reach: a minimum that is asked for, up to what no prediction shows
+LEAST_PROMISE = 1e-6  # the smallest excess asked for, as a share of the reach: no prediction shows less
+CHECKED = 1000  # rows by which a fit knows that it is about the same as the one before
 NOT_OF_THE_DESCENT = {"client", "max_iter", "random_state", "record_steps", "verbose", "warm_start"}
 
 
@@ -67,7 +69,7 @@ def fit_rows(model, rows, state, go_on, watch, held_out=None, start=(None, None)
     problem, moments = problem_of_fit(model, rows)
     if not go_on:
         state = State.start(start_of(model, problem, *start), state.seed)
-    state = state.about(subject_of(model, moments))
+    state = state.about(subject_of(model, moments, rows, held_out))
     before = state.best or {"parameters": state.parameters[:, AVERAGE]}
     validation = held_out and Validation(held_out, problem.loss, model.tol or 0.0, **before)
     run = run_of(model, problem, state, watch, model.max_iter, validation)
@@ -91,10 +93,21 @@ def fit_rows(model, rows, state, go_on, watch, held_out=None, start=(None, None)
     return Outcome(problem, state, moved_to(end, -problem.center), length, history, excess, value, validation)
 
 
-def subject_of(model, moments):
-    """What identifies a fit: its parameters and the moments of its rows. A fit of the same goes on where one has paused."""
+def subject_of(model, moments, rows, held_out):
+    """What identifies a fit: its parameters, and checksums of its rows. A fit of the same goes on where one has paused."""
     values = [getattr(model, name) for name in sorted(set(model._parameter_constraints) - NOT_OF_THE_DESCENT)]
-    return (*values, moments.n_rows, crc32(moments.mean.tobytes()), crc32(moments.second.tobytes()))
+    sums = crc32(moments.mean.tobytes()), crc32(moments.second.tobytes())
+    return (*values, moments.n_rows, *sums, checksum_of(rows), held_out and checksum_of(held_out))
+
+
+def checksum_of(rows):
+    """A checksum of some thousand of the rows, whose columns no moments may have read."""
+    sample = rows.sampled
+    some = sample.only(sample.numbers[:: 1 + len(sample) // CHECKED])
+    X = some.X[some.numbers]
+    return crc32(
+        (X.data if issparse(X) else X).tobytes(), crc32(some.targets.tobytes(), crc32(some.weights.tobytes(), len(rows)))
+    )
 
 
 def promise_of(model, problem):
@@ -197,14 +210,14 @@ def stream_after(model, problem, moments, end, history):
     """What a stream that goes on from a fit knows of its columns."""
     if model.learning_rate != "auto":
         return Stream()
-    gradient = None
-    if is_at_minimum(model, history) and problem.loss == SQUARED_ERROR:
+    gradient, is_read = None, problem.penalty.makes_zeros or not is_at_minimum(model, history)
+    if problem.loss == SQUARED_ERROR and not (model.early_stopping or moments.is_full or problem.rows.is_wide):
         gradient = np.zeros_like(end[:, :-1])
-        if problem.penalty.makes_zeros and not moments.is_full and not problem.rows.is_wide:  # it is not zero at a zero
+        if is_read:  # elsewhere it is not zero, nor at a zero
             targets = [Target(problem, k) for k in range(len(end))]
             gradient = np.array([each[:-1] for _, each in look_at(targets, end, problem.loss)])
     ends, losses = moved_to(end, -problem.center), history.objective[-1]
-    return Stream.after_fit(moments, problem.geometries[0], problem.penalty, ends, losses, gradient)
+    return Stream.after_fit(moments, problem.geometries[0], problem.penalty, ends, losses, gradient, is_read)
 
 
 def renewable_after(model, problem, stream, end, history):

@@ -35,7 +35,7 @@ def fit_chunk(model, rows, state, go_on, watch):
 
 def published(problem, state, parameters, length, history):
     """The Outcome of a pass over a chunk."""
-    state = state.after(parameters, problem.center, 1, problem.n_batches).with_own_rows()
+    state = state.about(()).after(parameters, problem.center, 1, problem.n_batches).with_own_rows()  # a paused fit is over
     return Outcome(problem, state, state.parameters[:, AVERAGE], length, history)
 
 
@@ -109,7 +109,7 @@ def knows_minimum(problem, state):
 
 def renewed(model, problem, counted, state, parameters):
     """The state of a stream at the minimum over all rows seen, to which the parameters are moved, once enough rows wait."""
-    stream, renewable = state.stream.with_longest(counted), state.renewable
+    stream, renewable = state.stream.with_longest(problem.rows, counted), state.renewable
     if not renewable.is_due(len(counted), stream.n_rows, len(stream.moments.mean)):
         return replace(state, stream=stream)
     if problem.loss == SQUARED_ERROR:

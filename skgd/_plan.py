@@ -95,8 +95,7 @@ def measured_for_steps(model, problem, stream, counted):
     """The problem of a chunk with the metric and the step that mini-batches need, and the stream with what that has found."""
     rows, b, makes_zeros = problem.rows, problem.batch_size, problem.penalty.makes_zeros
     problem = with_geometries(problem, lambda ridge: stream.geometry(rows, counted, b, ridge, model.fit_intercept, makes_zeros))
-    geometry = problem.geometries[0]
-    return problem, stream._replace(longest=geometry.longest, eigenvalue=geometry.eigenvalue)
+    return problem, stream.with_longest(rows, counted)._replace(eigenvalue=problem.geometries[0].eigenvalue)
 
 
 def problem_of_latest(model, rows, moments):

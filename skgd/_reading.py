@@ -24,7 +24,7 @@ class Target:
         self.unit, self.curvature = problem.unit[k], problem.curvature[k]
 
     def reach(self, value):
-        """How far the objective of the best constant prediction lies above this one."""
+        """How far the objective of the best constant prediction lies above this one, and LEAST_REACH of it at least."""
         return max(self.constant_loss - value, LEAST_REACH * self.unit)
 
     @cached_property

@@ -20,7 +20,7 @@ from operator import itemgetter
 
 import numpy as np
 
-from skgd._newton import FAR, FINEST, NEAR, Newton
+from skgd._newton import FAR, NEAR, OF_ZEROS, Newton
 from skgd._objective import LARGEST, bend, is_straight, loss_and_slope, penalty_at, typical_size
 from skgd._reading import Sums, Target, weighted_products
 from skgd._rows import Rows
@@ -333,9 +333,9 @@ def first_minimum(target, start, reached):
         return constant
     values = target.objectives(np.vstack([start, constant]), target.loss)[0]
     if not values[0] <= values[1]:
-        return Newton.far(target, constant, FINEST).approach()[0]
+        return Newton.far(target, constant, OF_ZEROS).approach()[0]
     rise = values[0] / reached - 1.0 if reached > 0.0 else 0.0
-    return Newton(target, start, FINEST, target.rounded(start, float(np.clip(rise, NEAR, FAR)))).approach()[0]
+    return Newton(target, start, OF_ZEROS, target.rounded(start, float(np.clip(rise, NEAR, FAR)))).approach()[0]
 
 
 def residuals_at(rows, problem, ends):

@@ -28,7 +28,7 @@ FULL = 0.25  # sparse rows are also unpacked where a larger share of their numbe
 
 
 class AllRows(Protocol):
-    """What the rest of the library asks of the rows to learn from, wherever they are.
+    """What most of the library asks of the rows to learn from, wherever they are.
 
     `Rows` in memory have it, `RowsInChunks`, and the partitions of a cluster. What is to be summed over them is a function of
     `Rows`; its sums add up.
@@ -47,7 +47,7 @@ class AllRows(Protocol):
 
     @property
     def sampled(self) -> Rows:
-        """A random sample, in which a row counts as often as its weight says."""
+        """Up to SAMPLE rows: all of them with their weights; of more, rows drawn by weight that then all weigh alike."""
 
     @property
     def representatives(self) -> Rows:
@@ -138,7 +138,7 @@ class Rows:
 
     @property
     def representatives(self):
-        """Rows that stand for all where these do not fit into memory."""
+        """The rows themselves, since they are in memory."""
         return self
 
     def moments(self, is_full):
@@ -287,11 +287,12 @@ def in_threads(function, parts):
 
 
 def rows_between(X, start, stop):
-    """Rows of a CSR matrix, in its own arrays: a slice would copy them."""
+    """Rows of a CSR matrix, in its own arrays: a slice would copy them, and so would csr_array."""
     stop = min(stop, X.shape[0])
     first, last = X.indptr[start], X.indptr[stop]
-    arrays = X.data[first:last], X.indices[first:last], X.indptr[start : stop + 1] - first
-    return csr_array(arrays, shape=(stop - start, X.shape[1]))
+    part = csr_array((stop - start, X.shape[1]), dtype=X.dtype)
+    part.data, part.indices, part.indptr = X.data[first:last], X.indices[first:last], X.indptr[start : stop + 1] - first
+    return part
 
 
 def squared(X):

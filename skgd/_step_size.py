@@ -14,7 +14,7 @@ FORGET = 3  # averaging="auto" weighs step t by about t^3: the average forgets w
 SMALLEST_ETA = 1e-6  # "adaptive" divides the step down to here
 FEW_STEPS = 20  # an epoch of fewer steps tells less: "auto" counts as many as one
 DECAY = 1 / 3  # of "auto"'s step after an epoch without progress
-SAFE_CAP = 2.0  # eta |g|^2 <= 2 f holds wherever eta is within the batch's own curvature: it binds on no ordinary step
+SAFE_CAP = 2.0  # eta |g|^2 <= 2 f holds wherever eta <= 1 / (the batch's own curvature): it binds on no ordinary step
 
 # eta(t) of each schedule; `offset` places the beginning of "optimal".
 SCHEDULES = {
@@ -26,7 +26,7 @@ SCHEDULES = {
 
 
 def falling(t, eta0, constant_for, until):
-    """A step that falls as t^-1/2 after so many steps, as averages of steps on a loss without curvature ask for, until one."""
+    """eta0 / sqrt(1 + t / constant_for), which falls no further after step `until`: for losses without curvature."""
     return eta0 / np.sqrt(1.0 + np.minimum(t, until) / constant_for)
 
 

@@ -39,7 +39,8 @@ class Stream(NamedTuple):
     """The rows seen so far: their moments, the longest of them, and how large losses, slopes and residuals usually are."""
 
     moments: Moments | None = None
-    longest: float = 0.0
+    n_met: float = 0.0  # rows that have come; the moments know how many are remembered
+    longest: float = 0.0  # squared length of a row, for a weight of 1
     eigenvalue: float = 0.0
     slope: np.ndarray | float = 0.0  # (n_targets,): fading sums over the rows, of the slopes of the loss
     size: np.ndarray | float = 0.0  # and of the typical residuals
@@ -47,17 +48,20 @@ class Stream(NamedTuple):
     knows_products: bool = True  # whether the moments hold those of columns and targets
 
     @classmethod
-    def after_fit(cls, moments, geometry, penalty, ends, losses, gradient):
+    def after_fit(cls, moments, geometry, penalty, ends, losses, gradient, is_read):
         """What goes on from a fit that has ended at parameters `ends` with these objectives; the intercept is taken at zero.
 
         A fit in mini-batches has not summed products of columns x and targets y. At an end w where the gradient g of the
         objective by the coefficients is known, without that of the l1 norm, they follow. With C the covariance of the columns,
-        mu their means, c their covariance with a target of variance s^2, and m by how much the mean prediction is too large::
+        mu their means, c their covariance with a target, and m by how much the mean prediction is too large without an
+        intercept::
 
-            g = 2 (C w - c + m mu) + l2 w        so        c   = C w + m mu + (l2 w - g) / 2
-            MSE = m^2 + w'C w - 2 w.c + s^2                s^2 = MSE - m^2 - w'C w + 2 w.c
+            g = 2 (C w - c + m mu) + l2 w        so        c = C w + m mu + (l2 w - g) / 2
 
-        If `gradient` is None, the products are not known.
+        If `gradient` is None, the products are not known. If it was not read, but must be zero at a minimum, the ends are taken
+        for that: the mean of a target is then that of its predictions, and its variance follows from the mean squared error::
+
+            MSE = m^2 + w'C w - 2 w.c + s^2
         """
         coef, covariance, knows_products = ends[:, :-1], geometry.covariance, True
         if covariance is None or len(moments.mean) > MOST_CORRELATED:
@@ -67,16 +71,16 @@ class Stream(NamedTuple):
             knows_products = gradient is not None
             mean, cross, squares = moments.mean, np.zeros_like(coef), moments.target_variance
             if knows_products:
-                predicted = coef @ moments.center + ends[:, -1]
-                amiss = (
-                    predicted - moments.target_mean if geometry.metric[1, -1] == 0.0 else np.zeros(len(ends))
-                )  # no intercept
-                apart = 0.5 * (penalty.l2 * coef - gradient) + np.outer(amiss, moments.center)  # c - C w
+                predicted, has_intercept = coef @ moments.center + ends[:, -1], geometry.metric[1, -1] > 0.0
+                amiss = np.zeros(len(ends)) if has_intercept else predicted - moments.target_mean
+                apart = np.outer(amiss, moments.center) + 0.5 * (penalty.l2 * coef - gradient)  # c - C w
                 cross, mse = coef @ covariance + apart, losses - penalty_at(penalty, coef)
-                squares = np.maximum(mse - amiss**2 + np.sum(coef * (cross + apart), axis=1), 0.0)  # up to rounding
-                mean = np.append(moments.center, predicted - amiss)
+                if not is_read:
+                    squares = np.maximum(mse - amiss**2 + np.sum(coef * (cross + apart), axis=1), 0.0)  # up to rounding
+                    mean = np.append(moments.center, predicted - amiss)
             moments = replace(moments, mean=mean, second=np.block([[covariance, cross.T], [cross, np.diag(squares)]]))
-        return cls(moments, geometry.longest, geometry.eigenvalue, level=losses, knows_products=knows_products)
+        known = {"level": losses, "knows_products": knows_products}
+        return cls(moments, moments.n_rows, geometry.longest, geometry.eigenvalue, **known)
 
     @property
     def n_rows(self):
@@ -97,15 +101,18 @@ class Stream(NamedTuple):
 
     def with_rows(self, rows, half_life=np.inf):
         """After further rows; those before count half after so many."""
+        n_met = self.n_met + len(rows)
         if self.moments:
             before = self.moments.faded(0.5 ** (len(rows) / half_life))
-            return self._replace(moments=before + rows.moments(self.moments.is_full))
+            return self._replace(moments=before + rows.moments(self.moments.is_full), n_met=n_met)
         is_full = not rows.is_sparse and rows.n_features + len(rows.y) <= MOST_CORRELATED
-        return self._replace(moments=rows.moments(is_full))
+        return self._replace(moments=rows.moments(is_full), n_met=n_met)
 
-    def with_longest(self, rows):
-        """After further rows, whose moments are in the stream's already: without a geometry."""
-        longest = squared_norms(rows, self.standard_metric).max()
+    def with_longest(self, rows, counted):
+        """After further rows, whose moments are in the stream's already, and come from the rows as `counted`."""
+        moments = self.moments
+        metric = standard_metric(moments.center - rows.center, moments.variance, 0.0, True, rows.is_sparse)
+        longest = np.max(squared_norms(counted, metric) / rows.weights)
         return self._replace(longest=max(longest, self.longest * 0.5 ** (len(rows) / HALF_LIFE)))
 
     def with_steepness(self, rows, parameters, loss, half_life=np.inf):
@@ -113,15 +120,15 @@ class Stream(NamedTuple):
         weight, residual, total = rows.sampled.weights, rows.sampled.residuals(parameters), rows.total_weight
         slope = total * (np.abs(loss_and_slope(loss, residual)[1]) @ weight) / weight.sum()
         size = total * typical_size(residual, weight)
-        if self.n_rows >= LEAST_SEEN:  # no chunk makes residuals seem many times what they were
+        if self.n_met >= LEAST_SEEN:  # no chunk makes residuals seem many times what they were
             size = np.where(np.greater(self.size, 0.0), np.minimum(size, UNUSUAL * self.size), size)
         fading = 0.5 ** (len(rows) / min(HALF_LIFE, half_life))
         return self._replace(slope=fading * self.slope + slope, size=fading * self.size + size)
 
     def with_level(self, loss, n_rows):
         """After a chunk of this mean loss, whose rows are in the moments; it is believed no more than a factor at a time."""
-        if self.level is None or self.n_rows <= FORGETTING:
-            believed = n_rows / self.n_rows
+        if self.level is None or self.n_met <= FORGETTING:
+            believed = n_rows / self.n_met
         else:
             believed, loss = 1.0 - 0.5 ** (n_rows / FORGETTING), np.minimum(loss, UNUSUAL * self.level)
         before = 0.0 if self.level is None else self.level
@@ -129,7 +136,7 @@ class Stream(NamedTuple):
 
     def ceiling(self):
         """The largest mean loss of a batch that counts in full, of each target, if it is known."""
-        return None if self.level is None or self.n_rows <= FORGETTING else CEILING * self.level
+        return None if self.level is None or self.n_met <= FORGETTING else CEILING * self.level
 
     def bounded(self, rows, parameters, loss):
         """The rows of a chunk, with smaller weights for those that are unusually long or far from their prediction.
@@ -137,12 +144,12 @@ class Stream(NamedTuple):
         So no row can lengthen what the stream takes for usual by more than a factor. Unusual beside all rows before; in a
         first chunk, beside the chunk's medians.
         """
-        is_first = self.n_rows < LEAST_SEEN
+        is_first = self.n_met < LEAST_SEEN
         if rows.is_sparse or (is_first and len(rows) < LEAST_SEEN):
             return rows
         metric = metric_of_medians(rows) if is_first else self.standard_metric
         with np.errstate(over="ignore"):
-            norms = squared_norms(rows, metric)
+            norms = squared_norms(rows, metric) / rows.weights
         if not np.isfinite(norms).all():  # too large for moments: that will be said
             return rows
         some = norms[:: 1 + len(norms) // SAMPLE]
@@ -168,11 +175,11 @@ class Stream(NamedTuple):
         """
         moments = self.moments
         metric = standard_metric(moments.center - rows.center, moments.variance, ridge, fit_intercept, rows.is_sparse)
-        if moments.n_rows < LEAST_SEEN:
+        if self.n_met < LEAST_SEEN:
             metric[1, :-1] = 0.0
         penalised, b = ridge * metric[1, :-1], min(batch_size, len(rows))
         norms = squared_norms(counted, metric)
-        longest = max(norms.max(), self.longest * 0.5 ** (len(rows) / HALF_LIFE))
+        longest = max(norms.max(), self.longest * rows.total_weight / len(rows) * 0.5 ** (len(rows) / HALF_LIFE))
         eigenvalue, covariance, whitening = self.eigenvalue, None, None
         if moments.is_full:
             covariance, gram = moments.covariance, gram_of(moments, metric, ridge)

@@ -336,5 +336,5 @@ class QuasiNewton(ByRounds):
     def round(self, k):
         target = self.targets[k]
         loss, way = target.loss.rounded(TIGHTER ** self.n_rounds[k] * self.widths[k]), BoundedDescent(target, self.next[k])
-        way.descend(loss, self.tolerance(k) * (target.constant_loss - self.value[k]))
+        way.descend(loss, self.tolerance(k) * target.reach(self.value[k]))
         return way.point, loss

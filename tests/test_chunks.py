@@ -14,7 +14,7 @@ from skgd import MiniBatchLinearRegressor, _chunks, _descent
 from skgd._chunks import Chunks, RowsInChunks, Sample, Survey
 from skgd._descent import shuffle
 from skgd._rows import SAMPLE, AllRows
-from tests.conftest import LOSSES, Moments, loss_and_slope, make_penalty, penalty_at, problem_of_fit, rows_of
+from tests.conftest import LOSSES, Moments, diabetes, loss_and_slope, make_penalty, penalty_at, problem_of_fit, rows_of
 
 LOSS_OPTIONS = {
     "huber": {"epsilon": 0.5},
@@ -581,3 +581,40 @@ def test_an_error_of_a_source_is_raised_and_leaves_no_thread(error):
             Source(lambda number: (*drawn(number), -1.0) if number == 4 else drawn(number))
         )
     assert not readers()
+
+
+class Repeated:
+    """Chunks by their numbers, of which the first and the last are the same arrays, as in oversampling."""
+
+    def __init__(self, X, y):
+        parts = np.array_split(np.arange(len(y)), 6)
+        self.chunks = [(X[part], y[part]) for part in parts]
+        self.chunks.append(self.chunks[0])
+
+    def __len__(self):
+        return len(self.chunks)
+
+    def __getitem__(self, number):
+        return self.chunks[number]
+
+
+def test_chunks_that_are_given_twice_are_read_ahead_in_any_order():
+    X, y = diabetes()
+    for seed in range(6):
+        MiniBatchLinearRegressor(random_state=seed, max_iter=10, tol=None).fit_chunks(Repeated(X, y))
+
+
+def test_an_error_of_the_source_in_a_later_epoch_is_the_users_own():
+    X, y = diabetes()
+
+    class Vanishes:
+        n = 0
+
+        def __iter__(self):
+            self.n += 1
+            if self.n > 3:
+                raise OSError("the file has gone")
+            yield X, y
+
+    with pytest.raises(OSError, match="the file has gone"):
+        MiniBatchLinearRegressor(random_state=0).fit_chunks(Vanishes())

@@ -2,9 +2,10 @@
 
 import numpy as np
 import pytest
+from sklearn.exceptions import ConvergenceWarning
 
 from skgd import MiniBatchLinearRegressor, _step_size
-from tests.conftest import diabetes
+from tests.conftest import diabetes, gap
 
 WAYS = {
     "default": {},
@@ -100,3 +101,43 @@ def test_a_warm_fit_of_a_constant_target_leaves_where_it_was(batch_size, fit_int
     model.fit(X, np.full(len(y), 43.4))
     least = 0.0 if fit_intercept else np.mean((X @ np.linalg.lstsq(X, np.full(len(y), 43.4), rcond=None)[0] - 43.4) ** 2)
     assert np.mean((model.predict(X) - 43.4) ** 2) <= least + 1e-3 * (43.4**2 - least) * (not fit_intercept) + 1e-9
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.parametrize("options", [{"max_iter": 1}, {"max_iter": 3, "tol": None}], ids=str)
+def test_a_stream_ends_at_the_minimum_over_all_rows_also_after_a_fit_that_has_not(options):
+    X, y = diabetes()
+    model = MiniBatchLinearRegressor(random_state=0, **options).fit(X[:300], y[:300]).partial_fit(X[300:], y[300:])
+    assert gap(model, X, y) < 1e-9  # products are those of a sample for more rows than one has here
+
+
+def test_a_paused_fit_of_plain_steps_is_not_gone_on_with_on_other_columns():
+    rng = np.random.default_rng(0)
+    X, y = rng.standard_normal((400, 3)), rng.standard_normal(400)
+    other = np.column_stack([y, X[:, :2]])  # of which the first says it all
+    plain = {"learning_rate": "constant", "eta0": 0.01, "random_state": 0, "warm_start": True}
+    model = MiniBatchLinearRegressor(**plain, max_iter=3)
+    with pytest.warns(ConvergenceWarning, match="max_iter"):
+        model.fit(X, y)
+    assert model.set_params(max_iter=1000).fit(other, y).score(other, y) > 0.99
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.parametrize("loss", ["huber", "quantile"])
+def test_a_paused_fit_is_not_gone_on_with_after_partial_fit(loss):
+    X, y = diabetes()
+    ends = []
+    for shift in (0.0, 1000.0):
+        model = MiniBatchLinearRegressor(None, loss=loss, max_iter=2, warm_start=True, random_state=0).fit(X[:300], y[:300])
+        ends.append(model.partial_fit(X[300:], y[300:] + shift).set_params(max_iter=1, tol=None).fit(X[:300], y[:300]).coef_)
+    assert np.abs(ends[1] - ends[0]).max() > 1e-3  # the second fit begins where partial_fit has ended
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_scores_on_other_rows_are_not_compared_with():
+    X, y = diabetes()
+    model = MiniBatchLinearRegressor(early_stopping=True, warm_start=True, max_iter=3, random_state=0)
+    model.fit(X[:300], y[:300], X_val=X[300:], y_val=y[300:])
+    worse = 0.1 * y[300:] + np.random.default_rng(0).standard_normal(142) * y.std()
+    resumed = model.fit(X[:300], y[:300], X_val=X[300:], y_val=worse)
+    assert max(resumed._state["best"]["score"]) <= max(resumed.validation_scores_)

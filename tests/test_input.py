@@ -864,3 +864,13 @@ def test_in_a_search_every_fit_raises_a_warning_that_is_to_be_an_error():
         warnings.simplefilter("ignore", FitFailedWarning)
         with pytest.raises(ValueError, match="All the 5 fits failed"):
             cross_val_score(MiniBatchLinearRegressor(random_state=0, eta0=3.0), X, y)
+
+
+@pytest.mark.parametrize("value", [2.0, 1e-3])
+def test_weights_that_are_a_view_of_one_number_weigh_as_a_copy_does(value):
+    X, y = diabetes()
+    model = MiniBatchLinearRegressor(alpha=0.5, random_state=0)
+    view, copied = np.broadcast_to(value, len(y)), np.full(len(y), value)
+    for call in ("fit", "partial_fit"):
+        ends = [getattr(clone(model), call)(X, y, weight).coef_ for weight in (view, copied)]
+        np.testing.assert_array_equal(*ends)

@@ -189,3 +189,12 @@ def test_auto_average_is_the_polynomial_decay_of_its_recursion(small):
     for t, w in enumerate(model.coef_path_[1:], start=1):
         average = average + 4 / (t + 3) * (w - average)
     np.testing.assert_allclose(model.coef_, average, rtol=1e-10)
+
+
+def test_a_full_batch_through_zero_ends_with_a_tol_of_zero():
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((200, 3))
+    y = X @ [1.0, 2.0, 3.0] + rng.standard_normal(200)
+    model = MiniBatchLinearRegressor(None, fit_intercept=False, tol=0.0).fit(X, y)
+    assert model.n_iter_ < 20
+    np.testing.assert_allclose(model.coef_, LinearRegression(fit_intercept=False).fit(X, y).coef_, rtol=1e-12)

@@ -8,7 +8,7 @@ import pytest
 from scipy.sparse import csr_array
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.linear_model import Ridge
+from sklearn.linear_model import LinearRegression, Ridge
 
 from skgd import MiniBatchLinearRegressor
 from tests.conftest import LOSSES, loss_and_slope
@@ -332,3 +332,23 @@ def test_a_stream_that_is_told_to_forget_forgets_what_it_had_left_behind(loss):
     recent = MiniBatchLinearRegressor(None, **OTHERS[loss]).fit(X[40_000:], y[40_000:])
     # The jump is of twenty deviations; some 430 rows have a say in one model, and 5,000 in the other.
     np.testing.assert_allclose(model.predict(X), recent.predict(X), atol=y[:40_000].std())
+
+
+@pytest.mark.parametrize("loss", ["squared_error", "huber", "median"])
+def test_a_stream_of_single_rows_learns_however_short_its_half_life(loss):
+    X, y = table(400, 2)
+    model = streamed(MiniBatchLinearRegressor(half_life=4, random_state=0, **EVERY_LOSS[loss]), X, y, 1)
+    assert np.all(model.coef_ != 0.0)
+
+
+def test_a_heavy_row_is_not_taken_for_an_unusual_one():
+    rng = np.random.default_rng(0)
+    X, weight = rng.standard_normal((400, 2)), np.where(np.arange(400) % 40 == 39, 500.0, 1.0)
+    y = X @ [1.0, -1.0] + rng.standard_normal(400)
+    model = MiniBatchLinearRegressor(random_state=0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for start in range(0, 400, 20):
+            some = slice(start, start + 20)
+            model.partial_fit(X[some], y[some], weight[some])
+    np.testing.assert_allclose(model.coef_, LinearRegression().fit(X, y, weight).coef_, rtol=1e-9)
