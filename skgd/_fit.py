@@ -211,12 +211,14 @@ def stream_after(model, problem, moments, end, history):
     if model.learning_rate != "auto":
         return Stream()
     gradient, is_read = None, problem.penalty.makes_zeros or not is_at_minimum(model, history)
+    losses = history.objective[-1]
     if problem.loss == SQUARED_ERROR and not (model.early_stopping or moments.is_full or problem.rows.is_wide):
         gradient = np.zeros_like(end[:, :-1])
         if is_read:  # elsewhere it is not zero, nor at a zero
             targets = [Target(problem, k) for k in range(len(end))]
-            gradient = np.array([each[:-1] for _, each in look_at(targets, end, problem.loss)])
-    ends, losses = moved_to(end, -problem.center), history.objective[-1]
+            losses, gradient = (np.array(part) for part in zip(*look_at(targets, end, problem.loss), strict=True))
+            gradient = gradient[:, :-1]
+    ends = moved_to(end, -problem.center)
     return Stream.after_fit(moments, problem.geometries[0], problem.penalty, ends, losses, gradient, is_read)
 
 

@@ -345,7 +345,7 @@ class LeastSquares(Solver):
     def __init__(self, targets, starts, accuracy, memory=None):
         self.targets, self.accuracy, self.best = targets, accuracy, starts.copy()
         self.is_done = self.has_stalled = np.zeros(len(targets), dtype=bool)
-        self.basis = targets[0].basis
+        self.basis, self.has_moved = targets[0].basis, False  # one step is exact where it gains too little to be seen, too
         target, losses = targets[0], (targets[0].loss,)
         about = target.k, target.center, starts[0], self.basis, target.has_intercept, losses
         (sums,) = target.rows.add_up((derivatives_over, *about))
@@ -376,9 +376,9 @@ class LeastSquares(Solver):
     def step(self):
         """A step of each target that is not at its minimum; the objectives before."""
         objective = self.value
-        self.is_done = (self.excess() <= self.accuracy) | self.has_stalled
+        self.is_done = self.has_moved & ((self.excess() <= self.accuracy) | self.has_stalled)
         if not self.is_done.all():
-            self.best = np.where(self.is_done[:, None], self.best, self.best + self.moved)
+            self.best, self.has_moved = np.where(self.is_done[:, None], self.best, self.best + self.moved), True
             self.look()
             self.has_stalled = self.value >= objective  # rounding errors
         return objective

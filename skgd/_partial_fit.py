@@ -64,8 +64,7 @@ def learn(model, problem, counted, state, watch, before):
     if not keeps_steps and knows_minimum(problem, state):
         state = renewed(model, measured, counted, state, parameters)
     elif not keeps_steps and state.renewable.has_rows:
-        rows = state.renewable.joined_rows(model.half_life or np.inf)
-        latest = problem_of_latest(model, rows, state.stream.moments)
+        latest = problem_of_latest(model, state.renewable.joined_rows(), state.stream.moments)
         parameters[:, AVERAGE] = state.renewable.no_worse_than_constants(latest, parameters[:, AVERAGE])
     return published(measured, state, parameters, length, run.history)
 
@@ -74,7 +73,7 @@ def with_chunk(model, problem, stream, counted, state, before):
     """The state of a stream with the rows of a chunk, before anything is learned from them."""
     renewable, told = with_loss(state.renewable, problem.loss), state.told
     if problem.loss == SQUARED_ERROR and stream.has_enough_rows:  # the moments are all it needs
-        renewable = replace(renewable, latest=(), fresh=None, waiting=renewable.waiting + len(counted))
+        renewable = replace(renewable, latest=(), fresh=None, n_kept=0, waiting=renewable.waiting + len(counted))
     elif stream.moments.is_full and renewable.is_complete:
         if model.half_life is None:
             renewable, told = held_against_order(problem, stream, state, renewable)
@@ -117,7 +116,7 @@ def renewed(model, problem, counted, state, parameters):
         renewable = replace(renewable, waiting=0)
     else:
         half_life = model.half_life or np.inf
-        latest = problem_of_latest(model, renewable.joined_rows(half_life), stream.moments)
+        latest = problem_of_latest(model, renewable.joined_rows(), stream.moments)
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
             renewable, end = renewable.renewed(latest, parameters[:, AVERAGE], half_life)
     rest_at(end, parameters)

@@ -35,7 +35,7 @@ CHEAP = 20  # with few columns; it costs d^3, and with 500 columns some hundred 
 FEW_NUMBERS = 2**14  # of X are read anew for every chunk: a tenth of a millisecond each time
 ACCURACY = 1e-7  # of the loss, of which columns may explain little: how near to their minimum Newton's steps go
 REMEMBERED = 7  # half-lives after which rows are forgotten: a hundredth is left of them
-MOST_REMEMBERED = 2**21  # numbers of X that a stream which forgets may keep until then, 16 megabytes
+MOST_REMEMBERED = 2**19  # numbers of X that a stream which forgets may keep until then and read anew: four megabytes
 MOST_FADES = 30  # of a model that pulls too hard, until it does no longer: a halving each would do for a pull of 1e9
 BLOCK = 100  # rows whose slopes are held against chance together
 SHARES = 0.5 ** np.arange(8)  # of the way from the best constant, which a stream of few rows must not lose against
@@ -132,10 +132,11 @@ class Renewable:
 
     model: Quadratic | None = None
     n_rows: float = 0.0  # in the model
-    latest: tuple[tuple, ...] = ()  # tables (X, y, weight, n_met) of own arrays
+    latest: tuple[tuple, ...] = ()  # tables (X, y, weight, age) of own arrays
     fresh: Rows | None = None  # further rows, of which no copy is made yet
-    n_met: float = 0.0  # rows that have come; a table has the number with it
-    faded_at: float = 0.0  # what this was when the model was faded last
+    n_kept: int = 0  # rows in these
+    age: float = 0.0  # half-lives that have passed; a table has the age at which it came
+    faded_at: float = 0.0  # the age at which the model was faded last
     spread: np.ndarray | float = 0.0  # (n_targets,): the usual size of residuals
     reached: np.ndarray | float = 0.0  # (n_targets,): the mean loss at the last minimum
     waiting: float = 0.0  # rows since then, those of a chunk that was predicted worse counting for more
@@ -177,10 +178,9 @@ class Renewable:
 
     def is_due(self, n_new, n_seen, n_parameters):
         """Whether enough rows wait for another minimum to be worth its cost, now that `n_new` have come together."""
-        n_kept = self.n_met - self.latest[0][-1] + len(self.latest[0][2]) if self.latest else n_new
-        if self.has_rows and (self.model is None or n_kept > self.waiting + n_new):  # all of them are read anew, several times
-            is_cheap = n_new > 1 and n_kept * n_parameters <= FEW_NUMBERS
-            return is_cheap or self.waiting >= FIRST_GROWTH * n_kept
+        if self.has_rows and (self.model is None or self.n_kept > self.waiting + n_new):  # all are read anew, several times
+            is_cheap = n_new > 1 and self.n_kept * n_parameters <= FEW_NUMBERS
+            return is_cheap or self.waiting >= FIRST_GROWTH * self.n_kept
         return self.waiting >= min(max(GROWTH * n_seen, (n_parameters / CHEAP) ** 1.5), n_parameters)
 
     @property
@@ -191,17 +191,19 @@ class Renewable:
     def with_rows(self, rows, loss, half_life):
         """After further rows that had this mean loss. While all rows are kept, a minimum is due the sooner the larger it is."""
         is_known = self.model is None and np.all(np.greater(self.reached, 0.0))
-        weight, n_met = max(1.0, float(np.max(loss / self.reached))) if is_known else 1.0, self.n_met + len(rows)
+        weight, age = max(1.0, float(np.max(loss / self.reached))) if is_known else 1.0, self.age + len(rows) / half_life
         latest = self.with_own_rows().latest
-        latest = latest[bisect(latest, n_met - REMEMBERED * half_life, key=itemgetter(-1)) :]
-        return replace(self, latest=latest, fresh=rows, n_met=n_met, waiting=self.waiting + weight * len(rows))
+        n_old = bisect(latest, age - REMEMBERED, key=itemgetter(-1)) if age > self.age else 0
+        n_kept = self.n_kept + len(rows) - sum(len(table[2]) for table in latest[:n_old])
+        waiting = self.waiting + weight * len(rows)
+        return replace(self, latest=latest[n_old:], fresh=rows, n_kept=n_kept, age=age, waiting=waiting)
 
     def with_own_rows(self):
         """With copies of the fresh rows, since a caller may use the arrays again."""
         if self.fresh is None:
             return self
         rows, X = self.fresh, np.array(self.fresh.take(self.fresh.numbers), dtype=np.float64, order="C")
-        return replace(self, latest=(*self.latest, (X, rows.targets.copy(), rows.weights.copy(), self.n_met)), fresh=None)
+        return replace(self, latest=(*self.latest, (X, rows.targets.copy(), rows.weights.copy(), self.age)), fresh=None)
 
     def with_slopes(self, rows, slopes):
         """After further rows, and whether a block of them is unlike the rows before.
@@ -219,12 +221,12 @@ class Renewable:
         is_unlike = self.model is not None and bool(np.any(np.abs(sums[1]) > UNLIKELY * by_chance))
         return replace(self, slopes=0.0, scatter=scatter), is_unlike
 
-    def joined_rows(self, half_life):
+    def joined_rows(self):
         """The latest rows as one table; those that came before others have faded."""
         if not self.latest:
             return self.fresh
-        X, y, weight, n_met = zip(*self.with_own_rows().latest, strict=True)
-        faded = [part * 0.5 ** ((self.n_met - n) / half_life) for part, n in zip(weight, n_met, strict=True)]
+        X, y, weight, ages = zip(*self.with_own_rows().latest, strict=True)
+        faded = [part * 0.5 ** (self.age - age) for part, age in zip(weight, ages, strict=True)]
         return Rows.of(np.concatenate(X), np.ascontiguousarray(np.hstack(y)), np.concatenate(faded))
 
     def no_worse_than_constants(self, problem, parameters):
@@ -259,7 +261,7 @@ class Renewable:
         -------
         Renewable, ndarray of shape (n_targets, n_features + 1)
         """
-        rows, n_targets, share = problem.rows, len(starts), 0.5 ** ((self.n_met - self.faded_at) / half_life)
+        rows, n_targets, share = problem.rows, len(starts), 0.5 ** (self.age - self.faded_at)
         before = self.model and self.model.moved_to(problem.center).faded(np.full(n_targets, share))
         n_seen = len(rows) + self.n_rows * share
         spread, reached = np.broadcast_to(self.spread, n_targets), np.broadcast_to(self.reached, n_targets)
@@ -272,7 +274,7 @@ class Renewable:
         loss = loss_and_slope(problem.loss, residual)[0] @ weight / weight.sum()
         if before is not None:
             size, believed = np.minimum(size, UNUSUAL * spread), min(1.0, 3.0 * len(rows) / n_seen)
-        renewed = replace(self, spread=spread + believed * (size - spread), reached=loss, waiting=0, faded_at=self.n_met)
+        renewed = replace(self, spread=spread + believed * (size - spread), reached=loss, waiting=0, faded_at=self.age)
         n_numbers = FIRST_NUMBERS / max(rows_that_decide(problem.loss), LEAST_SHARE)
         n_first = max(n_numbers / ends.shape[1], FIRST_ROWS_PER_COLUMN * ends.shape[1])
         is_remembered = REMEMBERED * half_life * ends.shape[1] <= MOST_REMEMBERED
@@ -304,7 +306,7 @@ class Renewable:
             parts.append(model_of_rows(target, end))
         curvature, linear, constant = (np.array(part) for part in zip(*parts, strict=True))
         model = Quadratic(np.full(len(ends), problem.rows.total_weight), problem.center, curvature, linear, constant)
-        return replace(self, model=model + before if before else model, n_rows=n_seen, latest=(), fresh=None)
+        return replace(self, model=model + before if before else model, n_rows=n_seen, latest=(), fresh=None, n_kept=0)
 
     @staticmethod
     def width(spread, problem, n_seen):

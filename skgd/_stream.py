@@ -52,16 +52,15 @@ class Stream(NamedTuple):
         """What goes on from a fit that has ended at parameters `ends` with these objectives; the intercept is taken at zero.
 
         A fit in mini-batches has not summed products of columns x and targets y. At an end w where the gradient g of the
-        objective by the coefficients is known, without that of the l1 norm, they follow. With C the covariance of the columns,
-        mu their means, c their covariance with a target, and m by how much the mean prediction is too large without an
-        intercept::
+        objective by the coefficients is known, without that of the l1 norm, they follow. With C the covariance of the columns
+        (of a sample), mu their means, c their covariance with a target of variance s^2, and m by how much the mean prediction
+        is too large::
 
-            g = 2 (C w - c + m mu) + l2 w        so        c = C w + m mu + (l2 w - g) / 2
-
-        If `gradient` is None, the products are not known. If it was not read, but must be zero at a minimum, the ends are taken
-        for that: the mean of a target is then that of its predictions, and its variance follows from the mean squared error::
-
+            g = 2 (C w - c) + l2 w, and without an intercept + 2 m mu        so        c = C w + (l2 w - g) / 2 + (m mu)
             MSE = m^2 + w'C w - 2 w.c + s^2
+
+        Residuals of two targets are taken for uncorrelated. An end whose gradient was not read (`is_read`) is at its minimum:
+        m is zero there, if there is an intercept. If `gradient` is None, the products are not known.
         """
         coef, covariance, knows_products = ends[:, :-1], geometry.covariance, True
         if covariance is None or len(moments.mean) > MOST_CORRELATED:
@@ -69,16 +68,17 @@ class Stream(NamedTuple):
             moments = replace(moments, second=np.diagonal(moments.second) if moments.is_full else second)
         elif not moments.is_full:
             knows_products = gradient is not None
-            mean, cross, squares = moments.mean, np.zeros_like(coef), moments.target_variance
+            mean, cross, of_targets = moments.mean, np.zeros_like(coef), np.diag(moments.target_variance)
             if knows_products:
                 predicted, has_intercept = coef @ moments.center + ends[:, -1], geometry.metric[1, -1] > 0.0
-                amiss = np.zeros(len(ends)) if has_intercept else predicted - moments.target_mean
-                apart = np.outer(amiss, moments.center) + 0.5 * (penalty.l2 * coef - gradient)  # c - C w
+                amiss = predicted - moments.target_mean if is_read or not has_intercept else np.zeros(len(ends))
+                apart = 0.5 * (penalty.l2 * coef - gradient)  # c - C w
+                apart += 0.0 if has_intercept else np.outer(amiss, moments.center)
                 cross, mse = coef @ covariance + apart, losses - penalty_at(penalty, coef)
-                if not is_read:
-                    squares = np.maximum(mse - amiss**2 + np.sum(coef * (cross + apart), axis=1), 0.0)  # up to rounding
-                    mean = np.append(moments.center, predicted - amiss)
-            moments = replace(moments, mean=mean, second=np.block([[covariance, cross.T], [cross, np.diag(squares)]]))
+                of_targets = coef @ cross.T + apart @ coef.T
+                np.fill_diagonal(of_targets, np.maximum(mse - amiss**2 + np.diag(of_targets), 0.0))  # up to rounding
+                mean = np.append(moments.center, predicted - amiss)
+            moments = replace(moments, mean=mean, second=np.block([[covariance, cross.T], [cross, of_targets]]))
         known = {"level": losses, "knows_products": knows_products}
         return cls(moments, moments.n_rows, geometry.longest, geometry.eigenvalue, **known)
 

@@ -18,8 +18,9 @@ WHERE_MISSING = {"X": "Fill it, for example by SimpleImputer, or leave out the r
 
 def check_times(table, what):
     """Refuse columns of dates and durations, of which scikit-learn makes numbers where it meets nothing else."""
-    is_frame = hasattr(table, "columns")
-    for number, dtype in enumerate(table.dtypes if is_frame else [getattr(table, "dtype", "")]):
+    dtypes = getattr(table, "dtypes", None)
+    is_frame = hasattr(table, "columns") and hasattr(dtypes, "__iter__")
+    for number, dtype in enumerate(dtypes if is_frame else [getattr(table, "dtype", "")]):
         for begins, words in TIMES if getattr(dtype, "kind", "M") not in "biufO" else ():
             if str(dtype).lower().startswith(begins):
                 column = f"column {list(table.columns)[number]!r}, " if is_frame else ""
@@ -57,19 +58,17 @@ def of_values(error, X, y):
         shape = np.shape(table)
         if len(shape) not in (1, 2) or issparse(table):
             continue
-        for number in range(shape[1] if len(shape) == 2 else 1):
-            name, values = column_of(table, number) if len(shape) == 2 else ("", array_of(table))
-            if found := trouble_in(values, what, name):
+        for name, values in columns_of(table) if len(shape) == 2 else [("", array_of(table))]:
+            if values.ndim == 1 and (found := trouble_in(values, what, name)):
                 return found
     return None
 
 
-def column_of(table, number):
-    """A column in words, and its values."""
+def columns_of(table):
+    """Columns in words, and their values."""
     if hasattr(table, "columns"):
-        name = list(table.columns)[number]
-        return f"column {name!r}, ", np.asarray(table[name])
-    return f"column {number}, ", array_of(table)[:, number]
+        return ((f"column {name!r}, ", np.asarray(table[name])) for name in table.columns)
+    return ((f"column {number}, ", values) for number, values in enumerate(array_of(table).T))
 
 
 def array_of(values):
@@ -81,8 +80,18 @@ def is_missing(value):
     """Whether an object stands for no value: None, NaN, or pandas.NA, which refuses to be compared."""
     try:
         return value is None or bool(value != value)
-    except TypeError:
+    except (TypeError, ArithmeticError):  # of pandas.NA, and of a signalling NaN
         return True
+    except ValueError:  # of an array
+        return False
+
+
+def is_number(text):
+    """Whether words say a number."""
+    try:
+        return np.isfinite(float(text))
+    except ValueError:
+        return False
 
 
 def trouble_in(values, what, column):
@@ -93,11 +102,11 @@ def trouble_in(values, what, column):
             return missing.format(row)
         if isinstance(value, date):
             return f"{what} must be numbers: {column}{DATES}"
-        if isinstance(value, str | bytes):
+        if isinstance(value, str | bytes) and not is_number(value):
             is_date = DATE_IN_WORDS.match(str(value))
             cure = "Parse it by pandas.to_datetime, and make days of it." if is_date else WHERE_WORDS[what]
             return f"could not convert string to float: {what}, {column}row {row} holds {str(value)!r:.50}. {cure}"
-        if not hasattr(value, "__float__") or np.ndim(value) > 0:
+        if not (isinstance(value, str | bytes) or hasattr(value, "__float__")) or np.ndim(value) > 0:
             holds = f"{what}, {column}row {row} holds a {type(value).__name__}"
             return f"argument must be a string or a real number: {holds}. Make a number of it."
     if values.dtype.kind == "f" and not np.isfinite(values).all():

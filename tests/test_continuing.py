@@ -141,3 +141,17 @@ def test_scores_on_other_rows_are_not_compared_with():
     worse = 0.1 * y[300:] + np.random.default_rng(0).standard_normal(142) * y.std()
     resumed = model.fit(X[:300], y[:300], X_val=X[300:], y_val=worse)
     assert max(resumed._state["best"]["score"]) <= max(resumed.validation_scores_)
+
+
+@pytest.mark.parametrize("n_targets", [1, 2])
+@pytest.mark.parametrize(
+    "options", [{}, {"positive": True}, {"penalty": "l1", "alpha": 1e-3}, {"fit_intercept": False}, {"max_iter": 2}], ids=str
+)
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_a_few_rows_more_change_little_of_a_fit_of_many(options, n_targets):
+    rng = np.random.default_rng(0)
+    n = 30_000  # of which a sample has been looked at
+    X = rng.standard_normal((n + 40, 3)) + 3.0 * rng.standard_normal((n + 40, 1))
+    Y = X @ rng.uniform(0.5, 3.0, (3, n_targets)) + 0.1 * rng.standard_normal((n + 40, n_targets))
+    model = MiniBatchLinearRegressor(random_state=0, **options).fit(X[:n], Y[:n]).partial_fit(X[n:], Y[n:])
+    assert np.mean((model.predict(X) - Y) ** 2) <= 1.02 * 0.1**2  # the noise, and what an l1 norm costs

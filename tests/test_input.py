@@ -12,7 +12,7 @@ from scipy.sparse import csr_array
 from sklearn import config_context
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning, FitFailedWarning
-from sklearn.linear_model import LinearRegression
+from sklearn.linear_model import LinearRegression, Ridge
 from sklearn.model_selection import GridSearchCV, cross_val_score
 from threadpoolctl import threadpool_limits
 
@@ -874,3 +874,31 @@ def test_weights_that_are_a_view_of_one_number_weigh_as_a_copy_does(value):
     for call in ("fit", "partial_fit"):
         ends = [getattr(clone(model), call)(X, y, weight).coef_ for weight in (view, copied)]
         np.testing.assert_array_equal(*ends)
+
+
+def test_words_that_are_numbers_are_not_blamed():
+    table = pd.DataFrame({"a": ["1.5", "2.5", "3.5"], "b": ["1", "?", "2"]})
+    with pytest.raises(ValueError, match=r"X, column 'b', row 1 holds '\?'"):
+        MiniBatchLinearRegressor().fit(table, np.arange(3.0))
+
+
+def test_every_kind_of_warning_is_given_in_a_search():
+    X, y = diabetes()
+    told = told_in(lambda: cross_val_score(MiniBatchLinearRegressor(random_state=0, eta0=3.0, epsilon=0.5), X, y))
+    assert sorted(text.split("=")[0] for text in told) == ["epsilon", "eta0"]
+
+
+def test_a_bad_cell_of_many_columns_is_found_at_once():
+    X = np.zeros((3, 20_000))
+    X[1, -1] = np.nan
+    with pytest.raises(ValueError, match="column 'c19999', row 1"):
+        MiniBatchLinearRegressor().fit(pd.DataFrame(X, columns=[f"c{j}" for j in range(20_000)]), np.arange(3.0))
+    with pytest.raises(ValueError, match="column 19999, row 1"):
+        MiniBatchLinearRegressor().fit(X.tolist(), np.arange(3.0))
+
+
+def test_least_squares_are_exact_also_where_the_columns_explain_next_to_nothing():
+    rng = np.random.default_rng(0)
+    X, y = rng.standard_normal((1000, 2)), 100.0 * rng.standard_normal(1000)
+    expected = Ridge(alpha=1000 * 1e5 / 2).fit(X, y)
+    np.testing.assert_allclose(MiniBatchLinearRegressor(None, alpha=1e5).fit(X, y).coef_, expected.coef_, rtol=1e-9)

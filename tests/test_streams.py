@@ -352,3 +352,13 @@ def test_a_heavy_row_is_not_taken_for_an_unusual_one():
             some = slice(start, start + 20)
             model.partial_fit(X[some], y[some], weight[some])
     np.testing.assert_allclose(model.coef_, LinearRegression().fit(X, y, weight).coef_, rtol=1e-9)
+
+
+@pytest.mark.parametrize("loss", ["squared_error", "median", "huber"])
+def test_what_has_faded_stays_faded_when_a_stream_no_longer_forgets(loss):
+    X, y = table(5000, 3)
+    y[2500:] += 20.0 * y.std()
+    model = streamed(MiniBatchLinearRegressor(half_life=300, random_state=0, **EVERY_LOSS[loss]), X[:4500], y[:4500], 100)
+    followed = model.predict(X).mean()
+    streamed(model.set_params(half_life=None), X[4500:], y[4500:], 100)
+    assert abs(model.predict(X).mean() - followed) < y[:2500].std()
