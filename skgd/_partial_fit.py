@@ -64,7 +64,7 @@ def learn(model, problem, counted, state, watch, before):
     if not keeps_steps and knows_minimum(problem, state):
         state = renewed(model, measured, counted, state, parameters)
     elif not keeps_steps and state.renewable.has_rows:
-        latest = problem_of_latest(model, state.renewable.joined_rows(), state.stream.moments)
+        latest = problem_of_latest(model, state.renewable.joined_rows(), state.stream.moments, is_all=False)
         parameters[:, AVERAGE] = state.renewable.no_worse_than_constants(latest, parameters[:, AVERAGE])
     return published(measured, state, parameters, length, run.history)
 
@@ -116,7 +116,7 @@ def renewed(model, problem, counted, state, parameters):
         renewable = replace(renewable, waiting=0)
     else:
         half_life = model.half_life or np.inf
-        latest = problem_of_latest(model, renewable.joined_rows(), stream.moments)
+        latest = problem_of_latest(model, renewable.joined_rows(), stream.moments, is_all=renewable.model is None)
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
             renewable, end = renewable.renewed(latest, parameters[:, AVERAGE], half_life)
     rest_at(end, parameters)

@@ -98,13 +98,16 @@ def measured_for_steps(model, problem, stream, counted):
     return problem, stream.with_longest(rows, counted)._replace(eigenvalue=problem.geometries[0].eigenvalue)
 
 
-def problem_of_latest(model, rows, moments):
+def problem_of_latest(model, rows, moments, is_all):
     """The problem of the latest rows of a stream, measured by the moments of all rows seen.
 
-    Sums over rows are divided by their weight, and so is the penalty, for which a row of weight 2 is one row.
+    Sums over rows are divided by their weight, and so is the penalty, for which a row of weight 2 is one row. Rows that are all
+    there (`is_all`) are measured as for a fit.
     """
     problem = Problem.of(model, rows, rows.without_columns().moments(False))
     problem = replace(problem, penalty=problem.penalty.scaled(moments.n_rows / moments.weight))
+    if is_all:
+        return with_geometries(problem, lambda ridge: geometry_of_solver(rows, moments, ridge, model.fit_intercept))
     return with_standard_metric(model, problem, moments)
 
 

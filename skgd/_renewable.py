@@ -16,7 +16,8 @@ from __future__ import annotations
 
 from bisect import bisect
 from dataclasses import dataclass, replace
-from operator import itemgetter
+from operator import attrgetter
+from typing import NamedTuple
 
 import numpy as np
 
@@ -126,16 +127,25 @@ class TargetOfStream(Target):
         return max(value, self.unit)
 
 
+class Table(NamedTuple):
+    """Rows that a stream keeps, in arrays of its own."""
+
+    X: np.ndarray
+    y: np.ndarray  # (n_targets, n)
+    weight: np.ndarray
+    age: float  # of the stream, in half-lives, when they came
+
+
 @dataclass(frozen=True)
 class Renewable:
     """Where a stream stands: its model, the latest rows, and what says whether the rows come shuffled."""
 
     model: Quadratic | None = None
     n_rows: float = 0.0  # in the model
-    latest: tuple[tuple, ...] = ()  # tables (X, y, weight, age) of own arrays
+    latest: tuple[Table, ...] = ()
     fresh: Rows | None = None  # further rows, of which no copy is made yet
     n_kept: int = 0  # rows in these
-    age: float = 0.0  # half-lives that have passed; a table has the age at which it came
+    age: float = 0.0  # half-lives that have passed
     faded_at: float = 0.0  # the age at which the model was faded last
     spread: np.ndarray | float = 0.0  # (n_targets,): the usual size of residuals
     reached: np.ndarray | float = 0.0  # (n_targets,): the mean loss at the last minimum
@@ -193,8 +203,8 @@ class Renewable:
         is_known = self.model is None and np.all(np.greater(self.reached, 0.0))
         weight, age = max(1.0, float(np.max(loss / self.reached))) if is_known else 1.0, self.age + len(rows) / half_life
         latest = self.with_own_rows().latest
-        n_old = bisect(latest, age - REMEMBERED, key=itemgetter(-1)) if age > self.age else 0
-        n_kept = self.n_kept + len(rows) - sum(len(table[2]) for table in latest[:n_old])
+        n_old = bisect(latest, age - REMEMBERED, key=attrgetter("age")) if age > self.age else 0
+        n_kept = self.n_kept + len(rows) - sum(len(table.weight) for table in latest[:n_old])
         waiting = self.waiting + weight * len(rows)
         return replace(self, latest=latest[n_old:], fresh=rows, n_kept=n_kept, age=age, waiting=waiting)
 
@@ -203,7 +213,8 @@ class Renewable:
         if self.fresh is None:
             return self
         rows, X = self.fresh, np.array(self.fresh.take(self.fresh.numbers), dtype=np.float64, order="C")
-        return replace(self, latest=(*self.latest, (X, rows.targets.copy(), rows.weights.copy(), self.age)), fresh=None)
+        table = Table(X, rows.targets.copy(), rows.weights.copy(), self.age)
+        return replace(self, latest=(*self.latest, table), fresh=None)
 
     def with_slopes(self, rows, slopes):
         """After further rows, and whether a block of them is unlike the rows before.
@@ -225,9 +236,10 @@ class Renewable:
         """The latest rows as one table; those that came before others have faded."""
         if not self.latest:
             return self.fresh
-        X, y, weight, ages = zip(*self.with_own_rows().latest, strict=True)
-        faded = [part * 0.5 ** (self.age - age) for part, age in zip(weight, ages, strict=True)]
-        return Rows.of(np.concatenate(X), np.ascontiguousarray(np.hstack(y)), np.concatenate(faded))
+        tables = self.with_own_rows().latest
+        weight = np.concatenate([table.weight * 0.5 ** (self.age - table.age) for table in tables])
+        y = np.ascontiguousarray(np.hstack([table.y for table in tables]))
+        return Rows.of(np.concatenate([table.X for table in tables]), y, weight)
 
     def no_worse_than_constants(self, problem, parameters):
         """Parameters on the way from the best constant to those given, where the latest rows' objective is least.

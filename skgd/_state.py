@@ -8,7 +8,7 @@ import numpy as np
 
 from skgd._moments import Moments
 from skgd._reference import AVERAGE, COEF
-from skgd._renewable import Quadratic, Renewable
+from skgd._renewable import Quadratic, Renewable, Table
 from skgd._stream import Stream
 from skgd._version import __version__
 
@@ -45,7 +45,7 @@ class State:
         return vars(self) | {
             "skgd": __version__,
             "stream": self.stream._asdict() | {"moments": moments},
-            "renewable": vars(self.renewable) | {"model": model},
+            "renewable": vars(self.renewable) | {"model": model, "latest": tuple(map(tuple, self.renewable.latest))},
         }
 
     @classmethod
@@ -56,7 +56,8 @@ class State:
             moments, stream, renewable = stored["stream"]["moments"], stored["stream"], stored["renewable"]
             model = renewable["model"] and Quadratic(**renewable["model"])
             parts["stream"] = Stream(**stream | {"moments": moments and Moments(**moments)})
-            parts["renewable"] = Renewable(**renewable | {"model": model})
+            latest = tuple(Table(*table) for table in renewable["latest"])
+            parts["renewable"] = Renewable(**renewable | {"model": model, "latest": latest})
             return cls(**parts)
         except (KeyError, TypeError, IndexError) as error:
             raise ValueError(

@@ -157,7 +157,8 @@ def check_weight(sample_weight, n_samples):
         raise ValueError(f"sample_weight must be >= 0, got {weight[row]:g} in row {row}. Use 0 to leave a row out.")
     if np.any(weight > 1e100):
         raise ValueError(f"sample_weight must be below 1e100, got {weight.max():g}. Divide the weights by a power of ten.")
-    return np.require(weight, requirements="CA")  # a view of one number is copied: it would pass for no weights
+    weight = weight.copy() if weight.strides == (0,) else weight  # a view of one number would pass for no weights
+    return np.require(weight, requirements="A")
 
 
 def check_weighted(rows):

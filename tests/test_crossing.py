@@ -212,6 +212,9 @@ class Case:
             options["early_stopping"] = False
         if way == "Dask":
             options |= {"shuffle": True}
+        forgets = np.random.default_rng([seed, 21])
+        if "stream" in way and options["learning_rate"] == "auto" and forgets.random() < 0.3:
+            options |= {"half_life": float(forgets.choice([30, 100, 300, 1000]))}
         weight = weight if weight is None else weight[order]
         name = f"{table} {n}x{d}, {noise} x{n_targets}, {layout}, {way}"
         return cls(name, X[order], y[order], weight, options, layout, way, size)
@@ -269,12 +272,32 @@ class Case:
         penalty = make_penalty(self.options["penalty"], self.options["alpha"], 0.15, self.options["positive"])
         if "stream" not in self.way:
             return penalty
-        return penalty.scaled(np.count_nonzero(self.counted) / self.counted.sum())  # weights are taken as they are
+        return penalty.scaled(self.n_remembered / (self.given * self.fading).sum())  # weights are taken as they are
+
+    @property
+    def given(self):
+        """The weights, all ones if there are none."""
+        return np.ones(len(self.X)) if self.weight is None else self.weight
+
+    @property
+    def fading(self):
+        """What a half-life has left of each row; those of a chunk count in full when it comes."""
+        if not self.options.get("half_life"):
+            return np.ones(len(self.X))
+        ends = np.minimum((np.arange(len(self.X)) // self.size + 1) * self.size, len(self.X)) - 1
+        n_met = np.cumsum(self.given > 0.0)
+        return 0.5 ** ((n_met[-1] - n_met[ends]) / self.options["half_life"])
 
     @property
     def counted(self):
-        """The weights, all ones if there are none."""
-        return np.ones(len(self.X)) if self.weight is None else self.weight
+        """The weights as they count in the end; all but moments forget after seven half-lives."""
+        is_kept = (self.fading > 0.5**7) | (self.options["loss"] == "squared_error")
+        return self.given * self.fading * is_kept
+
+    @property
+    def n_remembered(self):
+        """The rows with a weight, as far as they are remembered."""
+        return self.fading[self.given > 0.0].sum()
 
     def objective(self, coef, intercept, k):
         """Of target k."""
@@ -302,8 +325,8 @@ class Case:
         if self.options["learning_rate"] != "auto" or self.options["early_stopping"]:
             return None
         if "stream" in self.way:
-            is_default = self.options["average"] == "auto" and n >= 3 * (self.X.shape[1] + self.y.shape[1])
-            return max(STREAM, self.X.shape[1] / n) if is_default else None
+            is_default = self.options["average"] == "auto" and self.n_remembered >= 3 * (self.X.shape[1] + self.y.shape[1])
+            return max(STREAM, self.X.shape[1] / self.n_remembered) if is_default else None
         return None if tol is None else max(tol * (1.0 if is_full else 10.0), 1e-6)
 
 

@@ -870,10 +870,13 @@ def test_in_a_search_every_fit_raises_a_warning_that_is_to_be_an_error():
 def test_weights_that_are_a_view_of_one_number_weigh_as_a_copy_does(value):
     X, y = diabetes()
     model = MiniBatchLinearRegressor(alpha=0.5, random_state=0)
-    view, copied = np.broadcast_to(value, len(y)), np.full(len(y), value)
-    for call in ("fit", "partial_fit"):
-        ends = [getattr(clone(model), call)(X, y, weight).coef_ for weight in (view, copied)]
-        np.testing.assert_array_equal(*ends)
+    for n, calls in (len(y), ("fit", "partial_fit")), (1, ("partial_fit",)):
+        for call in calls:
+            weights = np.broadcast_to(value, n), np.full(n, value)
+            streams = [getattr(clone(model), call)(X[:n], y[:n], weight)._state["stream"] for weight in weights]
+            assert streams[0]["moments"]["weight"] == streams[1]["moments"]["weight"]
+            ends = [getattr(clone(model), call)(X[:n], y[:n], weight).coef_ for weight in weights]
+            np.testing.assert_array_equal(*ends)
 
 
 def test_words_that_are_numbers_are_not_blamed():
