@@ -43,6 +43,7 @@ from skgd._version import DOCUMENTATION
 Table: TypeAlias = ArrayLike | sparray | spmatrix  # data frames are ArrayLike
 Request: TypeAlias = bool | str | None  # of metadata: see scikit-learn's metadata routing
 OF_COLUMNS: dict[str, Any] = {"accept_sparse": "csr", "dtype": [np.float64, np.float32]}  # what X may be
+OBJECTS = np.dtype(object)
 PATHS = "coef_path_", "intercept_path_", "loss_path_"
 ROUNDED = 1e-4  # deviations of y, which cost no promise: float32 may round predictions by as much
 
@@ -523,7 +524,7 @@ class MiniBatchLinearRegressor(CheckedParameters, CallbackSupportMixin, Regresso
         with in_words(X, y):
             table, targets = validate_data(self, X, y, **OF_COLUMNS, order="C", multi_output=True, y_numeric=True, reset=reset)
             y_in_columns = np.require(targets.reshape(len(targets), -1), np.float64, "CA")
-            if getattr(y, "dtype", np.dtype(object)).kind == "O" and np.isnan(y_in_columns).any():  # which scikit-learn lets in
+            if getattr(y, "dtype", OBJECTS) == OBJECTS and np.isnan(y_in_columns).any():  # None, which scikit-learn lets in
                 raise ValueError("Input y contains NaN.")
         X = in_floats(table)
         X = compressed(X) if issparse(X) else np.require(X, requirements="CA")
