@@ -4,9 +4,8 @@ import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
 from skgd._geometry import SAFETY, plain_metric, safe_step
-from skgd._newton import ROUNDING
 from skgd._objective import SQUARED_ERROR, is_straight
-from skgd._reading import Target, look_at
+from skgd._reading import ROUNDING, Target, look_at
 from skgd._stopping import score_name
 from skgd._stream import UNUSUAL
 from skgd._validation import warn

@@ -226,11 +226,11 @@ class RowsInChunks:
             raise ValueError(f"sample_weight is too small: its sum is {moments.weight:g}. Multiply it by a power of ten.")
         self.source, self.survey = source, survey
         self.mean_moments = replace(moments, weight=float(n_rows))
-        far = (moments.center, moments.variance) if centred else None
+        far = (moments.column_means, moments.variance) if centred else None
         self.prepared = Preparation(n_rows / moments.weight, far)
         self.sampled = self.prepared(survey.sample.as_rows(moments))
         self.n_features, self.n_targets, self.dtype = moments.n_features, len(moments.target_mean), survey.dtype
-        self.total_weight, self.center = float(n_rows), self.sampled.center
+        self.total_weight, self.offset = float(n_rows), self.sampled.offset
         self.is_wide = self.n_features > MOST_COLUMNS
         self.is_sparse, self.is_unpacked = self.is_wide and issparse(survey.sample.X), False
         self.numbers_in_a_row = self.sampled.numbers_in_a_row
@@ -358,4 +358,4 @@ def joined(several, rng):
     y = np.hstack([rows.targets for rows in several])
     weight = np.concatenate([rows.weights for rows in several])
     numbers = np.arange(len(weight), dtype=np.int32)
-    return Rows(X, np.ascontiguousarray(y), weight, rng.permutation(numbers) if rng else numbers, several[0].center)
+    return Rows(X, np.ascontiguousarray(y), weight, rng.permutation(numbers) if rng else numbers, several[0].offset)

@@ -89,9 +89,9 @@ class Solver:
 
     - `targets`, and `step()`, which moves them and gives the objectives before;
     - `best` and `next`, of shape (n_targets, n_features + 1): the parameters to predict with, and those that it tries next;
-    - `is_done` and `excess()`: which targets have arrived, and how far the objective of `best` may lie above the minimum, as a
-      share of the excess of the best constant prediction;
-    - `memory`, a dict of arrays with an entry for each target, from which a later fit of the same rows goes on.
+    - `value` and `left`, of shape (n_targets,): the objective of `best`, and how far it may lie above the minimum;
+    - `is_done`: which targets have arrived;
+    - `remembered`, the names of arrays with an entry for each target, from which a later fit of the same rows goes on.
 
     Parameters
     ----------
@@ -106,14 +106,14 @@ class Solver:
 
     n_batches, result, factor = 1, AVERAGE, 1.0
     knows_excess = True
-    memory: dict | None = None
+    remembered: tuple[str, ...] = ()
     most_steps: int  # of `approach`
 
     @classmethod
     def of(cls, model, problem, state, in_fit, is_done):
         """The solver of a call of fit."""
         targets = [Target(problem, k) for k in range(len(problem.constant))]
-        return cls(targets, state.at(problem.center)[:, COEF], model.tol or 0.0, state.reading)
+        return cls(targets, state.at(problem.origin)[:, COEF], model.tol or 0.0, state.reading)
 
     @classmethod
     def approach(cls, target, start, value, accuracy):
@@ -125,10 +125,20 @@ class Solver:
             way.step()
         return way.end()[0], way.excess()[0]
 
+    @property
+    def memory(self):
+        """What a later fit goes on with: arrays by their names."""
+        return {name: getattr(self, name) for name in self.remembered}
+
     def go_on(self, memory):
         """Take up what a descent that has paused has left."""
         for name, part in (memory or {}).items():
             setattr(self, name, np.array(part))
+
+    def excess(self):
+        """What is left of each target, as a share of the excess of the best constant prediction over the minimum."""
+        of_targets = zip(self.targets, self.left, self.value, strict=True)
+        return np.array([target.share_of_reach(left, value) for target, left, value in of_targets])
 
     def make(self, epoch, parameters, history):
         """Make a step; the objectives before it."""

@@ -31,16 +31,13 @@ class DualSums:
     quadratic: float  # of s_i t_i^2 / (2 curvature),
     size: float  # of s_i |t_i|,
     v: np.ndarray  # (n_features + 1,): of s_i t_i (x_i - center, 1)
-    highest: float  # t_i
-    lowest: float
+    factor: float  # the largest by which all t_i may be multiplied, so that none lies beyond a cap
 
     @classmethod
     def over(cls, rows, k, center, parameters, has_intercept, rounded, loss, step):
         """Over some rows, for target k, after a reading of the rounded loss at these parameters and a step from there."""
-        total = cls(0.0, 0.0, 0.0, 0.0, np.zeros(len(parameters)), 0.0, 0.0)
-        for _, which in rows.blocks():
-            X, weight = rows.centred(which, center), rows.weight[which]
-            residual = X @ parameters[:-1] + parameters[-1] - rows.y[k, which]
+        total = cls(0.0, 0.0, 0.0, 0.0, np.zeros(len(parameters)), 1.0)
+        for X, weight, residual in rows.residual_blocks(k, center, parameters):
             t = loss_and_slope(rounded, residual)[1] + bend(rounded, residual) * (X @ step[:-1] + has_intercept * step[-1])
             s = weight * t
             total += cls(
@@ -49,8 +46,7 @@ class DualSums:
                 s @ t / (2.0 * loss.curvature),
                 weight @ np.abs(t),
                 np.append(s @ X, has_intercept * s.sum()),
-                t.max(),
-                t.min(),
+                1.0 / max(1.0, t.max() / loss.cap_above, -t.min() / loss.cap_below),
             )
         return total
 
@@ -61,22 +57,16 @@ class DualSums:
             self.quadratic + other.quadratic,
             self.size + other.size,
             self.v + other.v,
-            max(self.highest, other.highest),
-            min(self.lowest, other.lowest),
+            min(self.factor, other.factor),
         )
 
 
-def duality_gap(sums, total_weight, loss, penalty, parameters, deviation):
+def duality_gap(sums, total_weight, penalty, parameters, deviation):
     """F(parameters) minus a lower bound of its minimum; inf if the sums give none.
 
     `deviation` holds that of each column, so that parts of v are compared in the same unit.
     """
-    coef, v = parameters[:-1], sums.v / total_weight
-    factor = min(
-        1.0,
-        loss.cap_above / sums.highest if sums.highest > 0.0 else 1.0,
-        loss.cap_below / -sums.lowest if sums.lowest < 0.0 else 1.0,
-    )
+    coef, v, factor = parameters[:-1], sums.v / total_weight, sums.factor
     beyond = shrunk_below(v[:-1], penalty)  # where R* is infinite without l2
     if penalty.l2 == 0.0 < penalty.l1:
         factor *= np.min(penalty.l1 / (penalty.l1 + beyond))

@@ -18,6 +18,7 @@ from skgd._callbacks import CallbackSupportMixin, Watch, with_callbacks
 from skgd._chunks import Chunks, RowsInChunks
 from skgd._descent import Passes
 from skgd._fit import fit_rows, promise_of
+from skgd._geometry import INDISTINCT
 from skgd._objective import LOSSES
 from skgd._partial_fit import fit_chunk
 from skgd._plan import epochs_of, hold_out
@@ -45,7 +46,6 @@ Request: TypeAlias = bool | str | None  # of metadata: see scikit-learn's metada
 OF_COLUMNS: dict[str, Any] = {"accept_sparse": "csr", "dtype": [np.float64, np.float32]}  # what X may be
 OBJECTS = np.dtype(object)
 PATHS = "coef_path_", "intercept_path_", "loss_path_"
-ROUNDED = 1e-4  # deviations of y, which cost no promise: float32 may round predictions by as much
 
 
 class MiniBatchLinearRegressor(CheckedParameters, CallbackSupportMixin, RegressorMixin, BaseEstimator):
@@ -590,7 +590,7 @@ class MiniBatchLinearRegressor(CheckedParameters, CallbackSupportMixin, Regresso
             for name in PATHS:
                 self.__dict__.pop(name, None)
             return
-        path = moved_to(np.array(history.path), -problem.center)
+        path = moved_to(np.array(history.path), -problem.origin)
         before = hasattr(self, "loss_path_")
         self.loss_path_ = np.append(self.loss_path_ if before else [], np.mean(history.step_objective, axis=1))
         for name, part in ("coef_path_", path[..., :-1]), ("intercept_path_", path[..., -1]):
@@ -602,7 +602,7 @@ class MiniBatchLinearRegressor(CheckedParameters, CallbackSupportMixin, Regresso
         dtype = problem.dtype
         size = np.abs(parameters[:, -1]) + np.abs(parameters[:, :-1]) @ problem.size_of_columns  # of what predictions sum up
         rounding = np.finfo(dtype).eps * size
-        if np.abs(parameters).max() > np.finfo(dtype).max or np.any(rounding > ROUNDED * problem.deviation):
+        if np.abs(parameters).max() > np.finfo(dtype).max or np.any(rounding > INDISTINCT * problem.deviation):
             dtype = np.float64
         return {
             "coef_": self._per_target(parameters[:, :-1].astype(dtype)),

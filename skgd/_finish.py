@@ -28,7 +28,7 @@ def finish(problem, parameters, is_on_plateau, promise):
     ----------
     problem : Problem
     parameters : ndarray of shape (n_targets, n_features + 1)
-        Where the descent has ended; the intercept is taken at the center.
+        Where the descent has ended; the intercept is taken at the origin of the problem.
     is_on_plateau : ndarray of shape (n_targets,)
     promise : float
         The excess over the minimum that is accepted, as a share of the excess of the best constant prediction.

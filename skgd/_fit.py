@@ -12,6 +12,8 @@ from scipy.sparse import issparse
 from skgd._advice import check_end, objectives_at, of_divergence
 from skgd._descent import Divergence, History, descend
 from skgd._finish import finish
+from skgd._geometry import LEAST_SAMPLE
+from skgd._newton import LEAST_PROMISE
 from skgd._objective import SQUARED_ERROR
 from skgd._plan import problem_of_fit
 from skgd._problem import Problem
@@ -25,8 +27,6 @@ from skgd._stopping import Plateau, Validation
 from skgd._stream import Stream
 from skgd._validation import check_sign, check_start
 
-LEAST_PROMISE = 1e-6  # the smallest excess asked for, as a share of the reach: no prediction shows less
-CHECKED = 1000  # rows at most by which a fit knows those of the one before: 442 x 10 take 18 microseconds
 NOT_OF_THE_DESCENT = {"client", "max_iter", "random_state", "record_steps", "verbose", "warm_start"}
 
 
@@ -78,7 +78,7 @@ def fit_rows(model, rows, state, go_on, watch, held_out=None, start=(None, None)
     passes, history, is_auto = run.passes, run.history, model.learning_rate == "auto"
     stream = stream_after(model, problem, moments, end, history)
     state = replace(
-        state.after(run.parameters, problem.center, len(history.objective), passes.n_batches),
+        state.after(run.parameters, problem.origin, len(history.objective), passes.n_batches),
         stream=stream,
         renewable=renewable_after(model, problem, stream, end, history),
         told=(),
@@ -90,7 +90,7 @@ def fit_rows(model, rows, state, go_on, watch, held_out=None, start=(None, None)
         best=validation.state if validation else None,
     )
     length = passes.length(max(state.n_steps, 1.0))
-    return Outcome(problem, state, moved_to(end, -problem.center), length, history, excess, value, validation)
+    return Outcome(problem, state, moved_to(end, -problem.origin), length, history, excess, value, validation)
 
 
 def subject_of(model, moments, rows, held_out):
@@ -101,9 +101,9 @@ def subject_of(model, moments, rows, held_out):
 
 
 def checksum_of(rows):
-    """A checksum of at most CHECKED of the rows, whose columns moments may not have read."""
+    """A checksum of at most LEAST_SAMPLE of the rows, whose columns moments may not have read."""
     sample = rows.sampled
-    some = sample.only(sample.numbers[:: 1 + len(sample) // CHECKED])
+    some = sample.only(sample.numbers[:: 1 + len(sample) // LEAST_SAMPLE])
     X = some.X[some.numbers]
     return crc32(
         (X.data if issparse(X) else X).tobytes(), crc32(some.targets.tobytes(), crc32(some.weights.tobytes(), len(rows)))
@@ -128,13 +128,13 @@ def start_of(model, problem, coef_init=None, intercept_init=None):
             raise ValueError("intercept_init is given, but fit_intercept=False fixes the intercept at 0. Leave one out.")
         start[:, -1] = check_start("intercept_init", intercept_init, (n_targets,), is_single)
     elif model.learning_rate == "auto":
-        start[:, -1] = problem.constant - start[:, :-1] @ problem.center
+        start[:, -1] = problem.constant - start[:, :-1] @ problem.origin
     return start
 
 
 def run_of(model, problem, state, watch, n_epochs=None, validation=None):
     """Descend from the state: so many epochs of a fit, or one pass over a chunk of a stream."""
-    in_fit, center, parameters = n_epochs is not None, problem.center, state.at(problem.center)
+    in_fit, parameters = n_epochs is not None, state.at(problem.origin)
     plateau = plateau_of(model, problem, state, in_fit)
     if validation:
         plateau.ended = validation.waited >= plateau.patience
@@ -142,7 +142,7 @@ def run_of(model, problem, state, watch, n_epochs=None, validation=None):
 
     def given(parameters):
         """What predict uses, in the user's units."""
-        return moved_to(parameters[:, passes.result], -center)
+        return moved_to(parameters[:, passes.result], -problem.origin)
 
     def fitted(parameters):
         return model._fitted(given(parameters), problem)
@@ -182,17 +182,17 @@ def end_of(model, problem, run, validation):
 
 def better_of(problem, validation, has_ended, end, excess, is_auto):
     """The end of a descent or the parameters that score best on the rows held out, for each target."""
-    best = moved_to(validation.best, problem.center)
+    best = moved_to(validation.best, problem.origin)
     if is_auto:
         best, _ = finish(problem, best, np.zeros(len(best), dtype=bool), np.inf)
-    is_worse = has_ended | validation.compare(moved_to(end, -problem.center))[1]
+    is_worse = has_ended | validation.compare(moved_to(end, -problem.origin))[1]
     return np.where(is_worse[:, None], best, end), np.where(is_worse, 0.0, excess)
 
 
 def value_at(model, problem, run, state, end):
     """The objective at the end, where neither a plateau nor a bound tells of it; an error if a plain descent has diverged."""
     if model.learning_rate != "auto":
-        return check_end(model, problem, run.passes, state.at(problem.center)[:, COEF], end, run.history)
+        return check_end(model, problem, run.passes, state.at(problem.origin)[:, COEF], end, run.history)
     return objectives_at(problem, end) if model.tol is None else None
 
 
@@ -218,7 +218,7 @@ def stream_after(model, problem, moments, end, history):
             targets = [Target(problem, k) for k in range(len(end))]
             losses, gradient = (np.array(part) for part in zip(*look_at(targets, end, problem.loss), strict=True))
             gradient = gradient[:, :-1]
-    ends = moved_to(end, -problem.center)
+    ends = moved_to(end, -problem.origin)
     return Stream.after_fit(moments, problem.geometries[0], problem.penalty, ends, losses, gradient, is_read)
 
 

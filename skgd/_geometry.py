@@ -28,10 +28,10 @@ from skgd._objective import rounding_of
 from skgd._rows import BUFFER, SAMPLE, squared
 
 FEW_COLUMNS = 100  # up to here a full eigendecomposition is faster than an iteration for one eigenvalue
-INDISTINCT = 1e-4  # of a deviation: where rounding of the columns makes as much of a direction, predictions know nothing of it
+INDISTINCT = 1e-4  # of a deviation: where rounding makes as much of a direction, or of predictions, nobody can tell
 WORTHWHILE = 1.5  # the factor by which an eigenvalue must miss its bound to be corrected
 LEAST_AXES = 32  # corrected at any batch size; more only as far as they cost no more than the rows of a batch
-LEAST_SAMPLE = 1000  # rows from which eigenvalues are estimated; ten for each column if that is more, but not more than SAMPLE
+LEAST_SAMPLE = 1000  # rows that say what eigenvalues are, or ten for each column up to SAMPLE; by which a fit knows its rows
 ROUGHLY = 1e-2  # accuracy of an eigenvalue that is found by iteration
 SAFETY = 1.1  # of an eigenvalue estimated from a sample
 
@@ -97,6 +97,11 @@ def standard_metric(mean, variance, ridge, fit_intercept, is_sparse=False):
     if is_sparse:
         metric[1] = np.where(metric[1] > 0.0, np.ldexp(0.5, np.frexp(metric[1])[1]), 0.0)
     return metric
+
+
+def metric_of(rows, moments, ridge, fit_intercept):
+    """The standard metric of rows, or of some that have these moments."""
+    return standard_metric(moments.column_means - rows.offset, moments.variance, ridge, fit_intercept, rows.is_sparse)
 
 
 def with_axes(metric, axes, gains):
@@ -254,7 +259,7 @@ def full_batch_step(geometry, ridge):
 
 def gram_of(moments, metric, ridge):
     """The second moments of the columns as the metric scales them, the penalty's `ridge` included."""
-    shift, root = moments.center - metric[0, :-1], np.sqrt(metric[1, :-1])
+    shift, root = moments.column_means - metric[0, :-1], np.sqrt(metric[1, :-1])
     return (moments.covariance + np.outer(shift, shift) + ridge * np.eye(len(shift))) * np.outer(root, root)
 
 
@@ -269,7 +274,7 @@ def covariance_of(gram, metric, shift):
 
 def geometry_of_solver(rows, moments, ridge, fit_intercept):
     """For solvers, which find the length of each step: scales, and of narrow rows uncorrelated coordinates."""
-    metric = standard_metric(moments.center - rows.center, moments.variance, ridge, fit_intercept, rows.is_sparse)
+    metric = metric_of(rows, moments, ridge, fit_intercept)
     if not moments.is_full:
         return Geometry(metric, 1.0)
 
@@ -285,13 +290,13 @@ def geometry_of_solver(rows, moments, ridge, fit_intercept):
 
 def geometry_of_batches(rows, moments, batch_size, ridge, fit_intercept, separable):
     """For steps on batches of `batch_size` of these rows; without axes if D must be `separable`."""
-    metric = standard_metric(moments.center - rows.center, moments.variance, ridge, fit_intercept, rows.is_sparse)
+    metric = metric_of(rows, moments, ridge, fit_intercept)
     penalised = ridge * metric[1, :-1]  # what the l2 norm adds to the curvature of each column
     norms = squared_norms(rows.representatives, metric)
     longest = norms.max() if rows.is_in_memory else longest_of(rows, metric)
     shares = sampling_shares(norms)
     z = sample_rows(rows.representatives, metric, shares, offset=0.25)
-    shift = moments.center - rows.center - metric[0, :-1]
+    shift = moments.column_means - rows.offset - metric[0, :-1]
     if separable or rows.is_wide:
         eigenvalue = largest_eigenvalue(z) + penalised.max()
         covariance = None if rows.is_wide else covariance_of(z[:, :-1].T @ z[:, :-1], metric, shift)

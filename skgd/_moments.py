@@ -68,7 +68,7 @@ class Moments:
         return self.second.ndim == 2
 
     @property
-    def center(self):
+    def column_means(self):
         """The means of the columns."""
         return self.mean[: self.n_features]
 
@@ -96,7 +96,7 @@ class Moments:
         Of shape (n_targets, n_features + 1). Directions in which products of columns have no digits left stay at zero.
         """
         n, gram = self.n_features, self.covariance
-        has_digits = np.diag(gram) > (8 * np.finfo(np.float64).eps * self.center) ** 2
+        has_digits = np.diag(gram) > (8 * np.finfo(np.float64).eps * self.column_means) ** 2
         gram = gram + ridge * np.eye(n)  # which scales the columns, too: the ridge of a tiny one must not hide others
         scale = np.divide(1.0, np.sqrt(np.diag(gram)), out=np.zeros(n), where=has_digits)
         eigenvalues, vectors = np.linalg.eigh(gram * np.outer(scale, scale))
@@ -131,13 +131,13 @@ class Moments:
             * deviation
         )
 
-    def as_rows(self, center):
-        """A table of one row more than it has columns that has these moments: columns of X - center, then targets.
+    def as_rows(self, origin):
+        """A table of one row more than it has columns that has these moments: columns of X - origin, then targets.
 
         With R a root of the second moments and Q orthonormal columns that sum to zero (Helmert's), the rows of
         mean + sqrt(m) Q R have that mean and these moments. The squared error cannot tell them from the rows that were read.
         """
-        mean = self.mean - np.append(center, np.zeros(len(self.target_mean)))
+        mean = self.mean - np.append(origin, np.zeros(len(self.target_mean)))
         table = mean + np.sqrt(len(mean) + 1.0) * (helmert(len(mean) + 1).T @ self.root())
         return np.ascontiguousarray(table[:, : self.n_features]), np.ascontiguousarray(table[:, self.n_features :].T)
 

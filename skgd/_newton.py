@@ -16,6 +16,7 @@ rounding costs are about what is left. Kinks are rounded (see _objective.py), an
 than is left. When so little is left that the way may end, the duality gap decides (see _duality.py).
 """
 
+from operator import attrgetter
 from typing import NamedTuple
 
 import numpy as np
@@ -24,18 +25,15 @@ from skgd._descent import Solver
 from skgd._duality import DualSums, duality_gap
 from skgd._moments import NEGLIGIBLE
 from skgd._objective import is_straight, penalty_at
-from skgd._reading import derivatives_over, look_at
+from skgd._reading import ROUNDING, derivatives_over, look_at
 from skgd._rows import SAMPLE
 
-FIRST = 0.3  # damping: half or double, 5 % fewer to 2 % more readings
-DAMP = 2.0  # the damping is at most divided by this after a step that gained, and at least multiplied after one that lost
-FAR, NEAR = 0.05, 1e-4  # share of the objective that rounding may add at first; the second from the fit of a sample
-NARROWER = 0.5  # a kink becomes, where rounding costs more than the next step may gain; with .25 readings rise by a sixth
+AT_MOST = 2.0  # times: how much smaller a reading makes damping and kinks; 4: 5 to 18 % more readings
+FAR = 0.05  # share of the objective that rounding may add at first; half or double: 3 % more or fewer readings
 MOST_SIGNS = 10  # steps of an active set for each column: it needs about one, and more only where rounding leads it in circles
-ROUNDING = 1e-10  # of a mean loss or slope over many rows: rounding errors
 CENTRED = 0.05  # of what rounding costs: while the next step would gain more, the gap is loose; half: 8 % fewer readings
 MOST_READINGS = 40  # of the fits in `benchmarks.readings` none of 30 columns takes as many
-NOT_NEAR = 0.1  # of the reach left after a first reading: the start was far from the minimum
+LEAST_PROMISE = 1e-6  # of the reach: the smallest excess asked for, since no prediction shows less
 OF_ZEROS = 1e-5  # of the reach: the largest excess accepted where zeros are exact; double: 9 % fewer readings with b=32
 SMALL = 4  # times the rows of a sample: with fewer, a fit of the sample to start from costs more than it saves
 TIGHTER = 0.1  # times what may be left, where a duality gap does not bear out an end; or it is too loose to be waited for
@@ -113,7 +111,7 @@ class Newton:
     """
 
     def __init__(self, target, start, accuracy, loss):
-        self.target, self.promise, self.accuracy, self.damping = target, accuracy, accuracy, FIRST
+        self.target, self.promise, self.accuracy, self.damping = target, accuracy, accuracy, 1.0 / AT_MOST
         self.trial = self.point = self.best = start
         self.loss = self.loss_of_model = loss
         self.model, self.value, self.best_value, self.left, self.arrived = None, np.inf, np.inf, np.inf, False
@@ -124,10 +122,26 @@ class Newton:
         """From a start that may be far from the minimum."""
         return cls(target, start, accuracy, target.rounded(start, FAR))
 
+    @classmethod
+    def resumed(cls, target, accuracy, *, point, best, best_value, damping, width, width_of_model):
+        """From where another, whose `memory` this is, was left."""
+        way = cls(target, point, accuracy, target.loss.rounded(width_of_model))
+        way.read()  # what was known there
+        way.best, way.best_value, way.damping, way.loss = best, best_value, damping, target.loss.rounded(width)
+        way.next = way.step(damping)
+        way.trial, way.arrived = way.next.end, False
+        return way
+
+    @property
+    def memory(self):
+        """What another goes on from."""
+        widths = {"width": self.loss.width, "width_of_model": self.loss_of_model.width}
+        return {"point": self.point, "best": self.best, "best_value": self.best_value, "damping": self.damping} | widths
+
     def request(self):
         """What to add up over all rows."""
-        target, losses = self.target, (self.loss, self.target.loss, self.loss_of_model)
-        return derivatives_over, target.k, target.center, self.trial, target.basis, target.has_intercept, losses
+        losses = self.loss, self.target.loss, self.loss_of_model
+        return derivatives_over, *self.target.at(self.trial), self.target.basis, losses
 
     def learn(self, sums):
         """Choose what to read next by what has been added up; the objective at what was read."""
@@ -141,7 +155,7 @@ class Newton:
         if self.model is not None:
             foreseen = self.damping * (self.next.gain - gained) / max(self.next.gain - self.next.damped_gain, noise)
             self.arrived = lost and self.damping == 1.0  # rounding errors
-            least = min(1.0, self.damping * DAMP if lost else self.damping / DAMP)
+            least = min(1.0, self.damping * AT_MOST if lost else self.damping / AT_MOST)
             self.damping = float(np.clip(np.nan_to_num(foreseen, nan=1.0), least, 1.0))
         if not lost:
             self.point, self.value, self.model, self.loss_of_model = self.trial, value, Model(*model), self.loss
@@ -150,7 +164,7 @@ class Newton:
             self.left = min(rounding + self.newton.gain, self.best_value)  # no objective is negative
             self.arrived = self.left <= max(self.accuracy * target.reach(self.best_value), noise)
             if self.newton.gain <= rounding:
-                self.loss = target.loss.rounded(max(NARROWER * self.loss.width, target.narrowest))
+                self.loss = target.loss.rounded(max(self.loss.width / AT_MOST, target.narrowest))
         # Of a quadratic, parabolas above it are itself, and damping changes nothing.
         self.next = self.step(self.damping) if self.model.extra.any() else self.newton
         self.trial = self.next.end
@@ -183,9 +197,8 @@ class Newton:
         """Bound what is left at the best point by the duality gap: all rows are read once."""
         target, moved = self.target, self.newton.moved
         step = np.append(target.basis @ moved[:-1], moved[-1])
-        about = target.k, target.center, self.point, target.has_intercept, self.loss_of_model, target.loss, step
-        (sums,) = target.rows.add_up((DualSums.over, *about))
-        gap = duality_gap(sums, target.total_weight, target.loss, target.penalty, self.point, target.deviation)
+        (sums,) = target.rows.add_up((DualSums.over, *target.at(self.point), self.loss_of_model, target.loss, step))
+        gap = duality_gap(sums, target.total_weight, target.penalty, self.point, target.deviation)
         value = sums.loss / target.total_weight + penalty_at(target.penalty, self.point[:-1])
         return min(self.best_value, max(gap - (value - self.best_value), 0.0))  # no objective is negative
 
@@ -222,7 +235,7 @@ class Newton:
     def widen(self, gap):
         """Make kinks as wide again as the gap allows: they may have become narrow too early."""
         self.loss, self.is_widened, self.arrived = self.target.rounded(self.best, gap / self.best_value), True, False
-        self.trial, self.model, self.damping = self.best, None, FIRST
+        self.trial, self.model, self.damping = self.best, None, 1.0 / AT_MOST
 
     def read(self):
         """Read all rows and choose what to read next; the objective at what was read."""
@@ -260,10 +273,10 @@ class Readings(Solver):
         self.targets, self.rows, self.ways = targets, targets[0].rows, []
         for k, (target, start) in enumerate(zip(targets, starts, strict=True)):
             if memory is not None:
-                way = self.resumed(target, accuracy, **{name: memory[name][k] for name in memory})
+                way = Newton.resumed(target, accuracy, **{name: memory[name][k] for name in memory})
             elif len(self.rows) > SMALL * SAMPLE:
-                start = Newton.far(target.sampled, start, 10.0 * accuracy).settle()  # only a start: no gap is asked for
-                way = Newton(target, start, accuracy, target.rounded(start, NEAR))
+                of_sample = Newton.far(target.sampled, start, 10.0 * accuracy)  # only a start: no gap is asked for
+                way = Newton(target, of_sample.settle(), accuracy, of_sample.loss)
             else:
                 way = Newton.far(target, start, accuracy)
             self.ways.append(way)
@@ -275,36 +288,20 @@ class Readings(Solver):
         cost = 0.5 * accuracy * target.reach(value) / value
         way = Newton(target, start, accuracy, target.rounded(start, cost))
         way.read()
-        if not way.ended() and way.left > NOT_NEAR * target.reach(value):
+        if not way.ended() and way.left > FAR * target.reach(value):
             way = Newton.far(target, start, accuracy)
         return way.approach()
 
-    @staticmethod
-    def resumed(target, accuracy, *, point, best, best_value, damping, width, width_of_model):
-        """A way that goes on from where another was left."""
-        way = Newton(target, point, accuracy, target.loss.rounded(width_of_model))
-        way.read()  # what was known there
-        way.best, way.best_value, way.damping, way.loss = best, best_value, damping, target.loss.rounded(width)
-        way.next = way.step(damping)
-        way.trial, way.arrived = way.next.end, False
-        return way
-
     @property
     def memory(self):
-        """What a later fit goes on from."""
-        return {
-            "point": np.array([way.point for way in self.ways]),
-            "best": self.best,
-            "best_value": np.array([way.best_value for way in self.ways]),
-            "damping": np.array([way.damping for way in self.ways]),
-            "width": np.array([way.loss.width for way in self.ways]),
-            "width_of_model": np.array([way.loss_of_model.width for way in self.ways]),
-        }
+        """What a later fit goes on from: see `Newton.memory`."""
+        memories = [way.memory for way in self.ways]
+        return {name: np.array([memory[name] for memory in memories]) for name in memories[0]}
 
     def step(self):
         """Read all rows once, for all targets that have not arrived; the objectives where they were read."""
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-            objective = np.array([way.best_value for way in self.ways])
+            objective = self.value
             going_on = [k for k, way in enumerate(self.ways) if not way.arrived]
             sums = self.rows.add_up(*(self.ways[k].request() for k in going_on)) if going_on else []
             objective[going_on] = [self.ways[k].learn(of_target) for k, of_target in zip(going_on, sums, strict=True)]
@@ -329,9 +326,13 @@ class Readings(Solver):
         """Where the descent has ended."""
         return np.array([way.end() for way in self.ways])
 
-    def excess(self):
-        """The excess over the minimum of each target, as a share of the excess of the best constant prediction."""
-        return np.array([way.target.share_of_reach(way.left, way.best_value) for way in self.ways])
+    @property
+    def value(self):
+        return np.array([way.best_value for way in self.ways])
+
+    @property
+    def left(self):
+        return np.array([way.left for way in self.ways])
 
 
 class LeastSquares(Solver):
@@ -341,14 +342,14 @@ class LeastSquares(Solver):
     """
 
     most_steps = 3
+    next = property(attrgetter("best"))
 
     def __init__(self, targets, starts, accuracy, memory=None):
         self.targets, self.accuracy, self.best = targets, accuracy, starts.copy()
         self.is_done = self.has_stalled = np.zeros(len(targets), dtype=bool)
         self.basis, self.has_moved = targets[0].basis, False  # one step is exact where it gains too little to be seen, too
-        target, losses = targets[0], (targets[0].loss,)
-        about = target.k, target.center, starts[0], self.basis, target.has_intercept, losses
-        (sums,) = target.rows.add_up((derivatives_over, *about))
+        target = targets[0]
+        (sums,) = target.rows.add_up((derivatives_over, *target.at(starts[0]), self.basis, (target.loss,)))
         hessian = sums.hessian / target.total_weight
         hessian[:-1, :-1] += target.penalty.l2 * (self.basis.T @ self.basis)
         self.hessian = hessian + NEGLIGIBLE * max(np.trace(hessian), target.curvature) * np.eye(len(hessian))
@@ -362,16 +363,7 @@ class LeastSquares(Solver):
         slope = np.column_stack([gradient[:, :-1] @ self.basis, gradient[:, -1]])
         moved = -solved(self.hessian, slope.T).T
         self.moved = np.column_stack([moved[:, :-1] @ self.basis.T, moved[:, -1]])
-        self.gain = -0.5 * np.sum(slope * moved, axis=1)
-
-    @property
-    def next(self):
-        return self.best
-
-    def excess(self):
-        """The excess over the minimum of each target, as a share of the excess of the best constant prediction."""
-        of_targets = zip(self.targets, self.gain, self.value, strict=True)
-        return np.array([target.share_of_reach(gain, value) for target, gain, value in of_targets])
+        self.left = -0.5 * np.sum(slope * moved, axis=1)
 
     def step(self):
         """A step of each target that is not at its minimum; the objectives before."""

@@ -165,13 +165,9 @@ def constant_loss(loss, rows, constant):
 
 def mean_losses(problem, parameters):
     """Weighted mean loss of the problem's rows for each target, at parameters whose intercept is taken at zero."""
-    rows, total = problem.rows, np.zeros(len(parameters))
-    coef, intercept = parameters[:, :-1].T, parameters[:, -1] + parameters[:, :-1] @ rows.center
+    rows = problem.rows
     with np.errstate(over="ignore", invalid="ignore"):
-        for _, which in rows.blocks():
-            residual = (rows.take(which) @ coef + intercept).T - rows.y[:, which]
-            total += loss_and_slope(problem.loss, residual)[0] @ rows.weight[which]
-    return total / rows.total_weight
+        return loss_and_slope(problem.loss, rows.residuals(parameters))[0] @ rows.weights / rows.total_weight
 
 
 def weighted_losses(rows, loss, constant):

@@ -9,7 +9,8 @@ import numpy as np
 from skgd._advice import check_chunk, tell_of_another_loss, tell_of_order, tell_of_unusual
 from skgd._descent import History
 from skgd._finish import finish
-from skgd._fit import LEAST_PROMISE, Outcome, rest_at, run_of, start_of
+from skgd._fit import Outcome, rest_at, run_of, start_of
+from skgd._newton import LEAST_PROMISE
 from skgd._objective import SQUARED_ERROR, constant_loss, is_quadratic, mean_losses
 from skgd._plan import measured_for_steps, problem_of_chunk, problem_of_latest
 from skgd._reference import AVERAGE
@@ -35,7 +36,7 @@ def fit_chunk(model, rows, state, go_on, watch):
 
 def published(problem, state, parameters, length, history):
     """The Outcome of a pass over a chunk."""
-    state = state.about(()).after(parameters, problem.center, 1, problem.n_batches).with_own_rows()  # a paused fit is over
+    state = state.about(()).after(parameters, problem.origin, 1, problem.n_batches).with_own_rows()  # a paused fit is over
     return Outcome(problem, state, state.parameters[:, AVERAGE], length, history)
 
 
@@ -53,7 +54,7 @@ def learn(model, problem, counted, state, watch, before):
     keeps_steps = model.average != "auto"
     if not keeps_steps and knows_minimum(problem, state) and not model.record_steps:
         watch.end_epoch(History(objective=[before]), None)
-        parameters = state.at(problem.center)
+        parameters = state.at(problem.origin)
         state = renewed(model, problem, counted, state, parameters)
         return published(problem, state, parameters, 1.0, History())
     measured, stream = measured_for_steps(model, problem, state.stream, counted)
@@ -64,8 +65,10 @@ def learn(model, problem, counted, state, watch, before):
     if not keeps_steps and knows_minimum(problem, state):
         state = renewed(model, measured, counted, state, parameters)
     elif not keeps_steps and state.renewable.has_rows:
-        latest = problem_of_latest(model, state.renewable.joined_rows(), state.stream.moments, is_all=False)
-        parameters[:, AVERAGE] = state.renewable.no_worse_than_constants(latest, parameters[:, AVERAGE])
+        renewable = state.renewable.joined()
+        latest = problem_of_latest(model, renewable.rows, state.stream.moments, is_all=False)
+        parameters[:, AVERAGE] = renewable.no_worse_than_constants(latest, parameters[:, AVERAGE])
+        state = replace(state, renewable=renewable)
     return published(measured, state, parameters, length, run.history)
 
 
@@ -115,8 +118,8 @@ def renewed(model, problem, counted, state, parameters):
         end, stream = minimum_of_squares(model, problem, counted, stream, parameters[:, AVERAGE])
         renewable = replace(renewable, waiting=0)
     else:
-        half_life = model.half_life or np.inf
-        latest = problem_of_latest(model, renewable.joined_rows(), stream.moments, is_all=renewable.model is None)
+        half_life, renewable = model.half_life or np.inf, renewable.joined()
+        latest = problem_of_latest(model, renewable.rows, stream.moments, is_all=renewable.model is None)
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
             renewable, end = renewable.renewed(latest, parameters[:, AVERAGE], half_life)
     rest_at(end, parameters)
@@ -134,5 +137,5 @@ def minimum_of_squares(model, problem, counted, stream, start):
     if not model.fit_intercept:
         return moments.minimum_through_zero(ridge), stream
     end = moments.minimum(ridge)
-    end[:, -1] += end[:, :-1] @ (problem.center - moments.center)
+    end[:, -1] += end[:, :-1] @ (problem.origin - moments.column_means)
     return end, stream

@@ -6,7 +6,7 @@ from functools import partial
 import numpy as np
 
 from skgd._descent import Passes
-from skgd._geometry import Geometry, check_range, geometry_of_batches, geometry_of_solver, plain_metric, standard_metric
+from skgd._geometry import Geometry, check_range, geometry_of_batches, geometry_of_solver, metric_of, plain_metric
 from skgd._newton import LeastSquares, Readings
 from skgd._objective import SQUARED_ERROR, is_quadratic, is_straight, secant_curvature
 from skgd._problem import Problem
@@ -38,7 +38,7 @@ def problem_of_fit(model, rows):
     moments = first_reading(model, rows)
     check_range(moments, rows.representatives)
     if model.learning_rate == "auto" and model.fit_intercept and rows.is_sparse:
-        rows = rows.with_far_columns_centred(moments.center, moments.variance)
+        rows = rows.with_far_columns_centred(moments.column_means, moments.variance)
     problem = Problem.of(model, rows, moments)
     problem = with_geometries(problem, partial(geometry_of, model, problem, moments))
     is_doubtful = any(geometry.is_doubtful for geometry in problem.geometries)
@@ -86,7 +86,7 @@ def problem_of_chunk(model, rows, state):
     check_range(stream.moments, counted)
     problem = replace(problem, deviation=np.sqrt(np.maximum(stream.moments.target_variance, 0.0)))
     if rows.is_sparse and model.fit_intercept:
-        rows = rows.with_far_columns_centred(stream.moments.center, stream.moments.variance)
+        rows = rows.with_far_columns_centred(stream.moments.column_means, stream.moments.variance)
         counted, problem = rows, replace(problem, rows=rows)
     return with_standard_metric(model, problem, stream.moments), stream, counted
 
@@ -113,8 +113,7 @@ def problem_of_latest(model, rows, moments, is_all):
 
 def with_standard_metric(model, problem, moments):
     """The problem with columns of mean 0 and deviation 1."""
-    rows = problem.rows
-    metric = standard_metric(moments.center - rows.center, moments.variance, 0.0, model.fit_intercept, rows.is_sparse)
+    metric = metric_of(problem.rows, moments, 0.0, model.fit_intercept)
     return with_geometries(problem, lambda ridge: Geometry(metric, 1.0))
 
 

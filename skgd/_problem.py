@@ -85,16 +85,16 @@ class Problem:
         return self.batch_size == len(self.rows)
 
     @cached_property
-    def center(self):
+    def origin(self):
         """Where the intercept is taken while descending, in the user's units."""
-        return self.rows.center + self.geometries[0].metric[0, :-1]
+        return self.rows.offset + self.geometries[0].metric[0, :-1]
 
     @cached_property
     def size_of_columns(self):
         """How large the numbers of each column are, about, as far as the metric knows."""
         scale = self.geometries[0].metric[1, :-1]
         is_known = (scale > 0.0) & (scale != 1.0)  # a plain metric has ones
-        return np.abs(self.center) + np.divide(1.0, np.sqrt(scale), out=np.zeros(len(scale)), where=is_known)
+        return np.abs(self.origin) + np.divide(1.0, np.sqrt(scale), out=np.zeros(len(scale)), where=is_known)
 
     @cached_property
     def n_batches(self):
@@ -105,8 +105,8 @@ class Problem:
 
         Sums over rows are divided by their weight, and so is the penalty, for which a row of weight 2 is one row.
         """
-        X, y = moments.as_rows(self.center)
-        rows = Rows(X, y, np.ones(len(X)), np.arange(len(X), dtype=np.int32), self.center)
+        X, y = moments.as_rows(self.origin)
+        rows = Rows(X, y, np.ones(len(X)), np.arange(len(X), dtype=np.int32), self.origin)
         has_intercept = self.geometries[0].metric[1, -1] > 0.0
         constant = moments.target_mean if has_intercept else self.constant
         loss = moments.target_variance + (moments.target_mean - constant) ** 2

@@ -8,7 +8,7 @@ import numpy as np
 
 from skgd._objective import SQUARED_ERROR, bend, is_straight, loss_and_slope, penalty_at, rounding_of, secant
 
-NARROWEST = 1e-10  # the smallest width of a kink, as a share of the residual of a typical loss
+ROUNDING = 1e-10  # of a mean loss or slope over many rows: rounding errors; of a typical residual: the narrowest kink
 LEAST_REACH = 1e-3  # of the loss of the best constant: the least that columns are taken to explain
 
 
@@ -22,6 +22,10 @@ class Target:
         self.has_intercept = float(self.geometry.metric[1, -1] > 0.0)
         self.constant, self.constant_loss = problem.constant[k], problem.constant_loss[k]
         self.unit, self.curvature = problem.unit[k], problem.curvature[k]
+
+    def at(self, parameters):
+        """What a sum over rows needs to know of this target to look at some parameters."""
+        return self.k, self.center, parameters, self.has_intercept
 
     def reach(self, value):
         """How far the objective of the best constant prediction lies above this one, and LEAST_REACH of it at least."""
@@ -93,7 +97,7 @@ class Target:
     @property
     def narrowest(self):
         """The smallest width of a kink."""
-        return NARROWEST * self.unit / (self.loss.cap_above + self.loss.cap_below)
+        return ROUNDING * self.unit / (self.loss.cap_above + self.loss.cap_below)
 
     def rounded(self, parameters, cost):
         """The loss with the widest kinks that add no more than this share of the objective, on a sample of the rows."""
@@ -181,16 +185,14 @@ def slopes_over(rows, targets, parameters, loss, values=1.0):
     return total
 
 
-def derivatives_over(rows, k, center, parameters, basis, has_intercept, losses):
-    """The Sums of several losses; the derivatives are those of the first."""
-    size = basis.shape[1] + 1
+def derivatives_over(rows, k, center, parameters, has_intercept, basis, losses):
+    """The Sums of several losses; the derivatives are those of the first, by coordinates in a basis or by the coefficients."""
+    size = len(parameters) if basis is None else basis.shape[1] + 1
     square = np.zeros((size, size))
     total = Sums(np.zeros(len(losses)), np.zeros(size), square, square)
-    for _, which in rows.blocks():
-        X, weight = rows.take(which) - center, rows.weight[which]
-        residual = X @ parameters[:-1] + parameters[-1] - rows.y[k, which]
+    for X, weight, residual in rows.residual_blocks(k, center, parameters):
         z = np.empty((len(residual), size))
-        z[:, :-1], z[:, -1] = X @ basis, has_intercept
+        z[:, :-1], z[:, -1] = X if basis is None else X @ basis, has_intercept
         found = {loss: loss_and_slope(loss, residual) for loss in {*losses}}
         curvature = bend(losses[0], residual)
         total += Sums(

@@ -14,31 +14,25 @@ them is a place where curvatures can be trusted.
 
 from __future__ import annotations
 
-from bisect import bisect
 from dataclasses import dataclass, replace
-from operator import attrgetter
 from typing import NamedTuple
 
 import numpy as np
 
-from skgd._newton import FAR, NEAR, OF_ZEROS, Newton
-from skgd._objective import LARGEST, bend, is_straight, loss_and_slope, penalty_at, typical_size
-from skgd._reading import Sums, Target, weighted_products
+from skgd._newton import FAR, LEAST_PROMISE, MOST_READINGS, OF_ZEROS, Newton
+from skgd._objective import LARGEST, is_straight, loss_and_slope, penalty_at, typical_size
+from skgd._reading import Sums, Target, derivatives_over
 from skgd._rows import Rows
-from skgd._stream import UNUSUAL
+from skgd._stream import A_FEW, UNUSUAL
 
 FIRST_NUMBERS = 2**16  # of X are kept at first, half a megabyte: a stream of no more rows ends where a fit does,
-LEAST_SHARE = 0.25  # or up to four times as many for extreme quantiles: at 0.975 what is left becomes a quarter,
 FIRST_ROWS_PER_COLUMN = 10  # or as many rows for each column, so that curvatures are known
+MOST_KEPT = 2**18  # numbers of X, two megabytes, for extreme quantiles, and for rows that fade
 FIRST_GROWTH = 0.01  # share of the rows seen that wait while all first rows are read anew; twice as many cost extreme quantiles
 GROWTH = 1e-3  # share of the rows seen that wait for a later minimum
 CHEAP = 20  # with few columns; it costs d^3, and with 500 columns some hundred rows wait for it
 FEW_NUMBERS = 2**14  # of X are read anew for every chunk: a tenth of a millisecond each time
-ACCURACY = 1e-7  # of the loss, of which columns may explain little: how near to their minimum Newton's steps go
 REMEMBERED = 7  # half-lives after which rows are forgotten: a hundredth is left of them
-MOST_REMEMBERED = 2**19  # numbers of X that a stream which forgets may keep until then and read anew: four megabytes
-MOST_FADES = 30  # of a model that pulls too hard, until it does no longer: a halving each would do for a pull of 1e9
-BLOCK = 100  # rows whose slopes are held against chance together
 SHARES = 0.5 ** np.arange(8)  # of the way from the best constant, which a stream of few rows must not lose against
 UNLIKELY = 6.0  # standard errors that the mean slope of a block may be from zero: 1e-9 of shuffled blocks are farther
 
@@ -47,21 +41,21 @@ UNLIKELY = 6.0  # standard errors that the mean slope of a block may be from zer
 class Quadratic:
     """Models v'Av / 2 - b.v of the parameters of each target, summed over rows.
 
-    The intercept comes last and is taken at `center`.
+    The intercept comes last and is taken at `origin`.
     """
 
     weight: np.ndarray  # (n_targets,)
-    center: np.ndarray  # (n_features,)
+    origin: np.ndarray  # (n_features,)
     curvature: np.ndarray  # A: (n_targets, n_features + 1, n_features + 1)
     linear: np.ndarray  # b: (n_targets, n_features + 1)
     constant: np.ndarray  # (n_targets,): so that values are about those of the loss
 
     def __add__(self, other):
-        """The sum of models; the other's is moved to the center of this one."""
-        other = other.moved_to(self.center)
+        """The sum of models; the other's is moved to the origin of this one."""
+        other = other.moved_to(self.origin)
         return Quadratic(
             self.weight + other.weight,
-            self.center,
+            self.origin,
             self.curvature + other.curvature,
             self.linear + other.linear,
             self.constant + other.constant,
@@ -82,11 +76,11 @@ class Quadratic:
         most, size = max(loss.cap_above, loss.cap_below) * self.weight, np.max(np.abs(pull) * scale, axis=1)
         return self.faded(np.divide(most, size, out=np.ones_like(size), where=size > most))
 
-    def moved_to(self, center):
-        """This model with the intercept taken at another center: v = T v', and so T'AT and T'b."""
-        shift = np.eye(len(center) + 1)
-        shift[-1, :-1] = self.center - center
-        return replace(self, center=center, curvature=shift.T @ self.curvature @ shift, linear=self.linear @ shift)
+    def moved_to(self, origin):
+        """This model with the intercept taken at another origin: v = T v', and so T'AT and T'b."""
+        shift = np.eye(len(origin) + 1)
+        shift[-1, :-1] = self.origin - origin
+        return replace(self, origin=origin, curvature=shift.T @ self.curvature @ shift, linear=self.linear @ shift)
 
 
 class TargetOfStream(Target):
@@ -100,7 +94,7 @@ class TargetOfStream(Target):
     width : float
         Over which kinks are rounded.
     before : Quadratic or None
-        With the intercept at the center of the problem.
+        With the intercept at the origin of the problem.
     """
 
     def __init__(self, problem, k, width, before):
@@ -133,7 +127,7 @@ class Table(NamedTuple):
     X: np.ndarray
     y: np.ndarray  # (n_targets, n)
     weight: np.ndarray
-    age: float  # of the stream, in half-lives, when they came
+    age: np.ndarray  # of the stream, in half-lives, when they came
 
 
 @dataclass(frozen=True)
@@ -174,7 +168,7 @@ class Renewable:
         weight = problem.rows.total_weight
         curvature, linear, constant = (weight * np.array(part) for part in zip(*models, strict=True))
         return cls(
-            Quadratic(np.full(len(ends), weight), problem.center, curvature, linear, constant),
+            Quadratic(np.full(len(ends), weight), problem.origin, curvature, linear, constant),
             float(len(problem.rows)),
             spread=spread,
             loss=tuple(problem.loss),
@@ -202,18 +196,15 @@ class Renewable:
         """After further rows that had this mean loss. While all rows are kept, a minimum is due the sooner the larger it is."""
         is_known = self.model is None and np.all(np.greater(self.reached, 0.0))
         weight, age = max(1.0, float(np.max(loss / self.reached))) if is_known else 1.0, self.age + len(rows) / half_life
-        latest = self.with_own_rows().latest
-        n_old = bisect(latest, age - REMEMBERED, key=attrgetter("age")) if age > self.age else 0
-        n_kept = self.n_kept + len(rows) - sum(len(table.weight) for table in latest[:n_old])
-        waiting = self.waiting + weight * len(rows)
-        return replace(self, latest=latest[n_old:], fresh=rows, n_kept=n_kept, age=age, waiting=waiting)
+        n_kept, waiting = self.n_kept + len(rows), self.waiting + weight * len(rows)
+        return replace(self.with_own_rows(), fresh=rows, n_kept=n_kept, age=age, waiting=waiting)
 
     def with_own_rows(self):
         """With copies of the fresh rows, since a caller may use the arrays again."""
         if self.fresh is None:
             return self
         rows, X = self.fresh, np.array(self.fresh.take(self.fresh.numbers), dtype=np.float64, order="C")
-        table = Table(X, rows.targets.copy(), rows.weights.copy(), self.age)
+        table = Table(X, rows.targets.copy(), rows.weights.copy(), np.full(len(rows), self.age))
         return replace(self, latest=(*self.latest, table), fresh=None)
 
     def with_slopes(self, rows, slopes):
@@ -224,7 +215,7 @@ class Renewable:
         """
         weight = rows.weights
         sums = self.slopes + np.array([np.full(len(slopes), weight.sum()), slopes @ weight, slopes**2 @ weight])
-        if sums[0, 0] < BLOCK:
+        if sums[0, 0] < A_FEW:
             return replace(self, slopes=sums), False
         scatter = self.scatter + sums[[0, 2]]
         # An extreme quantile has few rows on one side: what all blocks before have scattered counts where it is more.
@@ -232,19 +223,28 @@ class Renewable:
         is_unlike = self.model is not None and bool(np.any(np.abs(sums[1]) > UNLIKELY * by_chance))
         return replace(self, slopes=0.0, scatter=scatter), is_unlike
 
-    def joined_rows(self):
-        """The latest rows as one table; those that came before others have faded."""
+    def joined(self):
+        """With one table of the latest rows, without those that are forgotten."""
+        if not self.latest:
+            return self
+        X, y, weight, age = zip(*self.with_own_rows().latest, strict=True)
+        table = Table(np.concatenate(X), np.hstack(y), np.concatenate(weight), np.concatenate(age))
+        first = np.searchsorted(table.age, self.age - REMEMBERED)
+        kept = Table(table.X[first:], np.ascontiguousarray(table.y[:, first:]), table.weight[first:], table.age[first:])
+        return replace(self, latest=(kept,), fresh=None, n_kept=len(kept.weight))
+
+    @property
+    def rows(self):
+        """The latest rows, once they are joined; those that came before others have faded."""
         if not self.latest:
             return self.fresh
-        tables = self.with_own_rows().latest
-        weight = np.concatenate([table.weight * 0.5 ** (self.age - table.age) for table in tables])
-        y = np.ascontiguousarray(np.hstack([table.y for table in tables]))
-        return Rows.of(np.concatenate([table.X for table in tables]), y, weight)
+        ((X, y, weight, age),) = self.latest
+        return Rows.of(X, y, weight * 0.5 ** (self.age - age))
 
     def no_worse_than_constants(self, problem, parameters):
         """Parameters on the way from the best constant to those given, where the latest rows' objective is least.
 
-        For a stream of few rows, which keeps them all. The intercept is taken at the problem's center.
+        For a stream of few rows, which keeps them all. The intercept is taken at the problem's origin.
         """
         rows, constants = problem.rows, np.zeros_like(parameters)
         constants[:, -1] = problem.constant
@@ -265,7 +265,7 @@ class Renewable:
         Parameters
         ----------
         problem : Problem
-            Of the latest rows; the metric's center is where intercepts are taken.
+            Of the latest rows; their intercepts are taken at its origin.
         starts : ndarray of shape (n_targets, n_features + 1)
         half_life : float
 
@@ -274,7 +274,7 @@ class Renewable:
         Renewable, ndarray of shape (n_targets, n_features + 1)
         """
         rows, n_targets, share = problem.rows, len(starts), 0.5 ** (self.age - self.faded_at)
-        before = self.model and self.model.moved_to(problem.center).faded(np.full(n_targets, share))
+        before = self.model and self.model.moved_to(problem.origin).faded(np.full(n_targets, share))
         n_seen = len(rows) + self.n_rows * share
         spread, reached = np.broadcast_to(self.spread, n_targets), np.broadcast_to(self.reached, n_targets)
         if before is None:
@@ -287,9 +287,9 @@ class Renewable:
         if before is not None:
             size, believed = np.minimum(size, UNUSUAL * spread), min(1.0, 3.0 * len(rows) / n_seen)
         renewed = replace(self, spread=spread + believed * (size - spread), reached=loss, waiting=0, faded_at=self.age)
-        n_numbers = FIRST_NUMBERS / max(rows_that_decide(problem.loss), LEAST_SHARE)
+        n_numbers = min(FIRST_NUMBERS / rows_that_decide(problem.loss), MOST_KEPT)
         n_first = max(n_numbers / ends.shape[1], FIRST_ROWS_PER_COLUMN * ends.shape[1])
-        is_remembered = REMEMBERED * half_life * ends.shape[1] <= MOST_REMEMBERED
+        is_remembered = REMEMBERED * half_life * ends.shape[1] <= MOST_KEPT
         if is_remembered or (before is None and len(rows) < n_first):
             return replace(renewed, model=before, n_rows=n_seen - len(rows)), ends
         return renewed.left_behind(problem, ends, before, n_seen), ends
@@ -297,11 +297,11 @@ class Renewable:
     def later_minimum(self, problem, starts, before, n_seen, forgets):
         """The model of earlier rows, as it is credible if the stream `forgets`, and the minimum with the latest rows."""
         spread, scale = np.broadcast_to(self.spread, len(starts)), np.sqrt(problem.geometries[0].metric[1])
-        for _ in range(MOST_FADES):
+        for _ in range(MOST_READINGS):  # a halving each would do for a pull of 1e12
             ends = starts.copy()
             for k, start in enumerate(starts):
                 target = TargetOfStream(problem, k, self.width(spread[k], problem, n_seen), before)
-                ends[k] = Newton(target, start, ACCURACY, target.loss).settle()
+                ends[k] = Newton(target, start, LEAST_PROMISE, target.loss).settle()
             credible = before.credible_at(ends, problem.loss, scale) if forgets and is_straight(problem.loss) else before
             if np.all(credible.weight == before.weight):
                 break
@@ -314,10 +314,10 @@ class Renewable:
         for k, end in enumerate(ends):
             target = TargetOfStream(problem, k, self.width(self.spread[k], problem, n_seen), before)
             if before is None:
-                end = Newton(target, end, ACCURACY, target.loss).settle()
+                end = Newton(target, end, LEAST_PROMISE, target.loss).settle()
             parts.append(model_of_rows(target, end))
         curvature, linear, constant = (np.array(part) for part in zip(*parts, strict=True))
-        model = Quadratic(np.full(len(ends), problem.rows.total_weight), problem.center, curvature, linear, constant)
+        model = Quadratic(np.full(len(ends), problem.rows.total_weight), problem.origin, curvature, linear, constant)
         return replace(self, model=model + before if before else model, n_rows=n_seen, latest=(), fresh=None, n_kept=0)
 
     @staticmethod
@@ -349,13 +349,13 @@ def first_minimum(target, start, reached):
     if not values[0] <= values[1]:
         return Newton.far(target, constant, OF_ZEROS).approach()[0]
     rise = values[0] / reached - 1.0 if reached > 0.0 else 0.0
-    return Newton(target, start, OF_ZEROS, target.rounded(start, float(np.clip(rise, NEAR, FAR)))).approach()[0]
+    return Newton(target, start, OF_ZEROS, target.rounded(start, float(np.clip(rise, OF_ZEROS, FAR)))).approach()[0]
 
 
 def residuals_at(rows, problem, ends):
-    """Predictions minus targets at parameters whose intercept is taken at the problem's center."""
+    """Predictions minus targets at parameters whose intercept is taken at the problem's origin."""
     moved = ends.copy()
-    moved[:, -1] -= ends[:, :-1] @ problem.center
+    moved[:, -1] -= ends[:, :-1] @ problem.origin
     return rows.residuals(moved)
 
 
@@ -375,15 +375,6 @@ def slopes_at(problem, parameters, moments):
 
 def model_of_rows(target, end):
     """A, b and the constant of the model of the target's rows, read at `end`."""
-    rows, size = target.rows, len(end)
-    curvature, gradient, value = np.zeros((size, size)), np.zeros(size), 0.0
-    for _, which in rows.blocks():
-        z = np.empty((len(rows.weight[which]), size))
-        z[:, :-1], z[:, -1] = rows.take(which) - target.center, target.has_intercept
-        weight, residual = rows.weight[which], z[:, :-1] @ end[:-1] + end[-1] - rows.y[target.k, which]
-        loss, slope = loss_and_slope(target.loss, residual)
-        curvature += weighted_products(z, weight * bend(target.loss, residual))
-        gradient += (weight * slope) @ z
-        value += weight @ loss
+    ((value,), gradient, curvature, _) = derivatives_over(target.rows, *target.at(end), None, (target.loss,))
     pull = curvature @ end
     return curvature, pull - gradient, value - gradient @ end + 0.5 * end @ pull

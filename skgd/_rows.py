@@ -34,7 +34,7 @@ class AllRows(Protocol):
     `Rows`; its sums add up.
     """
 
-    center: np.ndarray  # (n_features,): what has been subtracted from the columns given by the user
+    offset: np.ndarray  # (n_features,): what has been subtracted from the columns given by the user
     n_features: int
     n_targets: int
     dtype: np.dtype  # of X
@@ -70,7 +70,7 @@ class Rows:
     y: np.ndarray  # (n_targets, n_samples); the targets of a row lie side by side in memory
     weight: np.ndarray
     numbers: np.ndarray  # int32: which rows of X these are
-    center: np.ndarray  # what has been subtracted from the columns given by the user
+    offset: np.ndarray  # what has been subtracted from the columns given by the user
 
     @classmethod
     def of(cls, X, y, weight):
@@ -88,7 +88,7 @@ class Rows:
 
     def without_columns(self):
         """The targets and weights alone."""
-        return replace(self, X=np.empty((self.X.shape[0], 0)), center=np.empty(0))
+        return replace(self, X=np.empty((self.X.shape[0], 0)), offset=np.empty(0))
 
     def with_weight(self, weight):
         """These rows with other weights."""
@@ -171,7 +171,7 @@ class Rows:
 
     @property
     def n_features(self):
-        return len(self.center)
+        return len(self.offset)
 
     @property
     def is_wide(self):
@@ -216,9 +216,15 @@ class Rows:
         places = (slice(start, min(start + length, len(self))) for start in range(0, len(self), length))
         return [(place, place if everything else self.numbers[place]) for place in places]
 
+    def residual_blocks(self, k, center, parameters):
+        """For each block, rows less a center, weights, and predictions minus target k; the intercept is taken at the center."""
+        for _, which in self.blocks():
+            X = self.centred(which, center)
+            yield X, self.weight[which], X @ parameters[:-1] + parameters[-1] - self.y[k, which]
+
     def residuals(self, parameters):
         """Predictions minus targets, of shape (n_targets, len(self)), at parameters whose intercept is taken at zero."""
-        coef, intercept = parameters[:, :-1].T, parameters[:, -1] + parameters[:, :-1] @ self.center
+        coef, intercept = parameters[:, :-1].T, parameters[:, -1] + parameters[:, :-1] @ self.offset
         residual = np.empty((len(parameters), len(self)))
         for place, which in self.blocks():
             residual[:, place] = (self.take(which) @ coef + intercept).T - self.y[:, which]
@@ -257,9 +263,9 @@ class Rows:
         columns = self.X[:, far].toarray() - mean[far]
         starts = np.arange(0, columns.size + 1, len(far))
         columns = csr_array((columns.ravel(), np.tile(far, len(columns)), starts), shape=self.X.shape)
-        center = np.zeros_like(mean)
-        center[far] = mean[far]
-        return replace(self, X=csr_array(others + columns, dtype=self.X.dtype), center=center)
+        offset = np.zeros_like(mean)
+        offset[far] = mean[far]
+        return replace(self, X=csr_array(others + columns, dtype=self.X.dtype), offset=offset)
 
 
 def added(these, those):

@@ -71,19 +71,19 @@ class State:
             return self
         return replace(self, subject=subject, factor=1.0, plateau={}, best=None, reading=None)
 
-    def after(self, parameters, center, n_passes, n_batches):
+    def after(self, parameters, origin, n_passes, n_batches):
         """After a descent that has made so many passes of so many steps and has left these parameters."""
         return replace(
             self,
-            parameters=moved_to(parameters[:, :3], -center),
+            parameters=moved_to(parameters[:, :3], -origin),
             n_passes=self.n_passes + n_passes,
             n_steps=self.n_steps + n_passes * n_batches,
         )
 
-    def at(self, center):
-        """The parameters as the engine descends with them: five rows, and the intercept taken at a center."""
+    def at(self, origin):
+        """The parameters as the engine descends with them: five rows, and the intercept taken at a origin."""
         parameters = np.zeros((len(self.parameters), 5, self.parameters.shape[2]))
-        parameters[:, :3] = moved_to(self.parameters, center)
+        parameters[:, :3] = moved_to(self.parameters, origin)
         return parameters
 
     def with_own_rows(self):
@@ -97,8 +97,8 @@ class State:
         return replace(self, parameters=parameters)
 
 
-def moved_to(parameters, center):
-    """Parameters whose intercept was taken at some place, with it taken `center` from there."""
+def moved_to(parameters, origin):
+    """Parameters whose intercept was taken at some place, with it taken `origin` from there."""
     moved = np.array(parameters)
-    moved[..., -1] += moved[..., :-1] @ center
+    moved[..., -1] += moved[..., :-1] @ origin
     return moved

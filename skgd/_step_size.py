@@ -11,7 +11,6 @@ from skgd._reference import STEP
 from skgd._stopping import Plateau
 
 FORGET = 3  # averaging="auto" weighs step t by about t^3: the average forgets where the descent began
-SMALLEST_ETA = 1e-6  # "adaptive" divides the step down to here
 FEW_STEPS = 20  # an epoch of fewer steps tells less: "auto" counts as many as one
 DECAY = 1 / 3  # of "auto"'s step after an epoch without progress
 SAFE_CAP = 2.0  # eta |g|^2 <= 2 f holds wherever eta <= 1 / (the batch's own curvature): it binds on no ordinary step
@@ -92,7 +91,7 @@ class Schedule:
         eta = partial(SCHEDULES[model.learning_rate], eta0=model.eta0, power_t=model.power_t, alpha=model.alpha, offset=offset)
         schedule = cls(eta, 0 if model.average == "auto" else model.average, np.ones(len(problem.unit)), **common)
         if model.learning_rate == "adaptive":
-            schedule.decay, schedule.smallest, schedule.waits_anew = 0.2, SMALLEST_ETA, True  # as SGDRegressor's
+            schedule.decay, schedule.smallest, schedule.waits_anew = 0.2, 1e-6, True  # as SGDRegressor's
             schedule.patience = patience_of(model, problem, in_fit)
         return schedule
 

@@ -15,6 +15,7 @@ from skgd._geometry import (
     expected_smoothness,
     gram_of,
     largest_eigenvalue,
+    metric_of,
     safe_length,
     sample_rows,
     sampling_shares,
@@ -24,15 +25,14 @@ from skgd._geometry import (
 )
 from skgd._moments import Moments
 from skgd._objective import SQUARED_ERROR, loss_and_slope, penalty_at, typical_size
-from skgd._rows import SAMPLE
+from skgd._rows import SAMPLE  # also the rows after which the longest row and the usual residual are half forgotten
 
 MOST_CORRELATED = 500  # columns and targets whose covariance a stream keeps: it is decomposed for every chunk
 LEAST_SEEN = 10  # rows before the spread of columns is trusted and coefficients move
-HALF_LIFE = 10_000  # rows after which the longest row is half forgotten
 UNUSUAL = 10.0  # times what was met so far is believed at most: of the length of rows, of losses and of residuals
 CEILING = 1000.0  # times the usual loss: rows with a larger one are outliers, and move the parameters less
 ENOUGH_ROWS = 3  # for each column and target, before the minimum of what was seen is taken for that of what will come
-FORGETTING = 100  # rows after which the usual loss is half that of rows met since
+A_FEW = 100  # rows whose mean loss or slope is known to a tenth, about: they say half of what is usual
 
 
 class Stream(NamedTuple):
@@ -70,14 +70,14 @@ class Stream(NamedTuple):
             knows_products = gradient is not None
             mean, cross, of_targets = moments.mean, np.zeros_like(coef), np.diag(moments.target_variance)
             if knows_products:
-                predicted, has_intercept = coef @ moments.center + ends[:, -1], geometry.metric[1, -1] > 0.0
+                predicted, has_intercept = coef @ moments.column_means + ends[:, -1], geometry.metric[1, -1] > 0.0
                 amiss = predicted - moments.target_mean if is_read or not has_intercept else np.zeros(len(ends))
                 apart = 0.5 * (penalty.l2 * coef - gradient)  # c - C w
-                apart += 0.0 if has_intercept else np.outer(amiss, moments.center)
+                apart += 0.0 if has_intercept else np.outer(amiss, moments.column_means)
                 cross, mse = coef @ covariance + apart, losses - penalty_at(penalty, coef)
                 of_targets = coef @ cross.T + apart @ coef.T
                 np.fill_diagonal(of_targets, np.maximum(mse - amiss**2 + np.diag(of_targets), 0.0))  # up to rounding
-                mean = np.append(moments.center, predicted - amiss)
+                mean = np.append(moments.column_means, predicted - amiss)
             moments = replace(moments, mean=mean, second=np.block([[covariance, cross.T], [cross, of_targets]]))
         known = {"level": losses, "knows_products": knows_products}
         return cls(moments, moments.n_rows, geometry.longest, geometry.eigenvalue, **known)
@@ -88,7 +88,7 @@ class Stream(NamedTuple):
 
     @property
     def standard_metric(self):
-        return standard_metric(self.moments.center, self.moments.variance, 0.0, True)
+        return standard_metric(self.moments.column_means, self.moments.variance, 0.0, True)
 
     @property
     def has_enough_rows(self):
@@ -111,9 +111,9 @@ class Stream(NamedTuple):
     def with_longest(self, rows, counted):
         """After further rows, whose moments are in the stream's already, and come from the rows as `counted`."""
         moments = self.moments
-        metric = standard_metric(moments.center - rows.center, moments.variance, 0.0, True, rows.is_sparse)
+        metric = metric_of(rows, moments, 0.0, True)
         longest = np.max(squared_norms(counted, metric) / rows.weights)
-        return self._replace(longest=max(longest, self.longest * 0.5 ** (len(rows) / HALF_LIFE)))
+        return self._replace(longest=max(longest, self.longest * 0.5 ** (len(rows) / SAMPLE)))
 
     def with_steepness(self, rows, parameters, loss, half_life=np.inf):
         """After the residuals of further rows, which say how steep a straight loss is."""
@@ -122,21 +122,21 @@ class Stream(NamedTuple):
         size = total * typical_size(residual, weight)
         if self.n_met >= LEAST_SEEN:  # no chunk makes residuals seem many times what they were
             size = np.where(np.greater(self.size, 0.0), np.minimum(size, UNUSUAL * self.size), size)
-        fading = 0.5 ** (len(rows) / min(HALF_LIFE, half_life))
+        fading = 0.5 ** (len(rows) / min(SAMPLE, half_life))
         return self._replace(slope=fading * self.slope + slope, size=fading * self.size + size)
 
     def with_level(self, loss, n_rows):
         """After a chunk of this mean loss, whose rows are in the moments; it is believed no more than a factor at a time."""
-        if self.level is None or self.n_met <= FORGETTING:
+        if self.level is None or self.n_met <= A_FEW:
             believed = n_rows / self.n_met
         else:
-            believed, loss = 1.0 - 0.5 ** (n_rows / FORGETTING), np.minimum(loss, UNUSUAL * self.level)
+            believed, loss = 1.0 - 0.5 ** (n_rows / A_FEW), np.minimum(loss, UNUSUAL * self.level)
         before = 0.0 if self.level is None else self.level
         return self._replace(level=before + believed * (loss - before))
 
     def ceiling(self):
         """The largest mean loss of a batch that counts in full, of each target, if it is known."""
-        return None if self.level is None or self.n_met <= FORGETTING else CEILING * self.level
+        return None if self.level is None or self.n_met <= A_FEW else CEILING * self.level
 
     def bounded(self, rows, parameters, loss):
         """The rows of a chunk, with smaller weights for those that are unusually long or far from their prediction.
@@ -174,12 +174,12 @@ class Stream(NamedTuple):
         Without axes if D must be `separable`.
         """
         moments = self.moments
-        metric = standard_metric(moments.center - rows.center, moments.variance, ridge, fit_intercept, rows.is_sparse)
+        metric = metric_of(rows, moments, ridge, fit_intercept)
         if self.n_met < LEAST_SEEN:
             metric[1, :-1] = 0.0
         penalised, b = ridge * metric[1, :-1], min(batch_size, len(rows))
         norms = squared_norms(counted, metric)
-        longest = max(norms.max(), self.longest * rows.total_weight / len(rows) * 0.5 ** (len(rows) / HALF_LIFE))
+        longest = max(norms.max(), self.longest * rows.total_weight / len(rows) * 0.5 ** (len(rows) / SAMPLE))
         eigenvalue, covariance, whitening = self.eigenvalue, None, None
         if moments.is_full:
             covariance, gram = moments.covariance, gram_of(moments, metric, ridge)

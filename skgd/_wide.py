@@ -15,7 +15,7 @@ With an l1 norm or a bound the squared error goes by scikit-learn's coordinate d
 ended by the duality gap (see _duality.py).
 """
 
-from contextlib import suppress
+from operator import attrgetter
 from typing import NamedTuple
 from warnings import catch_warnings, simplefilter
 
@@ -30,21 +30,21 @@ from sklearn.linear_model import enet_path
 from skgd._descent import Solver
 from skgd._duality import DualSums, duality_gap
 from skgd._moments import HALF_OF_THE_DIGITS, NEGLIGIBLE
-from skgd._newton import FAR, ROUNDING, TIGHTER
+from skgd._newton import FAR, TIGHTER
 from skgd._objective import SQUARED_ERROR, bend, is_straight, penalty_at
-from skgd._reading import look_at
+from skgd._reading import ROUNDING, look_at
 
 SETTLED = 10  # steps over which a Ritz value must not have halved: with 50 factors and 1e-3 of noise the noise showed after 9
-MOST_STEPS = 1600  # of conjugate gradients after another descent: columns dependent to 1e-6 take a thousand
 MOST_ROUNDS = 8  # of a method of its own and its gap: the last asks for 1e-7 of the promise
 MOST_IN_A_ROUND = 200  # steps of L-BFGS-B, or of conjugate gradients for a dual point: more than a hundred are rare
-TAIL = 10.0  # times what its last ten steps have gained, L-BFGS-B would still gain, about: where nothing bounds it
 
 
 class ConjugateGradients(Solver):
     """Each step is one along a direction that is conjugate to those before, for each target."""
 
-    most_steps = MOST_STEPS
+    most_steps = MOST_ROUNDS * MOST_IN_A_ROUND  # columns dependent to 1e-6 take a thousand
+    remembered = ("gradient", "direction", "lengths", "ratios")
+    next = property(attrgetter("best"))
 
     def __init__(self, targets, starts, accuracy, memory=None):
         self.targets, self.accuracy, self.best = targets, accuracy, starts.copy()
@@ -65,7 +65,11 @@ class ConjugateGradients(Solver):
         diagonal[1:] += ratios[:-1] / lengths[:-1]
         return eigvalsh_tridiagonal(diagonal, np.sqrt(ratios[:-1]) / lengths[:-1], select="i", select_range=(0, 0))[0]
 
-    def left(self, k):
+    @property
+    def left(self):
+        return [self.left_of(k) for k in range(len(self.targets))]
+
+    def left_of(self, k):
         """How much the objective of a target can still fall: a bound, or less by a Ritz value that has settled."""
         target, gradient, bound = self.targets[k], self.gradient[k], self.value[k]
         l2, squares = target.penalty.l2, self.scale[k] @ gradient**2
@@ -80,19 +84,9 @@ class ConjugateGradients(Solver):
                 return 0.5 * squares / least
         return bound
 
-    def excess(self):
-        """What is left, as a share of the excess of the best constant prediction over the minimum."""
-        return np.array([target.share_of_reach(self.left(k), self.value[k]) for k, target in enumerate(self.targets)])
-
     @property
     def is_done(self):
-        """Which targets have arrived."""
         return self.excess() <= self.accuracy
-
-    @property
-    def memory(self):
-        """What a later fit goes on with."""
-        return {name: getattr(self, name) for name in ("gradient", "direction", "lengths", "ratios")}
 
     def step(self):
         """Read the rows and move each target that has not arrived; the objectives before."""
@@ -116,73 +110,39 @@ class ConjugateGradients(Solver):
         self.lengths, self.ratios = np.hstack([self.lengths, made[0]]), np.hstack([self.ratios, made[1]])
         return objective
 
-    @property
-    def next(self):
-        return self.best
 
-
-class Enough(Exception):
-    """Ends L-BFGS-B."""
-
-
-class BoundedDescent:
-    """One target on its way to the minimum by L-BFGS-B (Byrd, Lu, Nocedal & Zhu 1995).
+def descend_bounded(target, start, loss, enough):
+    """L-BFGS-B (Byrd, Lu, Nocedal & Zhu 1995) until a step gains far less than `enough`, or as many steps as there may be.
 
     With an l1 norm, coefficients are differences of two numbers >= 0, so that they end on exact zeros. Coefficients that must
     be >= 0 are one such number.
     """
+    scale, n, penalty = np.sqrt(target.geometry.metric[1]), len(start) - 1, target.penalty
+    signs = np.array([1.0] if penalty.l1 == 0.0 or penalty.lowest == 0.0 else [1.0, -1.0])
+    lowest, strength = 0.0 if penalty.makes_zeros else -np.inf, penalty.l1 * scale[:n]
+    unit, _ = target.look(start, loss)
 
-    def __init__(self, target, start):
-        self.target, self.scale = target, np.sqrt(target.geometry.metric[1])
-        self.point, self.n, self.is_bounded = start, len(start) - 1, target.penalty.lowest > -np.inf
-        self.l1 = 0.0 if self.is_bounded else target.penalty.l1  # of coefficients >= 0 it is a straight line
+    def parameters_at(u):
+        return scale * np.append(signs @ u[:-1].reshape(-1, n), u[-1])
 
-    def parameters_at(self, u):
-        return self.scale * (np.append(u[: self.n] - u[self.n : -1], u[-1]) if self.l1 else u)
+    def look(u):
+        value, gradient = target.look(parameters_at(u), loss)
+        parts, gradient = u[:-1].reshape(-1, n), scale * gradient
+        value += strength @ (parts.sum(axis=0) - np.abs(signs @ parts))  # of coefficients of which both parts are above zero
+        slopes = np.outer(signs, gradient[:n]) + strength
+        return value / unit, np.append(slopes, gradient[-1]) / unit
 
-    def numbers_at(self, parameters):
-        u = np.divide(parameters, self.scale, out=np.zeros_like(parameters), where=self.scale > 0.0)
-        return np.concatenate([np.maximum(u[:-1], 0.0), np.maximum(-u[:-1], 0.0), u[-1:]]) if self.l1 else u
-
-    def look(self, u, loss):
-        parameters, n = self.parameters_at(u), self.n
-        value, gradient = self.target.look(parameters, loss)
-        gradient *= self.scale
-        self.value = value
-        if self.is_bounded:
-            gradient[:n] += self.target.penalty.l1 * self.scale[:n]
-        if not self.l1:
-            return value, gradient
-        strength = self.l1 * self.scale[:n]
-        self.value += strength @ (u[:n] + u[n:-1]) - self.l1 * np.sum(np.abs(parameters[:n]))  # where both are above zero
-        return self.value, np.concatenate([strength + gradient[:n], strength - gradient[:n], gradient[-1:]])
-
-    def descend(self, loss, enough):
-        """Steps until ten have gained a tenth of `enough`, or as many as there may be; what the last ten have gained."""
-        n_bounded = 2 * self.n if self.l1 else self.n * self.is_bounded
-        values, bounds = [], [(0.0, None)] * n_bounded
-        bounds += [(None, None)] * (1 if n_bounded else self.n + 1)
-
-        def note(u):
-            self.point = self.parameters_at(u)
-            values.append(self.value)
-            if len(values) > 10 and TAIL * (values[-11] - values[-1]) <= enough:
-                raise Enough
-
-        options = {"maxiter": MOST_IN_A_ROUND, "ftol": 0.0, "gtol": 0.0}
-        with suppress(Enough):
-            minimize(
-                self.look, self.numbers_at(self.point), (loss,), "L-BFGS-B", True, bounds=bounds, callback=note, options=options
-            )
-        return values[max(0, len(values) - 11)] - values[-1] if values else 0.0
+    u = np.divide(start, scale, out=np.zeros_like(start), where=scale > 0.0)
+    u = np.append(np.maximum(np.outer(signs, u[:n]), lowest), u[n])
+    bounds = [(lowest, None)] * (len(u) - 1) + [(None, None)]
+    options = {"maxiter": MOST_IN_A_ROUND, "ftol": TIGHTER**2 * enough / unit, "gtol": 0.0}
+    return parameters_at(minimize(look, u, method="L-BFGS-B", jac=True, bounds=bounds, options=options).x)
 
 
 def curved_over(rows, k, center, parameters, has_intercept, loss, direction):
     """The curvature of a loss at some parameters, summed over rows, times a direction."""
     total = np.zeros(len(parameters))
-    for _, which in rows.blocks():
-        X, weight = rows.centred(which, center), rows.weight[which]
-        residual = X @ parameters[:-1] + parameters[-1] - rows.y[k, which]
+    for X, weight, residual in rows.residual_blocks(k, center, parameters):
         bent = weight * bend(loss, residual) * (X @ direction[:-1] + has_intercept * direction[-1])
         total += np.append(bent @ X, has_intercept * bent.sum())
     return total
@@ -196,11 +156,11 @@ def newton_step(target, point, rounded, enough):
     penalty, (_, gradient) = target.penalty, target.look(point, rounded)
     free = np.append((point[:-1] != 0.0) | (not penalty.makes_zeros), True)
     gradient[:-1] += penalty.l1 * np.sign(point[:-1])
-    root, about = np.sqrt(target.geometry.metric[1] * free), (target.k, target.center, point, target.has_intercept, rounded)
+    root = np.sqrt(target.geometry.metric[1] * free)
 
     def curved(u):
         direction = root * u
-        (bent,) = target.rows.add_up((curved_over, *about, direction))
+        (bent,) = target.rows.add_up((curved_over, *target.at(point), rounded, direction))
         bent = bent / target.total_weight + penalty.l2 * np.append(direction[:-1], 0.0)
         return root * bent + NEGLIGIBLE * target.curvature * u  # so that no direction is without curvature
 
@@ -212,7 +172,7 @@ def newton_step(target, point, rounded, enough):
 class End(NamedTuple):
     """A point that may be the minimum."""
 
-    excess: float  # at most, as a share of the excess of the best constant prediction over the minimum
+    left: float  # how far its objective may lie above the minimum
     value: float  # the objective
     further: np.ndarray  # where Newton's step leads
 
@@ -223,35 +183,36 @@ def judged(target, point, rounded, promise):
     Of a loss with kinks, a gap that is too large is not waited for where the gain of Newton's step and rounding leave far less.
     """
     rows, total = target.rows, target.total_weight
-    about = target.k, target.center, point, target.has_intercept, rounded, target.loss
+    about = *target.at(point), rounded, target.loss
     (sums,) = rows.add_up((DualSums.over, *about, np.zeros(len(point))))
     value = sums.loss / total + penalty_at(target.penalty, point[:-1])
     if np.abs(sums.v[-1]) <= ROUNDING * sums.size:  # t sums to zero as it is
-        excess = target.share_of_reach(gap_of(target, sums, point, value), value)
-        if excess <= promise:
-            return End(excess, value, point)
+        left = gap_of(target, sums, point, value)
+        if target.share_of_reach(left, value) <= promise:
+            return End(left, value, point)
     step, gain = newton_step(target, point, rounded, ROUNDING * sums.size / total)
     (sums,) = rows.add_up((DualSums.over, *about, step))
-    excess = target.share_of_reach(gap_of(target, sums, point, value), value)
-    if excess > promise and is_straight(target.loss):
+    left = gap_of(target, sums, point, value)
+    if is_straight(target.loss) and target.share_of_reach(left, value) > promise:
         (exact,), (smooth,) = target.objectives(point, target.loss, rounded)
-        estimate = target.share_of_reach(smooth - exact + gain, value)
-        excess = estimate if estimate <= TIGHTER * promise else excess
+        estimate = smooth - exact + gain
+        left = estimate if target.share_of_reach(estimate, value) <= TIGHTER * promise else left
     further = point + step
     if target.penalty.makes_zeros:
         further[:-1] = np.where(further[:-1] * point[:-1] > 0.0, further[:-1], 0.0)
-    return End(excess, value, further)
+    return End(left, value, further)
 
 
 def gap_of(target, sums, point, value):
     """The duality gap, or the objective itself if that is less: none is negative."""
-    return min(duality_gap(sums, target.total_weight, target.loss, target.penalty, point, target.deviation), value)
+    return min(duality_gap(sums, target.total_weight, target.penalty, point, target.deviation), value)
 
 
 class ByRounds(Solver):
     """Each step is a round of a method of its own for each target, after which the duality gap says what is left."""
 
     most_steps = MOST_ROUNDS
+    remembered: tuple[str, ...] = ("best", "next", "value", "left", "n_rounds")
 
     def __init__(self, targets, starts, accuracy, memory=None):
         self.targets, self.accuracy, self.best, self.next = targets, accuracy, starts.copy(), starts.copy()
@@ -260,18 +221,9 @@ class ByRounds(Solver):
         self.go_on(memory)
 
     @property
-    def memory(self):
-        """What a later fit goes on with."""
-        return {name: getattr(self, name) for name in ("best", "next", "value", "left", "n_rounds")}
-
-    @property
     def is_done(self):
         """Which targets have arrived; after MOST_ROUNDS there is nothing more to try."""
-        return (self.left <= self.accuracy) | (self.n_rounds >= MOST_ROUNDS)
-
-    def excess(self):
-        """The excess over the minimum of each target."""
-        return self.left
+        return (self.excess() <= self.accuracy) | (self.n_rounds >= MOST_ROUNDS)
 
     def step(self):
         """A round for each target that has not arrived; the objectives before."""
@@ -281,8 +233,8 @@ class ByRounds(Solver):
             found = judged(self.targets[k], point, rounded, self.accuracy)
             self.next[k] = point
             if found.value <= self.value[k]:
-                self.best[k], self.value[k], self.left[k] = point, found.value, found.excess
-            if found.excess > self.accuracy:
+                self.best[k], self.value[k], self.left[k] = point, found.value, found.left
+            if found.further is not point:
                 ((at_further,),) = self.targets[k].objectives(found.further, self.targets[k].loss)
                 self.next[k] = found.further if at_further < found.value else point
             self.n_rounds[k] += 1
@@ -324,17 +276,14 @@ class CoordinateDescent(ByRounds):
 class QuasiNewton(ByRounds):
     """Losses that bend unevenly, or rows that are not in memory: L-BFGS-B on ever narrower roundings."""
 
+    remembered = (*ByRounds.remembered, "widths")
+
     def __init__(self, targets, starts, accuracy, memory=None):
         widths = [target.rounded(start, FAR).width for target, start in zip(targets, starts, strict=True)]
         self.widths = np.array(widths)
         super().__init__(targets, starts, accuracy, memory)
 
-    @property
-    def memory(self):
-        return super().memory | {"widths": self.widths}
-
     def round(self, k):
         target = self.targets[k]
-        loss, way = target.loss.rounded(TIGHTER ** self.n_rounds[k] * self.widths[k]), BoundedDescent(target, self.next[k])
-        way.descend(loss, self.tolerance(k) * target.reach(self.value[k]))
-        return way.point, loss
+        loss = target.loss.rounded(TIGHTER ** self.n_rounds[k] * self.widths[k])
+        return descend_bounded(target, self.next[k], loss, self.tolerance(k) * target.reach(self.value[k])), loss

@@ -34,7 +34,6 @@ from skgd._stopping import explained
 from skgd._validation import check_has_validation, check_parameters, check_weighted, unchanged_on_error
 
 PARALLEL = 8  # passes side by side, of which the mean is taken, and sums that a task adds up
-MOST_PARTS = 64  # into which rows are redistributed for them
 COLUMNS = "n_features_in_", "feature_names_in_", "_single_target"
 FITTED = "coef_", "intercept_"
 
@@ -190,7 +189,7 @@ class DaskMiniBatchLinearRegressor(MiniBatchLinearRegressor):
         moments = partitions.add_up(moments_of_residuals, parameters)
         check_weighted(moments)
         rounding = rounding_of(moments.target_mean) ** 2
-        return float(np.mean(explained(moments.variance + moments.center**2, moments.target_variance, rounding)))
+        return float(np.mean(explained(moments.variance + moments.column_means**2, moments.target_variance, rounding)))
 
     def to_local(self) -> MiniBatchLinearRegressor:
         """A MiniBatchLinearRegressor that predicts the same and can go on with partial_fit."""
@@ -449,7 +448,7 @@ def moments_of_residuals(rows, number, parameters):
 
 def redistributed(partitions, prepared, seed):
     """Tasks for parts of the rows, into which each row is put at random; they stay in memory."""
-    n_parts = min(len(partitions.parts), MOST_PARTS)
+    n_parts = min(len(partitions.parts), PARALLEL**2)
     pieces = [
         delayed(over_partition, pure=False, nout=n_parts)(scattered, partitions.checker, part, number, prepared, n_parts, seed)
         for number, part in enumerate(partitions.parts)

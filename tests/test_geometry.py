@@ -52,7 +52,7 @@ def test_no_axis_is_stretched_so_far_that_a_row_becomes_longer_than_the_longest(
     moments = Moments.of(rows, False)
     geometry = geometry_of_batches(rows, moments, 8, 0.0, True, False)
     assert len(geometry.metric) > 2
-    plain = standard_metric(moments.center, moments.variance, 0.0, True)
+    plain = standard_metric(moments.column_means, moments.variance, 0.0, True)
     assert squared_norms(rows, geometry.metric).max() <= 2.1 * squared_norms(rows, plain).max()
 
 
@@ -134,7 +134,7 @@ def test_stretched_axes_make_no_row_much_longer_than_the_longest(batch_size):
     weak[5] += 0.3  # thirty deviations out along the weak direction
     rows = rows_of(np.column_stack([z, z[:, 0] + weak]))
     moments = Moments.of(rows, False)
-    before = squared_norms(rows, standard_metric(moments.center, moments.variance, 0.0, True)).max()
+    before = squared_norms(rows, standard_metric(moments.column_means, moments.variance, 0.0, True)).max()
     metric = geometry_of_batches(rows, moments, batch_size, 0.0, True, False).metric
     assert len(metric) > 2
     assert squared_norms(rows, metric).max() <= 2.0 * before
@@ -169,7 +169,7 @@ def test_axes_are_brought_to_what_the_rows_cross_and_to_what_their_lengths_allow
     X[:, 1] = X[:, 0] + 1e-2 * X[:, 1]  # one direction of 2, and one near 5e-5
     rows, b = rows_of(X), 64
     stream = Stream().with_rows(rows)
-    plain = standard_metric(stream.moments.center, stream.moments.variance, 0.0, True)
+    plain = standard_metric(stream.moments.column_means, stream.moments.variance, 0.0, True)
     longest = squared_norms(rows, plain).max()
     assert longest < b  # so that the largest eigenvalue that does not shorten a step is 1
     by_rows = 2000 * longest / (b * 1999) * (1 - b / 2000)

@@ -53,15 +53,15 @@ def test_moments_of_sparse_chunks_are_those_of_the_whole():
         vars(part)["is_sparse"] = True
         parts.append(Moments.of(part, False))
     moments, mean = reduce(add, parts), np.average(X, axis=0, weights=weight)
-    np.testing.assert_allclose(moments.center, mean, rtol=1e-12)
+    np.testing.assert_allclose(moments.column_means, mean, rtol=1e-12)
     np.testing.assert_allclose(moments.variance, np.average((X - mean) ** 2, axis=0, weights=weight), rtol=1e-12)
 
 
 def test_rows_that_stand_for_moments_have_them():
     X, y = diabetes()
     moments = Moments.of(rows_of(X, y), True)
-    few, targets = moments.as_rows(moments.center)
+    few, targets = moments.as_rows(moments.column_means)
     again = Moments.of(rows_of(few, targets), True)
-    np.testing.assert_allclose(again.mean, moments.mean - np.append(moments.center, 0.0), atol=1e-10)
+    np.testing.assert_allclose(again.mean, moments.mean - np.append(moments.column_means, 0.0), atol=1e-10)
     np.testing.assert_allclose(again.second, moments.second, rtol=1e-9)
     assert len(few) == 12

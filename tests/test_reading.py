@@ -242,9 +242,9 @@ def test_far_columns_among_many_dummies_are_found(batch_size):
     model = MiniBatchLinearRegressor(batch_size, random_state=0, alpha=1e-3).fit(X, y)
     assert (model.coef_[-3:] * [6.0, 1e3, 20.0]).round(1) == pytest.approx([1.8, 2.0, -2.0], abs=0.15)
     problem, _ = problem_of_fit(model, rows_of(X, y))
-    ends = finished(problem, np.append(model.coef_, model.intercept_ + problem.center @ model.coef_), 1e-6)[None]
+    ends = finished(problem, np.append(model.coef_, model.intercept_ + problem.origin @ model.coef_), 1e-6)[None]
     target = Target(problem, 0)
-    fitted = np.append(model.coef_, model.intercept_ + problem.center @ model.coef_)
+    fitted = np.append(model.coef_, model.intercept_ + problem.origin @ model.coef_)
     (values,) = target.objectives(np.vstack([fitted, ends[0]]), target.loss)
     assert (values[0] - values[1]) / (target.constant_loss - values[1]) < 1e-3
 
@@ -365,7 +365,7 @@ def test_a_reading_sums_the_derivatives_of_the_objective(fit_intercept):
     expected[-1] *= fit_intercept
     np.testing.assert_allclose(gradient, expected, rtol=1e-4, atol=1e-5)  # a bend may lie within h
     basis = np.diag([2.0, 1.0, 0.5])
-    request = derivatives_over, 0, target.center, at, basis, target.has_intercept, (target.loss, target.loss)
+    request = derivatives_over, 0, target.center, at, target.has_intercept, basis, (target.loss, target.loss)
     (sums,) = target.rows.add_up(request)
     values, slope, hessian, _ = sums / target.rows.total_weight
     np.testing.assert_allclose(values + penalty_at(target.penalty, at[:-1]), 2 * [value], rtol=1e-12)

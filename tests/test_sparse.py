@@ -159,7 +159,7 @@ def test_residuals_of_centred_rows_are_those_of_the_rows_as_given():
     X[:, 0], X[:, 1] = 2000.0 + rng.standard_normal(50), rng.random(50) < 0.1
     y, parameters = rng.standard_normal((2, 50)), rng.standard_normal((2, 1201))
     rows = Rows.of(sparse.csr_array(X), y, np.ones(50)).with_far_columns_centred(X.mean(axis=0), X.var(axis=0))
-    assert rows.center[0] == pytest.approx(2000.0, abs=1.0)
+    assert rows.offset[0] == pytest.approx(2000.0, abs=1.0)
     np.testing.assert_allclose(rows.residuals(parameters), parameters[:, :-1] @ X.T + parameters[:, -1:] - y, rtol=1e-9)
 
 

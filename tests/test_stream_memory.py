@@ -7,10 +7,10 @@ import pytest
 from sklearn.linear_model import ElasticNet, LinearRegression, Ridge
 
 from skgd import MiniBatchLinearRegressor
+from skgd._rows import SAMPLE
 from skgd._stream import (
+    A_FEW,
     CEILING,
-    FORGETTING,
-    HALF_LIFE,
     UNUSUAL,
 )
 from tests.conftest import (
@@ -31,7 +31,7 @@ def diagonal(stream):
 
 
 def test_a_streams_longest_row_fades_by_half_over_the_half_life():
-    rows = rows_of(np.random.default_rng(0).standard_normal((HALF_LIFE // 10, 3)))
+    rows = rows_of(np.random.default_rng(0).standard_normal((SAMPLE // 10, 3)))
     stream = Stream(longest=1e6).with_rows(rows)
     after = stream.geometry(rows, rows, 32, 0.0, True)
     assert after.longest == pytest.approx(1e6 * 0.5**0.1)
@@ -57,7 +57,7 @@ def test_a_streams_steepness_is_that_of_its_residuals():
     residual = model.predict(X) - (1e3 + X[:, 0])
     after = State.restored(model.partial_fit(X, 1e3 + X[:, 0])._state).stream
     slope = np.abs(np.clip(2.0 * residual, -2.0, 2.0)).sum()
-    fading = 0.5 ** (500 / HALF_LIFE)
+    fading = 0.5 ** (500 / SAMPLE)
     assert after.slope == pytest.approx(fading * before.slope + slope)
     assert after.size == pytest.approx(fading * before.size + 500 * np.median(np.abs(residual)), rel=0.01)
 
@@ -65,12 +65,12 @@ def test_a_streams_steepness_is_that_of_its_residuals():
 def test_a_streams_steepness_fades():
     rng = np.random.default_rng(0)
     model = MiniBatchLinearRegressor(loss="quantile", random_state=0)
-    X = rng.standard_normal((HALF_LIFE, 2))
+    X = rng.standard_normal((SAMPLE, 2))
     model.partial_fit(X[:1000], 1e3 * rng.standard_normal(1000))
     slope = State.restored(model._state).stream.slope
-    model.partial_fit(X, np.zeros(HALF_LIFE))
+    model.partial_fit(X, np.zeros(SAMPLE))
     # of the first chunk's sums half is left; the second adds slopes of 1/2 and residuals that the model still has
-    assert State.restored(model._state).stream.slope == pytest.approx(0.5 * slope + 0.5 * HALF_LIFE, rel=0.01)
+    assert State.restored(model._state).stream.slope == pytest.approx(0.5 * slope + 0.5 * SAMPLE, rel=0.01)
 
 
 def regression_stream(seed=0):
@@ -124,7 +124,7 @@ def test_a_rows_weight_in_the_moments_is_bounded_by_how_long_it_is():
     X[5] *= 1e6
     weight = stream.bounded(rows_of(X), at, SQUARED_ERROR).weight
     assert (np.delete(weight, 5) == 1.0).all()
-    length = np.sum((X[5] - stream.moments.center) ** 2 / stream.moments.variance)
+    length = np.sum((X[5] - stream.moments.column_means) ** 2 / stream.moments.variance)
     assert weight[5] * length == pytest.approx(12.0 * UNUSUAL, rel=0.01)
 
 
@@ -160,9 +160,9 @@ def test_a_streams_level_is_its_mean_loss_and_then_fades_and_rises_by_a_factor_a
     assert stream.ceiling() is None
     stream = stream.with_rows(rows_of(rng.standard_normal((920, 1))))._replace(level=np.array([2.0]))
     assert stream.ceiling() == pytest.approx([2.0 * CEILING])
-    stream = stream.with_level(np.array([6.0]), FORGETTING)
+    stream = stream.with_level(np.array([6.0]), A_FEW)
     assert stream.level == pytest.approx([4.0])  # half of it forgotten
-    stream = stream.with_level(np.array([1e9]), FORGETTING)
+    stream = stream.with_level(np.array([1e9]), A_FEW)
     assert stream.level == pytest.approx([0.5 * 4.0 + 0.5 * 4.0 * UNUSUAL])
 
 
@@ -173,7 +173,7 @@ def test_a_stream_with_corrected_axes_still_minds_its_longest_row():
     rows = rows_of(X)
     geometry = Stream(longest=1e4).with_rows(rows).geometry(rows, rows, 8, 0.0, True)
     assert len(geometry.metric) > 2
-    assert 1.0 / geometry.step >= 1e4 * 0.5 ** (400 / HALF_LIFE) / 8
+    assert 1.0 / geometry.step >= 1e4 * 0.5 ** (400 / SAMPLE) / 8
     assert geometry.longest >= squared_norms(rows, geometry.metric).max()
 
 
@@ -370,7 +370,7 @@ def test_a_stream_whose_longest_row_has_faded_still_takes_a_row_of_deviation_1_i
     stream, at = Stream().with_rows(rows_of(X)), np.zeros((1, 4))
     X[5] *= 1e6
     weight = stream.bounded(rows_of(X), at, SQUARED_ERROR).weight
-    length = np.sum((X[5] - stream.moments.center) ** 2 / stream.moments.variance)
+    length = np.sum((X[5] - stream.moments.column_means) ** 2 / stream.moments.variance)
     assert weight[5] * length == pytest.approx((3.0 + 1.0) * UNUSUAL, rel=0.01)
 
 

@@ -12,7 +12,7 @@ from sklearn.linear_model import ElasticNet, Lasso, Ridge
 from skgd import MiniBatchLinearRegressor, _rows
 from skgd._finish import proximal_step
 from skgd._geometry import full_batch_step
-from skgd._wide import BoundedDescent, ConjugateGradients
+from skgd._wide import ConjugateGradients, descend_bounded
 from tests.conftest import Target, approach, penalty_at, problem_of_fit, rows_of
 from tests.test_crossing import verdict
 from tests.test_reading import EVERY_LOSS, lowest_objective, text
@@ -163,7 +163,7 @@ def test_what_is_left_is_bounded(fit_intercept, alpha, is_sparse):
     way = ConjugateGradients([target], start, 1e-14)
     bounds = []
     for _ in range(1000):
-        bounds.append((way.value[0], way.left(0)))
+        bounds.append((way.value[0], way.left[0]))
         way.step()
     (value,) = target.objectives(way.best, target.loss)
     np.testing.assert_allclose(way.value, value, rtol=1e-9, atol=1e-12 * target.constant_loss)
@@ -188,7 +188,7 @@ def wide_lasso(**options):
     model = MiniBatchLinearRegressor(**{"penalty": "l1", "alpha": 0.05} | options)
     problem, _ = problem_of_fit(model, rows_of(X, y))
     exact = Lasso(alpha=0.025, tol=1e-10, max_iter=100_000).fit(X, y)
-    return Target(problem, 0), np.append(exact.coef_, exact.intercept_ + problem.center @ exact.coef_)
+    return Target(problem, 0), np.append(exact.coef_, exact.intercept_ + problem.origin @ exact.coef_)
 
 
 def test_a_proximal_step_is_that_of_the_safe_length_and_never_leads_up():
@@ -236,12 +236,11 @@ def test_steps_over_wide_columns_gain_nothing_at_the_minimum():
     target, exact = wide_lasso(penalty="l2", alpha=0.5)
     start = np.append(np.zeros(len(exact) - 1), target.constant)
     end, _ = approach(target, start, 1e-9)
-    way = BoundedDescent(target, end)
-    assert 0.0 <= way.descend(target.loss, 1e-9) <= 1e-6
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        (before, after), *_ = target.objectives(np.vstack([end, way.point]), target.loss)
-    assert after <= before + 1e-9
+        after = descend_bounded(target, end, target.loss, 1e-9)
+    ((at_end, at_after),) = target.objectives(np.vstack([end, after]), target.loss)
+    assert abs(at_after - at_end) <= 1e-6
 
 
 def factors(n, d, seed=0):
@@ -301,26 +300,19 @@ def test_wide_zeros_are_those_of_coordinate_descent(is_sparse, fit_intercept, we
     assert np.mean((model.coef_ == 0.0) == (exact.coef_ == 0.0)) > 0.95
 
 
-def test_coefficients_split_by_sign_are_put_together_again():
-    for penalty in ("l1", "l2"):
-        target, _ = wide_lasso(penalty=penalty)
-        parameters = np.zeros(1051)
-        parameters[:4] = [0.5, -2.0, 0.0, 1e-3]
-        parameters[-1] = -3.0
-        way = BoundedDescent(target, parameters)
-        numbers = way.numbers_at(parameters)
-        np.testing.assert_allclose(way.parameters_at(numbers), parameters, rtol=1e-12)
-        if penalty == "l1":
-            assert (numbers[:-1] >= 0.0).all()
-            assert np.count_nonzero(numbers[:-1]) == 3
-
-
-@pytest.mark.parametrize("enough", [1e-2, 1e-4])
-def test_steps_over_wide_columns_end_when_ten_of_them_have_gained_a_tenth_of_enough(enough):
-    target, exact = wide_lasso(penalty="l2", alpha=1e-4)  # a long way
-    way = BoundedDescent(target, np.append(np.zeros(len(exact) - 1), target.constant))
-    gained = way.descend(target.loss, enough)
-    assert 0.0 < 10.0 * gained <= enough
+@pytest.mark.parametrize("options", [{"penalty": "l2"}, {"penalty": "l1"}, {"penalty": "l1", "positive": True}], ids=str)
+def test_bounded_steps_lower_the_objective_to_within_what_is_enough_and_end_on_exact_zeros(options):
+    target, _ = wide_lasso(**options)
+    parameters = np.zeros(1051)
+    parameters[:4] = [0.5, 2.0, 0.0, 1e-3] if target.penalty.lowest == 0.0 else [0.5, -2.0, 0.0, 1e-3]
+    parameters[-1] = -3.0
+    ends = [descend_bounded(target, parameters, target.loss, enough) for enough in (1.0, 1e-3, 1e-8)]
+    ((start, *values),) = target.objectives(np.vstack([parameters, *ends]), target.loss)
+    assert start > values[0] >= values[1] >= values[2]
+    assert values[1] - values[2] <= 1e-2  # where a step gains a hundredth of enough, some hundred are left at most
+    if target.penalty.makes_zeros:
+        assert 0.0 < np.mean(ends[-1][:-1] == 0.0) < 1.0
+        assert (ends[-1][:-1] >= target.penalty.lowest).all()
 
 
 @pytest.mark.parametrize("seed", range(9_000_000, 9_000_080))
