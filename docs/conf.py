@@ -57,6 +57,26 @@ sphinx_gallery_conf = {
 }
 
 
+KOREAN = {  # words of the theme, which has no Korean of its own
+    "Search": "검색",
+    "On this page": "이 페이지에서",
+    "Skip to main content": "본문으로 건너뛰기",
+    "Back to top": "맨 위로",
+    "previous": "이전",
+    "next": "다음",
+    "previous page": "이전 페이지",
+    "next page": "다음 페이지",
+    "Color mode": "색상 모드",
+    "Light": "밝게",
+    "Dark": "어둡게",
+    "System Settings": "시스템 설정",
+    "Site navigation": "사이트",
+    "Section Navigation": "차례",
+    "Breadcrumb": "현재 위치",
+    "Home": "홈",
+}
+
+
 def setup(app):
     """Doctests need an empty line before the end of a block, readers do not."""
 
@@ -67,6 +87,8 @@ def setup(app):
         context["language"] = "ko" if pagename.endswith("_ko") else "en"
         if context["language"] == "ko":
             context["theme_navbar_center"] = ["navbar-ko"]
+            context["theme_search_bar_text"] = "문서 검색"
+            context["_"] = lambda words: KOREAN.get(words, words)
 
     app.connect("source-read", trim)
     app.connect("html-page-context", say_language, priority=400)  # before the theme reads it

@@ -89,8 +89,8 @@ def check_end(model, problem, passes, start, end, history):
 
 def check_chunk(model, problem, passes, end, history):
     """An error if a plain stream has diverged: where a chunk's loss was far above all before, the model makes it no better."""
-    suspicious = history.objective[-1] > UNUSUAL * passes.scale
-    if suspicious.any() and np.any((objectives_at(problem, end) > UNUSUAL * passes.scale)[suspicious]):
+    suspicious = history.objective[-1] > UNUSUAL * passes.largest
+    if suspicious.any() and np.any((objectives_at(problem, end) > UNUSUAL * passes.largest)[suspicious]):
         raise of_divergence(model, problem, 1, last_step(passes))
 
 

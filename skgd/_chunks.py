@@ -198,12 +198,12 @@ class Survey:
 class Preparation:
     """What makes of a chunk's rows those that take part: weights of mean 1, and far columns of sparse rows centred."""
 
-    scale: float
+    factor: float  # by which weights are multiplied
     far: tuple | None  # means and variances of the columns, if they are to be centred
 
     def __call__(self, rows):
-        if self.scale != 1.0:
-            rows = rows.with_weight(self.scale * rows.weight)
+        if self.factor != 1.0:
+            rows = rows.with_weight(self.factor * rows.weight)
         return rows.with_far_columns_centred(*self.far) if self.far else rows
 
 

@@ -11,7 +11,7 @@ from skgd._reference import AVERAGE, COEF, GRADIENT
 from skgd._rows import BUFFER
 from skgd._step_size import Schedule
 
-GROWTH = 1e12  # of the loss over that of the start and of a constant prediction: ends a plain descent before numbers overflow
+DIVERGED = 1e12  # times the loss of the start and of a constant prediction: a plain descent ends before numbers overflow
 DISK_BLOCK = 2**13  # numbers of X that are read from disk at a time: 64 kilobytes
 
 
@@ -74,7 +74,7 @@ def descend(epochs, parameters, passes, plateau, watch, fitted, score=None, reco
         # 5. stop
         if plateau.patience < np.inf:
             plateau.observe(monitored)
-            history.converged = bool(passes.finished(plateau, history))
+            history.converged = bool(passes.finished(plateau))
         history.interrupted = bool(watch.end_epoch(history, partial(fitted, parameters)))
         if history.converged or history.interrupted:
             break
@@ -149,7 +149,7 @@ class Solver:
         history.note_step(objective, parameters)
         return objective
 
-    def finished(self, plateau, history):
+    def finished(self, plateau):
         """Whether all targets are as near to their minimum as asked for, or are to end for another reason."""
         return (self.is_done | plateau.ended).all()
 
@@ -177,17 +177,17 @@ class Passes:
         Which targets stay as they are. They become more as the descent goes on.
     objective : ndarray of shape (n_targets,), optional
         What was minimised in the epoch before, of targets that are done.
-    scale : ndarray of shape (n_targets,), optional
+    largest : ndarray of shape (n_targets,), optional
         The largest loss of a start or of a constant prediction before.
     """
 
-    def __init__(self, problem, schedule, n_steps, seed, is_done, objective=None, scale=0.0):
+    def __init__(self, problem, schedule, n_steps, seed, is_done, objective=None, largest=0.0):
         self.n_batches = problem.n_batches
         self.problem, self.schedule, self.n_steps, self.seed = problem, schedule, n_steps, seed
         self.is_shuffled = seed is not None and not problem.is_full_batch and problem.rows.is_in_memory
         self.order = problem.rows.numbers.copy() if self.is_shuffled else problem.rows.numbers
         self.run = problem.longest_run(schedule)
-        self.scale = np.maximum(problem.constant_loss, scale)
+        self.largest = np.maximum(problem.constant_loss, largest)
         self.objective = np.zeros(len(is_done)) if objective is None else np.array(objective)
         self.leave(is_done)
 
@@ -200,7 +200,7 @@ class Passes:
     def of(cls, model, problem, state, in_fit, is_done):
         """For a call of fit or partial_fit."""
         schedule, seed = Schedule.of(model, problem, state, in_fit), state.seed if model.shuffle else None
-        return cls(problem, schedule, state.n_steps, seed, is_done, state.objective, state.scale)
+        return cls(problem, schedule, state.n_steps, seed, is_done, state.objective, state.largest)
 
     memory = None  # they need none
     knows_excess = False  # what is left to gain after their last step
@@ -255,7 +255,7 @@ class Passes:
             objectives = np.empty((len(targets), n_steps))
             problem.take_steps(order, steps, targets, parameters, objectives)
             if first == 1.0:  # the start
-                self.scale[targets] = np.maximum(self.scale[targets], objectives[:, 0])
+                self.largest[targets] = np.maximum(self.largest[targets], objectives[:, 0])
             total, made = total + objectives.sum(axis=1), made + n_steps
             if history.path:
                 self.objective[targets] = objectives[:, 0]
@@ -266,11 +266,11 @@ class Passes:
 
     def check(self, objective, parameters, history):
         """Raise an error if an epoch has diverged. The steps of "auto" are bounded, and their numbers may only overflow."""
-        most = GROWTH * self.scale if self.schedule.is_plain else np.finfo(np.float64).max
+        most = DIVERGED * self.largest if self.schedule.is_plain else np.finfo(np.float64).max
         if not ((objective <= most).all() and np.isfinite(parameters[:, :GRADIENT]).all()):
             raise Divergence(len(history.objective) + 1, float(np.max(self.schedule.length(self.n_steps))))
 
-    def finished(self, plateau, history):
+    def finished(self, plateau):
         """Whether all targets are done: each is, once it is on its plateau and has no shorter step to try."""
         if not (plateau.waited.any() or plateau.ended.any()):
             return False

@@ -428,11 +428,10 @@ class MiniBatchLinearRegressor(CheckedParameters, CallbackSupportMixin, Regresso
     def partial_fit(self, X: Table, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:
         """Make one pass over the given rows, in mini-batches of `batch_size`, starting from the current parameters.
 
-        With batch_size=None the call is exactly one step: the given rows are the mini-batch. With a plain schedule and
-        shuffle=False, calls with multiples of batch_size rows take the same steps as one epoch of `fit` over all of them.
-        Under learning_rate="auto" a call ends at the minimum over all rows seen so far, once there are enough: see the Notes of
-        the class. A stream never forgets, unless half_life is given.
-        Weights are used as given: a row of weight 2 counts twice. Callbacks watch `fit` only.
+        With a plain schedule, batch_size=None makes the call exactly one step, and with shuffle=False calls with multiples of
+        batch_size rows take the steps of one epoch of `fit` over all of them. Under learning_rate="auto" a call ends at the
+        minimum over all rows seen so far, once there are enough: see the Notes of the class. A stream never forgets, unless
+        half_life is given. Weights are used as given: a row of weight 2 counts twice. Callbacks watch `fit` only.
 
         Parameters
         ----------

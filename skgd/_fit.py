@@ -83,7 +83,7 @@ def fit_rows(model, rows, state, go_on, watch, held_out=None, start=(None, None)
         renewable=renewable_after(model, problem, stream, end, history),
         told=(),
         factor=passes.factor,
-        scale=problem.constant_loss if is_auto else passes.scale,
+        largest=problem.constant_loss if is_auto else passes.largest,
         plateau={} if history.converged else run.plateau.state,
         objective=history.objective[-1],
         reading=None if history.converged else passes.memory,

@@ -132,8 +132,8 @@ def expected_smoothness(longest, mean, n_samples, batch_size):
     n, b = n_samples, min(batch_size, n_samples)
     if n == 1:
         return longest
-    share = (b - 1) / b if n == np.inf else n * (b - 1) / (b * (n - 1))
-    return share * mean + (1.0 - share) * longest
+    of_mean = (b - 1) / b if n == np.inf else n * (b - 1) / (b * (n - 1))
+    return of_mean * mean + (1.0 - of_mean) * longest
 
 
 def safe_length(smoothness):
@@ -150,37 +150,37 @@ def largest_eigenvalue(z):
     return svds(z, k=1, v0=start, tol=ROUGHLY, return_singular_vectors=False)[0] ** 2
 
 
-def sampling_shares(norms):
-    """The running sum, in their place, of norms raised by their mean: how rows share in a sample that prefers long ones."""
+def cumulated_chances(norms):
+    """The running sum, in their place, of norms raised by their mean: chances of rows in a sample that prefers long ones."""
     norms += norms.mean()
     return np.cumsum(norms, out=norms)
 
 
-def sample_rows(rows, metric, shares, offset):
+def sample_rows(rows, metric, chances, offset):
     """Rows z_i of the standardised table, so weighted that the sum of z_i z_i' estimates the mean of s_i z_i z_i'.
 
-    Taken at even distances along the sampling_shares `shares`: long rows more often, each with the inverse of its chance.
+    Taken at even distances along the `chances`: long rows more often, each with the inverse of its chance.
     """
     size = max(LEAST_SAMPLE, min(10 * rows.n_features, SAMPLE, BUFFER // rows.n_features))
     if len(rows) <= size:
-        which, share = rows.numbers, rows.weight[rows.numbers]
-    elif shares[-1] == 0.0:
-        which, share = rows.numbers[:1], np.zeros(1)
+        which, weight = rows.numbers, rows.weight[rows.numbers]
+    elif chances[-1] == 0.0:
+        which, weight = rows.numbers[:1], np.zeros(1)
     else:
-        places = np.searchsorted(shares, shares[-1] * (np.arange(size) + offset) / size)
-        chance = (shares[places] - np.where(places > 0, shares[places - 1], 0.0)) / shares[-1]
+        places = np.searchsorted(chances, chances[-1] * (np.arange(size) + offset) / size)
+        chance = (chances[places] - np.where(places > 0, chances[places - 1], 0.0)) / chances[-1]
         which = rows.numbers[places]
-        share = rows.weight[which] / (size * chance)
-    share = share / rows.total_weight
+        weight = rows.weight[which] / (size * chance)
+    weight = weight / rows.total_weight
     X = rows.take(which)
     if rows.is_sparse:
-        z = hstack([X, np.ones((len(share), 1))]) @ diags_array(np.sqrt(metric[1]))
-        return diags_array(np.sqrt(share)) @ z
-    z = np.empty((len(share), metric.shape[1]))
+        z = hstack([X, np.ones((len(weight), 1))]) @ diags_array(np.sqrt(metric[1]))
+        return diags_array(np.sqrt(weight)) @ z
+    z = np.empty((len(weight), metric.shape[1]))
     np.subtract(X, metric[0, :-1], out=z[:, :-1])
     z[:, -1] = 1.0
     z *= np.sqrt(metric[1])
-    z *= np.sqrt(share)[:, None]
+    z *= np.sqrt(weight)[:, None]
     return z
 
 
@@ -279,8 +279,8 @@ def geometry_of_solver(rows, moments, ridge, fit_intercept):
         return Geometry(metric, 1.0)
 
     def table():
-        shares = sampling_shares(squared_norms(rows.representatives, metric))
-        z = sample_rows(rows.representatives, metric, shares, offset=0.25)[:, :-1]
+        chances = cumulated_chances(squared_norms(rows.representatives, metric))
+        z = sample_rows(rows.representatives, metric, chances, offset=0.25)[:, :-1]
         return np.vstack([z, np.diag(np.sqrt(ridge * metric[1, :-1]))])
 
     spectrum = Spectrum.of(gram_of(moments, metric, ridge), metric, table)
@@ -294,8 +294,8 @@ def geometry_of_batches(rows, moments, batch_size, ridge, fit_intercept, separab
     penalised = ridge * metric[1, :-1]  # what the l2 norm adds to the curvature of each column
     norms = squared_norms(rows.representatives, metric)
     longest = norms.max() if rows.is_in_memory else longest_of(rows, metric)
-    shares = sampling_shares(norms)
-    z = sample_rows(rows.representatives, metric, shares, offset=0.25)
+    chances = cumulated_chances(norms)
+    z = sample_rows(rows.representatives, metric, chances, offset=0.25)
     shift = moments.column_means - rows.offset - metric[0, :-1]
     if separable or rows.is_wide:
         eigenvalue = largest_eigenvalue(z) + penalised.max()
@@ -312,11 +312,11 @@ def geometry_of_batches(rows, moments, batch_size, ridge, fit_intercept, separab
         gains = bounds / (along.total / rows.total_weight + axes**2 @ penalised) - 1.0
         if batch_size < len(rows):  # no gain that made a row longer than all are now, since that would shorten the step
             gains = np.minimum(gains, longest / np.maximum(along.longest, NEGLIGIBLE**2 * longest))
-        others = sample_rows(rows.representatives, metric, shares, offset=0.75)[:, :-1]  # to judge the axes found in the first
+        others = sample_rows(rows.representatives, metric, chances, offset=0.75)[:, :-1]  # to judge the axes found in the first
         stretch = np.eye(rows.n_features) + (axes.T * (np.sqrt(1.0 + gains) - 1.0)) @ axes
         mean = np.linalg.eigvalsh(stretch @ (others.T @ others + np.diag(penalised)) @ stretch)[-1]
         metric = with_axes(metric, axes, gains)
-        del shares, norms  # free this array before another of its size is made
+        del chances, norms  # free this array before another of its size is made
         reach = longest_of(rows, metric)
     smoothness = expected_smoothness(reach + penalised.max(), SAFETY * max(mean, 1.0), len(rows), batch_size)
     return Geometry(metric, safe_length(smoothness), longest, spectrum.values[-1], covariance, *spectrum[2:])
@@ -358,5 +358,5 @@ def safe_step(rows, batch_size, metric):
     """The step 1 / L(b) in a given metric: what a constant step should not exceed, for a loss of curvature 1."""
     norms = squared_norms(rows, metric)
     longest = norms.max()
-    mean = largest_eigenvalue(sample_rows(rows, metric, sampling_shares(norms), offset=0.5))
+    mean = largest_eigenvalue(sample_rows(rows, metric, cumulated_chances(norms), offset=0.5))
     return safe_length(expected_smoothness(longest, SAFETY * mean, len(rows), batch_size))

@@ -42,12 +42,12 @@ class Moments:
     def of_block(cls, rows, which, is_full):
         X, y, weight = rows.take(which), rows.y[:, which].T, np.ascontiguousarray(rows.weight[which])
         total, n_features = weight.sum(), X.shape[1]
-        share = weight / total
+        counted = weight / total
         if issparse(X):
-            mean, second = moments_of_sparse(X, share)
-            target_mean, target_second = moments_of_dense(y, share, False)
+            mean, second = moments_of_sparse(X, counted)
+            target_mean, target_second = moments_of_dense(y, counted, False)
             return cls(len(weight), total, np.append(mean, target_mean), np.append(second, target_second), n_features)
-        return cls(len(weight), total, *moments_of_dense(np.hstack([X, y]), share, is_full), n_features)
+        return cls(len(weight), total, *moments_of_dense(np.hstack([X, y]), counted, is_full), n_features)
 
     def __add__(self, other):
         total = self.weight + other.weight
@@ -59,9 +59,9 @@ class Moments:
             second += fraction * other.second
         return Moments(self.n_rows + other.n_rows, total, self.mean + fraction * delta, second, self.n_features)
 
-    def faded(self, share):
+    def faded(self, factor):
         """The moments of rows that count less."""
-        return replace(self, n_rows=share * self.n_rows, weight=share * self.weight) if share < 1.0 else self
+        return replace(self, n_rows=factor * self.n_rows, weight=factor * self.weight) if factor < 1.0 else self
 
     @property
     def is_full(self):
@@ -122,8 +122,8 @@ class Moments:
     def root(self, hidden=0.0):
         """R with R'R = M, of the second moments M. What has no digits left in their products is zero, or a share `hidden`."""
         deviation = np.sqrt(np.maximum(np.diag(self.second), 0.0))
-        deviation[deviation == 0.0] = 1.0
-        eigenvalues, vectors = np.linalg.eigh(self.second / np.outer(deviation, deviation))
+        unit = np.where(deviation > 0.0, deviation, 1.0)
+        eigenvalues, vectors = np.linalg.eigh(self.second / np.outer(unit, unit))
         largest = max(eigenvalues[-1], 0.0)
         return (
             np.sqrt(np.where(eigenvalues > NEGLIGIBLE * largest, eigenvalues, hidden * largest))[:, None]
@@ -142,24 +142,24 @@ class Moments:
         return np.ascontiguousarray(table[:, : self.n_features]), np.ascontiguousarray(table[:, self.n_features :].T)
 
 
-def moments_of_dense(table, share, is_full):
+def moments_of_dense(table, weight, is_full):
     """Means and second moments of columns, for weights that sum to 1."""
     if len(table) == 1:  # a view of one zero, since a stream may bring its rows one by one
         return table[0].astype(np.float64), np.broadcast_to(0.0, (table.shape[1],) * (1 + is_full))
-    mean = share @ table.astype(np.float64, copy=False)
+    mean = weight @ table.astype(np.float64, copy=False)
     z = table - mean
-    rounding = share @ z  # of the mean, without which a constant column would seem to vary
+    rounding = weight @ z  # of the mean, without which a constant column would seem to vary
     if is_full:
-        z *= np.sqrt(share)[:, None]
+        z *= np.sqrt(weight)[:, None]
         second = z.T @ z - np.outer(rounding, rounding)  # a product of one matrix with itself costs BLAS half as much
         np.fill_diagonal(second, np.maximum(np.diagonal(second), 0.0))
         return mean + rounding, second
-    return mean + rounding, np.maximum(share @ np.square(z, out=z) - rounding**2, 0.0)
+    return mean + rounding, np.maximum(weight @ np.square(z, out=z) - rounding**2, 0.0)
 
 
-def moments_of_sparse(X, share):
+def moments_of_sparse(X, weight):
     """Means and variances of the columns of a CSR matrix, for weights that sum to 1."""
-    mean = share @ X
+    mean = weight @ X
     apart = csr_array((np.square(X.data - mean[X.indices]), X.indices, X.indptr), shape=X.shape)
     filled = csr_array((np.ones(X.nnz), X.indices, X.indptr), shape=X.shape)
-    return mean, share @ apart + np.maximum(1.0 - share @ filled, 0.0) * mean**2
+    return mean, weight @ apart + np.maximum(1.0 - weight @ filled, 0.0) * mean**2

@@ -78,10 +78,10 @@ def minimum_of(gram, linear, strength, lowest, v):
         end[free] = solved(gram[np.ix_(free, free)], (linear - strength * signs)[free])
         crossing = np.flatnonzero(end * signs < 0.0)
         if len(crossing):
-            shares = v[crossing] / (v[crossing] - end[crossing])
-            first, share = crossing[np.argmin(shares)], shares.min()
-            is_barred[first] = share == 0.0  # rounding: what was freed goes nowhere, until something else moves
-            v = v + share * (end - v)
+            fractions = v[crossing] / (v[crossing] - end[crossing])
+            first, fraction = crossing[np.argmin(fractions)], fractions.min()
+            is_barred[first] = fraction == 0.0  # rounding: what was freed goes nowhere, until something else moves
+            v = v + fraction * (end - v)
             v[first] = signs[first] = 0.0
             continue
         is_barred &= np.array_equal(v, end)
@@ -202,8 +202,8 @@ class Newton:
         value = sums.loss / target.total_weight + penalty_at(target.penalty, self.point[:-1])
         return min(self.best_value, max(gap - (value - self.best_value), 0.0))  # no objective is negative
 
-    def ended(self):
-        """Whether the way may end: it has arrived, and the duality gap bears it out, or nothing more is to gain."""
+    def conclude(self):
+        """End the way if it has arrived, and the duality gap bears it out or nothing more is to gain; whether it has ended."""
         if self.arrived:
             gap, limit = self.certify(), self.promise * self.target.reach(self.best_value)
             if gap <= limit:
@@ -215,7 +215,7 @@ class Newton:
     def reconsider(self, gap, limit):
         """Go on from where the way has arrived, or end there although the gap is too large."""
         is_apart, is_kinked = self.left <= TIGHTER * limit, is_straight(self.target.loss)
-        if is_kinked and self.keeps_kinks():
+        if is_kinked and self.keep_kinks():
             self.arrived = False
         elif is_kinked and is_apart:
             if not self.is_widened:  # if the way arrives again, the gap is loose
@@ -225,8 +225,8 @@ class Newton:
         else:
             self.accuracy, self.arrived = TIGHTER * self.accuracy, False
 
-    def keeps_kinks(self):
-        """Whether the next step gains much beside what rounding costs. If so, kinks stay as wide, and less may be left."""
+    def keep_kinks(self):
+        """Keep kinks as wide as they are if the next step gains much beside what their rounding costs; whether it does."""
         if self.damping == 1.0 or self.newton.gain <= CENTRED * (self.left - self.newton.gain):
             return False
         self.loss = self.loss_of_model
@@ -245,9 +245,11 @@ class Newton:
     def approach(self):
         """Readings until the end; where that is, and what is left as a share of the reach."""
         for _ in range(MOST_READINGS):
-            if self.ended():
+            if self.conclude():
                 break
             self.read()
+        else:  # steps as short as rounding makes them along nearly dependent columns gain little, wherever they are
+            self.left = self.certify()
         return self.end(), self.target.share_of_reach(self.left, self.best_value)
 
     def settle(self):
@@ -288,7 +290,7 @@ class Readings(Solver):
         cost = 0.5 * accuracy * target.reach(value) / value
         way = Newton(target, start, accuracy, target.rounded(start, cost))
         way.read()
-        if not way.ended() and way.left > FAR * target.reach(value):
+        if not way.conclude() and way.left > FAR * target.reach(value):
             way = Newton.far(target, start, accuracy)
         return way.approach()
 
@@ -306,7 +308,7 @@ class Readings(Solver):
             sums = self.rows.add_up(*(self.ways[k].request() for k in going_on)) if going_on else []
             objective[going_on] = [self.ways[k].learn(of_target) for k, of_target in zip(going_on, sums, strict=True)]
             for k in going_on:
-                self.ways[k].ended()
+                self.ways[k].conclude()
         return objective
 
     @property

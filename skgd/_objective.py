@@ -50,9 +50,9 @@ class Penalty(NamedTuple):
     l1: float
     lowest: float = -np.inf  # or 0
 
-    def scaled(self, share):
+    def scaled(self, factor):
         """The penalty beside a loss that is divided by another number."""
-        return self._replace(l2=share * self.l2, l1=share * self.l1)
+        return self._replace(l2=factor * self.l2, l1=factor * self.l1)
 
     @property
     def makes_zeros(self):

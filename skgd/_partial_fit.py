@@ -43,9 +43,9 @@ def published(problem, state, parameters, length, history):
 def take_plain_steps(model, problem, state, watch):
     """A pass by a schedule. The start predicts zero, and its loss is what a divergence is measured by."""
     start = constant_loss(problem.loss, problem.rows, np.zeros(len(problem.constant)))
-    run = run_of(model, problem, replace(state, scale=np.maximum(state.scale, start)), watch)
+    run = run_of(model, problem, replace(state, largest=np.maximum(state.largest, start)), watch)
     check_chunk(model, problem, run.passes, run.parameters[:, AVERAGE], run.history)
-    state, length = replace(state, scale=run.passes.scale), run.passes.length(state.n_steps + run.passes.n_batches)
+    state, length = replace(state, largest=run.passes.largest), run.passes.length(state.n_steps + run.passes.n_batches)
     return published(problem, state, run.parameters, length, run.history)
 
 
@@ -60,7 +60,7 @@ def learn(model, problem, counted, state, watch, before):
     measured, stream = measured_for_steps(model, problem, state.stream, counted)
     state = replace(state, stream=stream)
     run = run_of(model, measured, state, watch)
-    state, parameters = replace(state, scale=run.passes.scale), run.parameters
+    state, parameters = replace(state, largest=run.passes.largest), run.parameters
     length = run.passes.length(state.n_steps + run.passes.n_batches)
     if not keeps_steps and knows_minimum(problem, state):
         state = renewed(model, measured, counted, state, parameters)

@@ -52,12 +52,12 @@ class Problem:
     batch_size: int
     loss: Loss
     penalty: Penalty
-    constant: np.ndarray  # (n_targets,): the best constant prediction,
-    constant_loss: np.ndarray  # its loss,
-    unit: np.ndarray  # the same, of typical rows: what changes of the objective are compared with,
-    curvature: np.ndarray  # and the curvature of a parabola as steep as the loss there
-    deviation: np.ndarray  # of the targets
-    dtype: np.dtype  # of the columns given
+    constant: np.ndarray  # (n_targets,): the best constant prediction
+    constant_loss: np.ndarray  # (n_targets,): the loss of the best constant prediction
+    unit: np.ndarray  # (n_targets,): what changes of the objective are compared with: the loss of a constant on typical rows
+    curvature: np.ndarray  # (n_targets,): of a parabola as steep as the loss at the residuals of a constant prediction
+    deviation: np.ndarray  # (n_targets,): of the targets
+    dtype: np.dtype  # of the columns as they were given
     geometries: tuple[Geometry, ...] = ()  # one for each target; they differ in what the penalty adds to the columns
 
     @classmethod

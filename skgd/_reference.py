@@ -79,9 +79,9 @@ def take_step(X, y, weight, step, metric, loss, penalty, parameters):
     coef, gradient = parameters[COEF], parameters[GRADIENT]
     z = X - metric[0, :-1]
     value, slope = loss_and_slope(Loss(*loss), z @ coef[:-1] + coef[-1] - y)
-    share = weight / len(y)
-    gradient[:-1], gradient[-1] = (share * slope) @ z, share @ slope
-    mean_loss = share @ value
+    part = weight / len(y)
+    gradient[:-1], gradient[-1] = (part * slope) @ z, part @ slope
+    mean_loss = part @ value
     update(step, mean_loss, metric, Penalty(*penalty), parameters)
     return mean_loss
 

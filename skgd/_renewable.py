@@ -25,15 +25,15 @@ from skgd._reading import Sums, Target, derivatives_over
 from skgd._rows import Rows
 from skgd._stream import A_FEW, UNUSUAL
 
-FIRST_NUMBERS = 2**16  # of X are kept at first, half a megabyte: a stream of no more rows ends where a fit does,
-FIRST_ROWS_PER_COLUMN = 10  # or as many rows for each column, so that curvatures are known
-MOST_KEPT = 2**18  # numbers of X, two megabytes, for extreme quantiles, and for rows that fade
-FIRST_GROWTH = 0.01  # share of the rows seen that wait while all first rows are read anew; twice as many cost extreme quantiles
-GROWTH = 1e-3  # share of the rows seen that wait for a later minimum
-CHEAP = 20  # with few columns; it costs d^3, and with 500 columns some hundred rows wait for it
-FEW_NUMBERS = 2**14  # of X are read anew for every chunk: a tenth of a millisecond each time
+FIRST_NUMBERS = 2**16  # of X that a stream keeps at first, half a megabyte: with no more it ends where a fit does
+FIRST_ROWS_PER_COLUMN = 10  # that a stream keeps at first, where these are more: curvatures are known then
+MOST_KEPT = 2**18  # numbers of X, two megabytes, that a stream keeps for an extreme quantile, or while rows fade
+FIRST_GROWTH = 0.01  # share of the first rows that wait for the next minimum over them: twice as many cost extreme quantiles
+GROWTH = 1e-3  # share of all rows that wait for the next minimum, once the first are left behind
+CHEAP = 20  # columns whose minimum may be had for every row: it costs d^3, and with 500 columns some hundred rows wait
+FEW_NUMBERS = 2**14  # of X that are read anew for every chunk: a tenth of a millisecond each time
 REMEMBERED = 7  # half-lives after which rows are forgotten: a hundredth is left of them
-SHARES = 0.5 ** np.arange(8)  # of the way from the best constant, which a stream of few rows must not lose against
+SHRUNK = 0.5 ** np.arange(8)  # parts of the way from the best constant, which a stream of few rows must not lose against
 UNLIKELY = 6.0  # standard errors that the mean slope of a block may be from zero: 1e-9 of shuffled blocks are farther
 
 
@@ -61,10 +61,10 @@ class Quadratic:
             self.constant + other.constant,
         )
 
-    def faded(self, share):
-        """The model of rows that count less, by a share for each target."""
-        curvature, linear = share[:, None, None] * self.curvature, share[:, None] * self.linear
-        return replace(self, weight=share * self.weight, curvature=curvature, linear=linear, constant=share * self.constant)
+    def faded(self, factor):
+        """The model of rows that count less, by a factor for each target."""
+        curvature, linear = factor[:, None, None] * self.curvature, factor[:, None] * self.linear
+        return replace(self, weight=factor * self.weight, curvature=curvature, linear=linear, constant=factor * self.constant)
 
     def credible_at(self, parameters, loss, scale):
         """The model, faded where it pulls harder than its rows can: a quadratic knows nothing of the caps of their slopes.
@@ -146,8 +146,8 @@ class Renewable:
     waiting: float = 0.0  # rows since then, those of a chunk that was predicted worse counting for more
     loss: tuple | None = None  # the numbers of the loss that was learned last
     is_complete: bool = True  # whether model and latest rows are all that the parameters have learned from
-    slopes: np.ndarray | float = 0.0  # (3, n_targets): weights, slopes and their squares of the present block, summed,
-    scatter: np.ndarray | float = 0.0  # (2, n_targets): and weights and squares of all blocks before
+    slopes: np.ndarray | float = 0.0  # (3, n_targets): sums of weights, slopes and their squares over the present block
+    scatter: np.ndarray | float = 0.0  # (2, n_targets): sums of weights and squared slopes over all blocks before
 
     @classmethod
     def after_fit(cls, problem, ends):
@@ -250,14 +250,14 @@ class Renewable:
         constants[:, -1] = problem.constant
         far, near = residuals_at(rows, problem, parameters), residuals_at(rows, problem, constants)
         values = [
-            loss_and_slope(problem.loss, share * far + (1.0 - share) * near)[0] @ rows.weights / rows.total_weight
-            + penalty_at(problem.penalty, share * parameters[:, :-1])
-            for share in SHARES
+            loss_and_slope(problem.loss, shrunk * far + (1.0 - shrunk) * near)[0] @ rows.weights / rows.total_weight
+            + penalty_at(problem.penalty, shrunk * parameters[:, :-1])
+            for shrunk in SHRUNK
         ]
-        share = SHARES[np.argmin(values, axis=0)]
-        share[(values[0] <= problem.constant_loss) | (share == 1.0)] = 1.0
-        share[np.min(values, axis=0) > problem.constant_loss] = 0.0
-        return constants + share[:, None] * (parameters - constants)
+        shrunk = SHRUNK[np.argmin(values, axis=0)]
+        shrunk[(values[0] <= problem.constant_loss) | (shrunk == 1.0)] = 1.0
+        shrunk[np.min(values, axis=0) > problem.constant_loss] = 0.0
+        return constants + shrunk[:, None] * (parameters - constants)
 
     def renewed(self, problem, starts, half_life):
         """The minimum over all rows seen, and the stream there.
@@ -273,9 +273,9 @@ class Renewable:
         -------
         Renewable, ndarray of shape (n_targets, n_features + 1)
         """
-        rows, n_targets, share = problem.rows, len(starts), 0.5 ** (self.age - self.faded_at)
-        before = self.model and self.model.moved_to(problem.origin).faded(np.full(n_targets, share))
-        n_seen = len(rows) + self.n_rows * share
+        rows, n_targets, factor = problem.rows, len(starts), 0.5 ** (self.age - self.faded_at)
+        before = self.model and self.model.moved_to(problem.origin).faded(np.full(n_targets, factor))
+        n_seen = len(rows) + self.n_rows * factor
         spread, reached = np.broadcast_to(self.spread, n_targets), np.broadcast_to(self.reached, n_targets)
         if before is None:
             ends = np.array([first_minimum(Target(problem, k), starts[k], reached[k]) for k in range(n_targets)])
@@ -327,8 +327,8 @@ class Renewable:
         As in convolution-smoothed quantile regression, with sqrt((d + log n) / n) of the residuals' size; fewer rows are near
         an extreme quantile, whose arc is narrower. Twice or half of it costs excess at most threefold.
         """
-        share, n_parameters = rows_that_decide(problem.loss), problem.rows.n_features + 1
-        return max(spread * np.sqrt(share * (n_parameters + np.log(n_seen)) / n_seen), 1.0 / LARGEST)
+        deciding, n_parameters = rows_that_decide(problem.loss), problem.rows.n_features + 1
+        return max(spread * np.sqrt(deciding * (n_parameters + np.log(n_seen)) / n_seen), 1.0 / LARGEST)
 
 
 def rows_that_decide(loss):

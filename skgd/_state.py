@@ -26,7 +26,7 @@ class State:
     told: tuple = ()  # what a stream has warned of
     factor: np.ndarray | float = 1.0  # (n_targets,), of the step: what plateaus have made of it
     plateau: dict = field(default_factory=dict)  # of a fit that max_iter has ended: see `Plateau.state`
-    scale: np.ndarray | float = 0.0  # (n_targets,): the largest loss of a start or of a constant prediction so far
+    largest: np.ndarray | float = 0.0  # (n_targets,): the largest loss of a start or of a constant prediction so far
     objective: np.ndarray | None = None  # (n_targets,): what the last fit minimised, in its last epoch
     best: dict | None = None  # with early stopping: see `Validation.state`
     reading: dict | None = None  # of arrays with an entry for each target: what a solver of the full batch has left to the next

@@ -40,8 +40,8 @@ class Schedule:
 
     eta: Callable  # (t): step size of the step numbers t, counted from 1
     average: str | int  # which average to keep: see `averaging_weights`; 0 keeps none
-    scale: np.ndarray  # (n_targets,): by which each target's step is multiplied
-    factor: np.ndarray  # (n_targets,): the same, what plateaus have made of it
+    scale: np.ndarray  # (n_targets,): the safe length under "auto", 1 under a plain schedule
+    factor: np.ndarray  # (n_targets,): what plateaus have made of the step
     momentum: float = 0.0
     nesterov: bool = False
     cap: float = np.inf  # no step is longer than cap * f / |g|^2
@@ -72,7 +72,7 @@ class Schedule:
             model.average if noisy or model.average != "auto" else 0,
             np.array([geometry.step for geometry in problem.geometries]) / problem.curvature,
             **common,
-            cap=cap_of(problem, in_fit),
+            cap=cap_of(problem),
             ceiling=None if in_fit else state.stream.ceiling(),
             last_share=1.0 - (-len(problem.rows) % b) / b,
             forgets=0.0 if in_fit else 1.0 - 0.5 ** (b / half_life),
@@ -131,9 +131,9 @@ class Schedule:
                 plateau.waited[again] = 0
 
 
-def cap_of(problem, in_fit):
+def cap_of(problem):
     """What bounds the steps of "auto": 1 / L(1) never overshoots a single row, but L(b) of a batch is an expectation."""
-    return np.inf if in_fit and problem.batch_size == 1 and problem.loss == SQUARED_ERROR else SAFE_CAP
+    return np.inf if problem.batch_size == 1 and problem.loss == SQUARED_ERROR else SAFE_CAP
 
 
 def constant_for(problem, in_fit):

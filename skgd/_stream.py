@@ -12,13 +12,13 @@ from skgd._geometry import (
     Geometry,
     Spectrum,
     axes_to_correct,
+    cumulated_chances,
     expected_smoothness,
     gram_of,
     largest_eigenvalue,
     metric_of,
     safe_length,
     sample_rows,
-    sampling_shares,
     squared_norms,
     standard_metric,
     with_axes,
@@ -42,8 +42,8 @@ class Stream(NamedTuple):
     n_met: float = 0.0  # rows that have come; the moments know how many are remembered
     longest: float = 0.0  # squared length of a row, for a weight of 1
     eigenvalue: float = 0.0
-    slope: np.ndarray | float = 0.0  # (n_targets,): fading sums over the rows, of the slopes of the loss
-    size: np.ndarray | float = 0.0  # and of the typical residuals
+    slope: np.ndarray | float = 0.0  # (n_targets,): sum of the sizes of the loss's slopes over the rows, which fade
+    size: np.ndarray | float = 0.0  # (n_targets,): sum of the typical sizes of residuals over the rows, which fade
     level: np.ndarray | None = None  # (n_targets,): the usual loss, if known
     knows_products: bool = True  # whether the moments hold those of columns and targets
 
@@ -154,18 +154,18 @@ class Stream(NamedTuple):
             return rows
         some = norms[:: 1 + len(norms) // SAMPLE]
         usual = UNUSUAL * (UNUSUAL * np.quantile(some, 0.9) if is_first else max(self.longest, rows.n_features + 1.0))
-        share = np.minimum(1.0, usual / np.maximum(norms, 1.0))
+        factor = np.minimum(1.0, usual / np.maximum(norms, 1.0))
         if self.ceiling() is not None:
             # Of a sorted file, later rows may all be far from their prediction: they are held against the targets' spread, too.
             of_deviation = CEILING * loss_and_slope(loss, np.sqrt(self.moments.target_variance))[0]
             ceiling = np.where(of_deviation > 0.0, np.maximum(self.ceiling(), of_deviation), np.inf)
             with np.errstate(over="ignore"):
                 value = loss_and_slope(loss, rows.residuals(parameters))[0]
-            share = share * np.min(1.0 / np.maximum(value / ceiling[:, None], 1.0), axis=0)
-        if share.min() == 1.0:
+            factor = factor * np.min(1.0 / np.maximum(value / ceiling[:, None], 1.0), axis=0)
+        if factor.min() == 1.0:
             return rows
         weight = np.array(rows.weight)
-        weight[rows.numbers] *= share
+        weight[rows.numbers] *= factor
         return rows.with_weight(np.maximum(weight, np.nextafter(0.0, 1.0)))
 
     def geometry(self, rows, counted, batch_size, ridge, fit_intercept, separable=False):
@@ -190,10 +190,10 @@ class Stream(NamedTuple):
                 metric = with_axes(metric, axes, bounds / np.sum((axes @ gram) * axes, axis=1) - 1.0)
                 longest = max(squared_norms(counted, metric).max(), longest)
         elif b > 1:
-            weight = counted.total_weight
-            largest = largest_eigenvalue(sample_rows(counted, metric, sampling_shares(norms), offset=0.5)) * weight / len(rows)
-            eigenvalue += weight / moments.weight * (largest - eigenvalue)
-        smoothness = expected_smoothness(longest, SAFETY * max(eigenvalue, 1.0), np.inf, b) + penalised.max()
+            weight, z = counted.total_weight, sample_rows(counted, metric, cumulated_chances(norms), offset=0.5)
+            eigenvalue += weight / moments.weight * (largest_eigenvalue(z) * weight / len(rows) - eigenvalue)
+        mean = eigenvalue if moments.is_full else eigenvalue + penalised.max()
+        smoothness = expected_smoothness(longest + penalised.max(), SAFETY * max(mean, 1.0), np.inf, b)
         return Geometry(metric, safe_length(smoothness), longest, eigenvalue, covariance, whitening)
 
 

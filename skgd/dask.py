@@ -208,7 +208,7 @@ class DaskMiniBatchLinearRegressor(MiniBatchLinearRegressor):
         if not isinstance(problem.rows, DaskRows) or problem.is_full_batch:
             return super()._passes(problem, state, in_fit, is_done)
         schedule = Schedule.of(self, problem, state, in_fit)
-        return PassesInParallel(problem, schedule, state.n_steps, state.seed, is_done, state.objective, state.scale)
+        return PassesInParallel(problem, schedule, state.n_steps, state.seed, is_done, state.objective, state.largest)
 
 
 class Partitions:
@@ -284,8 +284,8 @@ class DaskRows(RowsInChunks):
 class PassesInParallel(Passes):
     """Epochs of several passes side by side, from common parameters; the mean of their ends is taken."""
 
-    def __init__(self, problem, schedule, n_steps, seed, is_done, objective, scale):
-        super().__init__(problem, schedule, n_steps, seed, is_done, objective, scale)
+    def __init__(self, problem, schedule, n_steps, seed, is_done, objective, largest):
+        super().__init__(problem, schedule, n_steps, seed, is_done, objective, largest)
         partitions = problem.rows.source
         self.parts, self.client = redistributed(partitions, problem.rows.prepared, seed), partitions.client
         self.n_batches = -(-self.n_batches // min(len(self.parts), PARALLEL))
@@ -299,9 +299,8 @@ class PassesInParallel(Passes):
             for number in range(chain, len(self.parts), n_chains):
                 end = delayed(pass_over, pure=False)(self.parts[number], *about, end, epoch, self.seed + number)
             ends.append(end)
-        mean = computed(delayed(mean_of, pure=False)(ends), self.client)
-        parameters[self.targets] = mean.parameters[self.targets]
-        self.objective[self.targets] = mean.total[self.targets]
+        mean, objective = computed(delayed(means_of, pure=False)(ends), self.client)
+        parameters[self.targets], self.objective[self.targets] = mean[self.targets], objective[self.targets]
         self.n_steps += self.n_batches
         self.check(self.objective, parameters, history)
         return self.objective.copy()
@@ -328,11 +327,10 @@ def pass_over(rows, problem, schedule, is_done, way, epoch, seed):
     return Way(parameters, passes.n_steps, way.total + len(rows) * objective, way.n_rows + len(rows))
 
 
-def mean_of(ways):
-    """The mean of where passes have ended, by the number of their rows, and of their objectives."""
+def means_of(ways):
+    """The means of where passes have ended and of their objectives, by the number of their rows."""
     n_rows = sum(way.n_rows for way in ways)
-    parameters = sum(way.n_rows / n_rows * way.parameters for way in ways)
-    return Way(parameters, ways[0].n_steps, sum(way.total for way in ways) / n_rows, n_rows)
+    return sum(way.n_rows / n_rows * way.parameters for way in ways), sum(way.total for way in ways) / n_rows
 
 
 def is_frame(collection):

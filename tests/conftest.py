@@ -7,7 +7,7 @@ from sklearn.datasets import load_diabetes
 from sklearn.preprocessing import PolynomialFeatures
 
 from skgd._finish import finish
-from skgd._geometry import geometry_of_batches, sample_rows, sampling_shares, squared_norms, standard_metric
+from skgd._geometry import cumulated_chances, geometry_of_batches, sample_rows, squared_norms, standard_metric
 from skgd._moments import Moments
 from skgd._newton import Newton
 from skgd._objective import (
@@ -46,13 +46,13 @@ __all__ = [
     "bend",
     "best_constant",
     "constant_loss",
+    "cumulated_chances",
     "geometry_of_batches",
     "loss_and_slope",
     "make_penalty",
     "penalty_at",
     "problem_of_fit",
     "sample_rows",
-    "sampling_shares",
     "secant",
     "squared_norms",
     "standard_metric",

@@ -381,9 +381,11 @@ def test_a_streams_step_is_safe_for_the_penalty_of_the_column_that_varies_least(
     for stream in (Stream().with_rows(rows), diagonal(Stream().with_rows(rows))):
         bare, penalised = (stream.geometry(rows, rows, batch_size, ridge, True) for ridge in (0.0, 3.0))
         assert 1.0 / bare.step < 20.0
-        of_penalty = 3.0 * penalised.metric[1, 0]  # nearly 1, of the other column 0.03
-        longest = squared_norms(rows, penalised.metric[:2]).max()
-        assert 1.0 / penalised.step >= ((batch_size - 1) + longest) / batch_size + of_penalty
+        scale = penalised.metric[1, :2]
+        of_penalty = 3.0 * scale[0]  # nearly 1, of the other column 0.03
+        root, longest = np.sqrt(scale), squared_norms(rows, penalised.metric[:2]).max()
+        steepest = np.linalg.eigvalsh((np.cov(X.T, bias=True) + 3.0 * np.eye(2)) * np.outer(root, root))[-1]
+        assert 1.0 / penalised.step >= ((batch_size - 1) * steepest + longest + of_penalty) / batch_size
 
 
 def test_a_stream_of_single_rows_steps_by_the_longest_of_them():
