@@ -7,7 +7,7 @@ from skgd._geometry import SAFETY, plain_metric, safe_step
 from skgd._objective import SQUARED_ERROR, is_straight
 from skgd._reading import ROUNDING, Target, look_at
 from skgd._stopping import score_name
-from skgd._stream import UNUSUAL
+from skgd._stream import ENOUGH_ROWS, UNUSUAL
 from skgd._validation import warn
 
 NOTHING = 0.01  # an epsilon of huber beside the spread of y, or what a fit explains of the loss of a constant: next to none
@@ -40,6 +40,20 @@ def tell_of_unusual(rows, counted, told):
         f"is said once for a model."
     )
     return (*told, "unusual")
+
+
+def tell_of_half_life(model, stream, told):
+    """What has been told of, after a warning of a half-life in which there are never enough rows for a minimum, once."""
+    needed = ENOUGH_ROWS * len(stream.moments.mean)
+    if not (model.half_life and stream.moments.is_full and model.half_life < needed * np.log(2.0)) or "half_life" in told:
+        return told
+    warn(
+        f"half_life={model.half_life:g} forgets rows before there are {ENOUGH_ROWS} for each column and target, {needed} in "
+        f"all. The model takes steps instead of going to the minimum over the latest rows, and may be far from it. Raise "
+        f"half_life to {np.ceil(needed * np.log(2.0)):g} or more.",
+        ConvergenceWarning,
+    )
+    return (*told, "half_life")
 
 
 def tell_of_another_loss():

@@ -150,6 +150,11 @@ def largest_eigenvalue(z):
     return svds(z, k=1, v0=start, tol=ROUGHLY, return_singular_vectors=False)[0] ** 2
 
 
+def rows_that_tell(n_features):
+    """The rows of a sample that says how so many columns lie."""
+    return max(LEAST_SAMPLE, min(10 * n_features, SAMPLE, BUFFER // n_features))
+
+
 def cumulated_chances(norms):
     """The running sum, in their place, of norms raised by their mean: chances of rows in a sample that prefers long ones."""
     norms += norms.mean()
@@ -161,7 +166,7 @@ def sample_rows(rows, metric, chances, offset):
 
     Taken at even distances along the `chances`: long rows more often, each with the inverse of its chance.
     """
-    size = max(LEAST_SAMPLE, min(10 * rows.n_features, SAMPLE, BUFFER // rows.n_features))
+    size = rows_that_tell(rows.n_features)
     if len(rows) <= size:
         which, weight = rows.numbers, rows.weight[rows.numbers]
     elif chances[-1] == 0.0:

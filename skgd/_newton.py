@@ -23,8 +23,9 @@ import numpy as np
 
 from skgd._descent import Solver
 from skgd._duality import DualSums, duality_gap
+from skgd._geometry import rows_that_tell
 from skgd._moments import NEGLIGIBLE
-from skgd._objective import is_straight, penalty_at
+from skgd._objective import SQUARED_ERROR, is_straight, penalty_at
 from skgd._reading import ROUNDING, derivatives_over, look_at
 from skgd._rows import SAMPLE
 
@@ -35,7 +36,7 @@ CENTRED = 0.05  # of what rounding costs: while the next step would gain more, t
 MOST_READINGS = 40  # of the fits in `benchmarks.readings` none of 30 columns takes as many
 LEAST_PROMISE = 1e-6  # of the reach: the smallest excess asked for, since no prediction shows less
 OF_ZEROS = 1e-5  # of the reach: the largest excess accepted where zeros are exact; double: 9 % fewer readings with b=32
-SMALL = 4  # times the rows of a sample: with fewer, a fit of the sample to start from costs more than it saves
+SMALLER = 8  # times: a fit of a sample so much smaller than all rows, to start from, costs less than it saves
 TIGHTER = 0.1  # times what may be left, where a duality gap does not bear out an end; or it is too loose to be waited for
 
 
@@ -248,8 +249,8 @@ class Newton:
             if self.conclude():
                 break
             self.read()
-        else:  # steps as short as rounding makes them along nearly dependent columns gain little, wherever they are
-            self.left = self.certify()
+        else:  # of a quadratic one step is enough, but for columns so dependent that rounding makes steps short
+            self.left = self.certify() if self.target.loss == SQUARED_ERROR else self.left
         return self.end(), self.target.share_of_reach(self.left, self.best_value)
 
     def settle(self):
@@ -273,11 +274,12 @@ class Readings(Solver):
 
     def __init__(self, targets, starts, accuracy, memory=None):
         self.targets, self.rows, self.ways = targets, targets[0].rows, []
+        size = min(SAMPLE, len(self.rows) // SMALLER)
         for k, (target, start) in enumerate(zip(targets, starts, strict=True)):
             if memory is not None:
                 way = Newton.resumed(target, accuracy, **{name: memory[name][k] for name in memory})
-            elif len(self.rows) > SMALL * SAMPLE:
-                of_sample = Newton.far(target.sampled, start, 10.0 * accuracy)  # only a start: no gap is asked for
+            elif size >= rows_that_tell(self.rows.n_features):
+                of_sample = Newton.far(target.on_sample(size), start, 10.0 * accuracy)  # only a start: no gap is asked for
                 way = Newton(target, of_sample.settle(), accuracy, of_sample.loss)
             else:
                 way = Newton.far(target, start, accuracy)

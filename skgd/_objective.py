@@ -75,8 +75,8 @@ def loss_and_slope(loss, residual):
     """Value and derivative of a loss at an array of residuals."""
     insensitive, curvature, cap_above, cap_below, width = loss
     if width > 0.0:
-        (apart, distance), line, c = kinks(loss, residual), 0.5 * (cap_above - cap_below), 0.25 * (cap_above + cap_below)
-        value = line * residual + c * (distance.sum(axis=0) - 2.0 * insensitive)
+        (c, apart, distance), line = kinks(loss, residual), 0.5 * (cap_above - cap_below)
+        value = line * residual + c * np.sum(distance - insensitive, axis=0)
         return value, line + c * np.sum(apart / distance, axis=0)
     excess = np.maximum(np.abs(residual) - insensitive, 0.0)
     with np.errstate(over="ignore"):  # a kink's curvature times any excess: the cap holds
@@ -85,15 +85,17 @@ def loss_and_slope(loss, residual):
 
 
 def kinks(loss, residual):
-    """Signed distances of residuals from both kinks, and what these are rounded to."""
-    apart = np.stack([residual - loss.insensitive, residual + loss.insensitive])
-    return apart, np.hypot(apart, loss.width)
+    """Half of what each kink turns the slope by, distances of residuals from the kinks, and what their sizes are rounded to."""
+    at = [loss.insensitive, -loss.insensitive] if loss.insensitive > 0.0 else [0.0]
+    apart = np.stack([residual - place for place in at])
+    return 0.5 * (loss.cap_above + loss.cap_below) / len(at), apart, np.sqrt(apart * apart + loss.width**2)
 
 
 def bend(loss, residual):
     """The second derivative of a loss."""
     if loss.width > 0.0:
-        return 0.25 * (loss.cap_above + loss.cap_below) * np.sum(loss.width**2 / kinks(loss, residual)[1] ** 3, axis=0)
+        c, _, distance = kinks(loss, residual)
+        return c * np.sum(loss.width**2 / (distance * distance * distance), axis=0)
     excess = np.abs(residual) - loss.insensitive
     cap = np.where(residual > 0.0, loss.cap_above, loss.cap_below)
     return np.where((excess >= 0.0) & (loss.curvature * excess < cap), loss.curvature, 0.0)
@@ -102,8 +104,8 @@ def bend(loss, residual):
 def secant(loss, residual):
     """The curvature of a parabola that touches a loss at each residual and lies above it (Hunter & Lange 2000)."""
     with np.errstate(divide="ignore"):
-        of_kinks = 0.25 * (loss.cap_above + loss.cap_below) * np.sum(1.0 / kinks(loss, residual)[1], axis=0)
-    return np.minimum(of_kinks, loss.curvature)
+        c, _, distance = kinks(loss, residual)
+        return np.minimum(c * np.sum(1.0 / distance, axis=0), loss.curvature)
 
 
 def make_penalty(name, alpha, l1_ratio, positive=False):

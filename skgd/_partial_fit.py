@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from skgd._advice import check_chunk, tell_of_another_loss, tell_of_order, tell_of_unusual
+from skgd._advice import check_chunk, tell_of_another_loss, tell_of_half_life, tell_of_order, tell_of_unusual
 from skgd._descent import History
 from skgd._finish import finish
 from skgd._fit import Outcome, rest_at, run_of, start_of
@@ -26,7 +26,8 @@ def fit_chunk(model, rows, state, go_on, watch):
     # What predict uses, on rows that it has not learned: progressive validation. At first it is the best constant.
     before = mean_losses(problem, state.parameters[:, AVERAGE]) if go_on else problem.constant_loss
     if model.learning_rate == "auto":
-        state = replace(state, told=tell_of_unusual(problem.rows, counted, state.told))
+        told = tell_of_half_life(model, stream, tell_of_unusual(problem.rows, counted, state.told))
+        state = replace(state, told=told)
         state = with_chunk(model, problem, stream, counted, state, before)
         outcome = learn(model, problem, counted, state, watch, before)
     else:

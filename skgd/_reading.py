@@ -43,13 +43,10 @@ class Target:
             return 0.0
         return float(left / reach) if 0.0 < reach < np.inf else np.inf
 
-    @cached_property
-    def sampled(self):
-        """This target on a sample of the rows."""
-        if self.rows.sampled is self.rows:
-            return self
+    def on_sample(self, size):
+        """This target on a sample of so many rows."""
         target = copy(self)
-        target.rows = self.rows.sampled
+        target.rows = self.rows.sampled.sample(size)
         return target
 
     @cached_property

@@ -239,10 +239,14 @@ class Rows:
 
     @cached_property
     def sampled(self):
-        """At most SAMPLE of the rows: of more, rows of weight 1 taken at random along the sum of the weights."""
-        if len(self) <= SAMPLE:
+        """At most SAMPLE of the rows."""
+        return self.sample(SAMPLE)
+
+    def sample(self, size):
+        """At most so many of the rows: of more, rows of weight 1 taken at random along the sum of the weights."""
+        if len(self) <= size:
             return self
-        at = (np.arange(SAMPLE) + np.random.default_rng(0).random(SAMPLE)) / SAMPLE
+        at = (np.arange(size) + np.random.default_rng(0).random(size)) / size
         if self.weight.strides == (0,):
             places = (at * len(self)).astype(np.intp)
         else:

@@ -4,9 +4,11 @@ import copy
 import re
 import tracemalloc
 import warnings
+from datetime import time
 
 import numpy as np
 import pandas as pd
+import polars as pl
 import pytest
 from scipy.sparse import csr_array
 from sklearn import config_context
@@ -715,7 +717,7 @@ def test_a_bad_cell_is_named_by_its_column_and_row(as_frame, value, words):
         (pd.Timestamp("2020-01-01"), "dates. Make numbers of them"),
         (pd.Timestamp("2020-01-01", tz="Asia/Seoul"), "dates. Make numbers of them"),
         (pd.Timestamp("2020-01-01").date(), "dates. Make numbers of them"),
-        (pd.Timedelta(days=1), "durations. Make numbers of them"),
+        (pd.Timedelta(days=1), "durations, or times of the day. Make numbers of them"),
     ],
 )
 def test_dates_and_durations_are_named(value, words):
@@ -723,6 +725,12 @@ def test_dates_and_durations_are_named(value, words):
     table = pd.DataFrame(X).assign(day=value)
     with pytest.raises(TypeError, match=f"X must be numbers: column 'day', {words}"):
         MiniBatchLinearRegressor().fit(table.rename(columns=str), y)
+
+
+def test_times_of_the_day_are_refused():
+    table = pl.DataFrame({"time": [time(hour, 0) for hour in range(20)]})
+    with pytest.raises(TypeError, match="X must be numbers: column 'time', durations, or times of the day"):
+        MiniBatchLinearRegressor().fit(table, np.arange(20.0))
 
 
 def test_what_is_no_number_is_named():

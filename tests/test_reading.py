@@ -481,15 +481,17 @@ def test_parabolas_touch_a_rounded_loss_and_lie_above_it_and_it_above_the_loss()
 
 
 @pytest.mark.parametrize("n", [300, 30_000])
-def test_a_sampled_target_stands_for_all_rows(n):
+@pytest.mark.parametrize("size", [1500, 10_000])
+def test_a_target_on_a_sample_stands_for_all_rows(n, size):
     X, y = plain(n, 3)
     weight = np.random.default_rng(1).uniform(0.5, 2.0, n)
     problem, _ = problem_of_fit(MiniBatchLinearRegressor(None, loss="huber"), rows_of(X, y, weight).with_mean_weight_1())
     target = Target(problem, 0)
     at = np.array([0.5, -1.0, 2.0, 0.1])
-    whole, part = (t.objectives(at, t.loss)[0, 0] for t in (target, target.sampled))
-    assert whole == pytest.approx(part, rel=1e-12 if n < 10_000 else 0.03)  # 10,000 rows: a hundredth of the deviation
-    assert len(target.sampled.rows) == min(n, 10_000)
+    sample = target.on_sample(size)
+    whole, part = (t.objectives(at, t.loss)[0, 0] for t in (target, sample))
+    assert whole == pytest.approx(part, rel=1e-12 if n <= size else 3.0 / np.sqrt(size))  # standard errors
+    assert len(sample.rows) == min(n, size)
 
 
 def test_directions_that_a_sample_does_not_have_are_not_jumped_along():

@@ -337,8 +337,11 @@ def test_a_stream_that_is_told_to_forget_forgets_what_it_had_left_behind(loss):
 @pytest.mark.parametrize("loss", ["squared_error", "median"])
 def test_a_stream_of_single_rows_learns_however_short_its_half_life(loss):
     X, y = table(400, 2)
-    model = streamed(MiniBatchLinearRegressor(half_life=4, random_state=0, **EVERY_LOSS[loss]), X, y, 1)
+    with pytest.warns(ConvergenceWarning, match=r"half_life=4 forgets rows before there are 3 .*Raise half_life to 7") as told:
+        model = streamed(MiniBatchLinearRegressor(half_life=4, random_state=0, **EVERY_LOSS[loss]), X, y, 1)
+    assert len(told) == 1
     assert np.all(model.coef_ != 0.0)
+    streamed(clone(model).set_params(half_life=7), X, y, 1)  # without a word
 
 
 def test_a_heavy_row_is_not_taken_for_an_unusual_one():
