@@ -13,9 +13,10 @@ from scipy.sparse import issparse, vstack
 
 from skgd._moments import Moments
 from skgd._rows import BUFFER, MOST_COLUMNS, SAMPLE, Rows, added
+from skgd._stream import UNUSUAL
 from skgd._validation import check_alike, check_weighted, warn
 
-UNLIKE, UNLUCKY = 0.02, 10.0  # share of a column's variance between chunks that is no chance, and times the share to expect
+UNLIKE = 0.02  # share of a column's variance between chunks that matters; or UNUSUAL times what chance makes of it
 
 
 class Chunks:
@@ -191,7 +192,7 @@ class Survey:
         all_in_all = np.append(self.moments.variance, self.moments.target_variance)
         between = 1.0 - np.divide(self.within, all_in_all, out=np.ones_like(all_in_all), where=all_in_all > 0.0)
         to_expect = (self.n_chunks - 1) / max(self.moments.n_rows - 1, 1)
-        return between.max() <= max(UNLIKE, UNLUCKY * to_expect)
+        return between.max() <= max(UNLIKE, UNUSUAL * to_expect)
 
 
 @dataclass(frozen=True)

@@ -84,7 +84,7 @@ def descend(epochs, parameters, passes, plateau, watch, fitted, score=None, reco
 class Solver:
     """Epochs of the full batch under "auto": each reads all rows and moves each target that has not arrived.
 
-    Readings, ConjugateGradients, CoordinateDescent and QuasiNewton are solvers. They know how far the minimum is. By `approach`
+    LeastSquares, Readings, ConjugateGradients, CoordinateDescent and QuasiNewton know how far the minimum is. By `approach`
     they also lead there what another descent has left too early. A solver has
 
     - `targets`, and `step()`, which moves them and gives the objectives before;

@@ -31,7 +31,7 @@ class DualSums:
     quadratic: float  # of s_i t_i^2 / (2 curvature),
     size: float  # of s_i |t_i|,
     v: np.ndarray  # (n_features + 1,): of s_i t_i (x_i - center, 1)
-    factor: float  # the largest by which all t_i may be multiplied, so that none lies beyond a cap
+    factor: float  # at most 1: what brings all t_i between the caps
 
     @classmethod
     def over(cls, rows, k, center, parameters, has_intercept, rounded, loss, step):

@@ -523,7 +523,8 @@ class MiniBatchLinearRegressor(CheckedParameters, CallbackSupportMixin, Regresso
         with in_words(X, y):
             table, targets = validate_data(self, X, y, **OF_COLUMNS, order="C", multi_output=True, y_numeric=True, reset=reset)
             y_in_columns = np.require(targets.reshape(len(targets), -1), np.float64, "CA")
-            if getattr(y, "dtype", OBJECTS) == OBJECTS and np.isnan(y_in_columns).any():  # None, which scikit-learn lets in
+            dtype = getattr(y, "dtype", OBJECTS)
+            if (not isinstance(dtype, np.dtype) or dtype == OBJECTS) and np.isnan(y_in_columns).any():
                 raise ValueError("Input y contains NaN.")
         X = in_floats(table)
         X = compressed(X) if issparse(X) else np.require(X, requirements="CA")

@@ -216,7 +216,7 @@ def stream_after(model, problem, moments, end, history):
         gradient = np.zeros_like(end[:, :-1])
         if is_read:  # elsewhere it is not zero, nor at a zero
             targets = [Target(problem, k) for k in range(len(end))]
-            losses, gradient = (np.array(part) for part in zip(*look_at(targets, end, problem.loss), strict=True))
+            losses, gradient = map(np.array, zip(*look_at(targets, end, problem.loss), strict=True))
             gradient = gradient[:, :-1]
     ends = moved_to(end, -problem.origin)
     return Stream.after_fit(moments, problem.geometries[0], problem.penalty, ends, losses, gradient, is_read)

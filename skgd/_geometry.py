@@ -28,10 +28,10 @@ from skgd._objective import rounding_of
 from skgd._rows import BUFFER, SAMPLE, squared
 
 FEW_COLUMNS = 100  # up to here a full eigendecomposition is faster than an iteration for one eigenvalue
-INDISTINCT = 1e-4  # of a deviation: where rounding makes as much of a direction, or of predictions, nobody can tell
+INDISTINCT = 1e-4  # of a deviation: what rounding may make of a direction of the columns, or of predictions, and not be seen
 WORTHWHILE = 1.5  # the factor by which an eigenvalue must miss its bound to be corrected
 LEAST_AXES = 32  # corrected at any batch size; more only as far as they cost no more than the rows of a batch
-LEAST_SAMPLE = 1000  # rows that say what eigenvalues are, or ten for each column up to SAMPLE; by which a fit knows its rows
+LEAST_SAMPLE = 1000  # rows of a sample for eigenvalues, or ten for each column up to SAMPLE, and for a checksum of all rows
 ROUGHLY = 1e-2  # accuracy of an eigenvalue that is found by iteration
 SAFETY = 1.1  # of an eigenvalue estimated from a sample
 
@@ -100,7 +100,7 @@ def standard_metric(mean, variance, ridge, fit_intercept, is_sparse=False):
 
 
 def metric_of(rows, moments, ridge, fit_intercept):
-    """The standard metric of rows, or of some that have these moments."""
+    """The standard metric of rows that are all, or some, of those with these moments."""
     return standard_metric(moments.column_means - rows.offset, moments.variance, ridge, fit_intercept, rows.is_sparse)
 
 
@@ -150,8 +150,8 @@ def largest_eigenvalue(z):
     return svds(z, k=1, v0=start, tol=ROUGHLY, return_singular_vectors=False)[0] ** 2
 
 
-def rows_that_tell(n_features):
-    """The rows of a sample that says how so many columns lie."""
+def n_rows_that_tell(n_features):
+    """How many rows of a sample say how so many columns lie."""
     return max(LEAST_SAMPLE, min(10 * n_features, SAMPLE, BUFFER // n_features))
 
 
@@ -161,19 +161,19 @@ def cumulated_chances(norms):
     return np.cumsum(norms, out=norms)
 
 
-def sample_rows(rows, metric, chances, offset):
+def sample_rows(rows, metric, cumulated, offset):
     """Rows z_i of the standardised table, so weighted that the sum of z_i z_i' estimates the mean of s_i z_i z_i'.
 
-    Taken at even distances along the `chances`: long rows more often, each with the inverse of its chance.
+    Taken at even distances along the chances that are `cumulated`: long rows more often, each with the inverse of its chance.
     """
-    size = rows_that_tell(rows.n_features)
+    size = n_rows_that_tell(rows.n_features)
     if len(rows) <= size:
         which, weight = rows.numbers, rows.weight[rows.numbers]
-    elif chances[-1] == 0.0:
+    elif cumulated[-1] == 0.0:
         which, weight = rows.numbers[:1], np.zeros(1)
     else:
-        places = np.searchsorted(chances, chances[-1] * (np.arange(size) + offset) / size)
-        chance = (chances[places] - np.where(places > 0, chances[places - 1], 0.0)) / chances[-1]
+        places = np.searchsorted(cumulated, cumulated[-1] * (np.arange(size) + offset) / size)
+        chance = (cumulated[places] - np.where(places > 0, cumulated[places - 1], 0.0)) / cumulated[-1]
         which = rows.numbers[places]
         weight = rows.weight[which] / (size * chance)
     weight = weight / rows.total_weight

@@ -125,11 +125,8 @@ class Moments:
         unit = np.where(deviation > 0.0, deviation, 1.0)
         eigenvalues, vectors = np.linalg.eigh(self.second / np.outer(unit, unit))
         largest = max(eigenvalues[-1], 0.0)
-        return (
-            np.sqrt(np.where(eigenvalues > NEGLIGIBLE * largest, eigenvalues, hidden * largest))[:, None]
-            * vectors.T
-            * deviation
-        )
+        values = np.where(eigenvalues > NEGLIGIBLE * largest, eigenvalues, hidden * largest)
+        return np.sqrt(values)[:, None] * vectors.T * deviation
 
     def as_rows(self, origin):
         """A table of one row more than it has columns that has these moments: columns of X - origin, then targets.

@@ -23,21 +23,19 @@ import numpy as np
 
 from skgd._descent import Solver
 from skgd._duality import DualSums, duality_gap
-from skgd._geometry import rows_that_tell
+from skgd._geometry import n_rows_that_tell
 from skgd._moments import NEGLIGIBLE
 from skgd._objective import SQUARED_ERROR, is_straight, penalty_at
 from skgd._reading import ROUNDING, derivatives_over, look_at
 from skgd._rows import SAMPLE
 
-AT_MOST = 2.0  # times: how much smaller a reading makes damping and kinks; 4: 5 to 18 % more readings
-FAR = 0.05  # share of the objective that rounding may add at first; half or double: 3 % more or fewer readings
-MOST_SIGNS = 10  # steps of an active set for each column: it needs about one, and more only where rounding leads it in circles
-CENTRED = 0.05  # of what rounding costs: while the next step would gain more, the gap is loose; half: 8 % fewer readings
+HALVING = 2.0  # what a reading divides damping and kinks by at most, and a lost step multiplies damping by; 4: 5 to 18 % more
+FAR = 0.05  # share of the objective that rounding may add far from the minimum, where as much is left; half, double: 3 %
 MOST_READINGS = 40  # of the fits in `benchmarks.readings` none of 30 columns takes as many
-LEAST_PROMISE = 1e-6  # of the reach: the smallest excess asked for, since no prediction shows less
-OF_ZEROS = 1e-5  # of the reach: the largest excess accepted where zeros are exact; double: 9 % fewer readings with b=32
+LEAST_PROMISE = 1e-6  # of the reach, or of the loss of a stream: the smallest excess asked for, since no prediction shows less
+OF_ZEROS = 1e-5  # of the reach: the largest excess where zeros are exact, or of first rows; double: 9 % fewer readings
 SMALLER = 8  # times: a fit of a sample so much smaller than all rows, to start from, costs less than it saves
-TIGHTER = 0.1  # times what may be left, where a duality gap does not bear out an end; or it is too loose to be waited for
+TIGHTER = 0.1  # of what is asked for, or what rounding costs: so much is little, and is asked for where a gap is too large
 
 
 class Model(NamedTuple):
@@ -74,7 +72,7 @@ def minimum_of(gram, linear, strength, lowest, v):
     """
     has_sign = (strength > 0.0) | (lowest == 0.0)
     signs, is_barred, is_first = np.sign(v) * has_sign, np.zeros(len(v), dtype=bool), True
-    for _ in range(MOST_SIGNS * len(v)):
+    for _ in range(MOST_READINGS * len(v)):  # about one for each is needed, and more where rounding leads it in circles
         free, end = np.flatnonzero((signs != 0.0) | ~has_sign), np.zeros_like(v)
         end[free] = solved(gram[np.ix_(free, free)], (linear - strength * signs)[free])
         crossing = np.flatnonzero(end * signs < 0.0)
@@ -112,7 +110,7 @@ class Newton:
     """
 
     def __init__(self, target, start, accuracy, loss):
-        self.target, self.promise, self.accuracy, self.damping = target, accuracy, accuracy, 1.0 / AT_MOST
+        self.target, self.promise, self.accuracy, self.damping = target, accuracy, accuracy, 1.0 / HALVING
         self.trial = self.point = self.best = start
         self.loss = self.loss_of_model = loss
         self.model, self.value, self.best_value, self.left, self.arrived = None, np.inf, np.inf, np.inf, False
@@ -156,7 +154,7 @@ class Newton:
         if self.model is not None:
             foreseen = self.damping * (self.next.gain - gained) / max(self.next.gain - self.next.damped_gain, noise)
             self.arrived = lost and self.damping == 1.0  # rounding errors
-            least = min(1.0, self.damping * AT_MOST if lost else self.damping / AT_MOST)
+            least = min(1.0, self.damping * HALVING if lost else self.damping / HALVING)
             self.damping = float(np.clip(np.nan_to_num(foreseen, nan=1.0), least, 1.0))
         if not lost:
             self.point, self.value, self.model, self.loss_of_model = self.trial, value, Model(*model), self.loss
@@ -165,7 +163,7 @@ class Newton:
             self.left = min(rounding + self.newton.gain, self.best_value)  # no objective is negative
             self.arrived = self.left <= max(self.accuracy * target.reach(self.best_value), noise)
             if self.newton.gain <= rounding:
-                self.loss = target.loss.rounded(max(self.loss.width / AT_MOST, target.narrowest))
+                self.loss = target.loss.rounded(max(self.loss.width / HALVING, target.narrowest))
         # Of a quadratic, parabolas above it are itself, and damping changes nothing.
         self.next = self.step(self.damping) if self.model.extra.any() else self.newton
         self.trial = self.next.end
@@ -228,7 +226,7 @@ class Newton:
 
     def keep_kinks(self):
         """Keep kinks as wide as they are if the next step gains much beside what their rounding costs; whether it does."""
-        if self.damping == 1.0 or self.newton.gain <= CENTRED * (self.left - self.newton.gain):
+        if self.damping == 1.0 or self.newton.gain <= TIGHTER * (self.left - self.newton.gain):
             return False
         self.loss = self.loss_of_model
         return True
@@ -236,7 +234,7 @@ class Newton:
     def widen(self, gap):
         """Make kinks as wide again as the gap allows: they may have become narrow too early."""
         self.loss, self.is_widened, self.arrived = self.target.rounded(self.best, gap / self.best_value), True, False
-        self.trial, self.model, self.damping = self.best, None, 1.0 / AT_MOST
+        self.trial, self.model, self.damping = self.best, None, 1.0 / HALVING
 
     def read(self):
         """Read all rows and choose what to read next; the objective at what was read."""
@@ -249,7 +247,7 @@ class Newton:
             if self.conclude():
                 break
             self.read()
-        else:  # of a quadratic one step is enough, but for columns so dependent that rounding makes steps short
+        else:  # of a quadratic one step is enough: where rounding has made steps short, their gain does not say what is left
             self.left = self.certify() if self.target.loss == SQUARED_ERROR else self.left
         return self.end(), self.target.share_of_reach(self.left, self.best_value)
 
@@ -270,15 +268,13 @@ class Newton:
 class Readings(Solver):
     """Each step reads all rows and makes a step of Newton's method for each target."""
 
-    most_steps = MOST_READINGS
-
     def __init__(self, targets, starts, accuracy, memory=None):
         self.targets, self.rows, self.ways = targets, targets[0].rows, []
         size = min(SAMPLE, len(self.rows) // SMALLER)
         for k, (target, start) in enumerate(zip(targets, starts, strict=True)):
             if memory is not None:
                 way = Newton.resumed(target, accuracy, **{name: memory[name][k] for name in memory})
-            elif size >= rows_that_tell(self.rows.n_features):
+            elif size >= n_rows_that_tell(self.rows.n_features) and not start[:-1].any():  # none that may be a good start
                 of_sample = Newton.far(target.on_sample(size), start, 10.0 * accuracy)  # only a start: no gap is asked for
                 way = Newton(target, of_sample.settle(), accuracy, of_sample.loss)
             else:
@@ -361,9 +357,7 @@ class LeastSquares(Solver):
 
     def look(self):
         """Read the rows: objectives, Newton's steps, and what these would gain."""
-        self.value, gradient = (
-            np.array(part) for part in zip(*look_at(self.targets, self.best, self.targets[0].loss), strict=True)
-        )
+        self.value, gradient = map(np.array, zip(*look_at(self.targets, self.best, self.targets[0].loss), strict=True))
         slope = np.column_stack([gradient[:, :-1] @ self.basis, gradient[:, -1]])
         moved = -solved(self.hessian, slope.T).T
         self.moved = np.column_stack([moved[:, :-1] @ self.basis.T, moved[:, -1]])

@@ -167,9 +167,12 @@ def constant_loss(loss, rows, constant):
 
 def mean_losses(problem, parameters):
     """Weighted mean loss of the problem's rows for each target, at parameters whose intercept is taken at zero."""
-    rows = problem.rows
+    rows, total = problem.rows, np.zeros(len(parameters))
     with np.errstate(over="ignore", invalid="ignore"):
-        return loss_and_slope(problem.loss, rows.residuals(parameters))[0] @ rows.weights / rows.total_weight
+        for place, _ in rows.blocks():  # so that nothing as long as y is held
+            part = rows.part(place)
+            total += loss_and_slope(problem.loss, part.residuals(parameters))[0] @ part.weights
+    return total / rows.total_weight
 
 
 def weighted_losses(rows, loss, constant):

@@ -26,7 +26,7 @@ def fit_chunk(model, rows, state, go_on, watch):
     # What predict uses, on rows that it has not learned: progressive validation. At first it is the best constant.
     before = mean_losses(problem, state.parameters[:, AVERAGE]) if go_on else problem.constant_loss
     if model.learning_rate == "auto":
-        told = tell_of_half_life(model, stream, tell_of_unusual(problem.rows, counted, state.told))
+        told = tell_of_half_life(model, len(rows), stream, tell_of_unusual(problem.rows, counted, state.told))
         state = replace(state, told=told)
         state = with_chunk(model, problem, stream, counted, state, before)
         outcome = learn(model, problem, counted, state, watch, before)
@@ -78,6 +78,8 @@ def with_chunk(model, problem, stream, counted, state, before):
     renewable, told = with_loss(state.renewable, problem.loss), state.told
     if problem.loss == SQUARED_ERROR and stream.has_enough_rows:  # the moments are all it needs
         renewable = replace(renewable, latest=(), fresh=None, n_kept=0, waiting=renewable.waiting + len(counted))
+    elif model.average != "auto":  # steps are what was asked for: no minimum will need the rows
+        renewable = replace(renewable, latest=(), fresh=None, n_kept=0, is_complete=False)
     elif stream.moments.is_full and renewable.is_complete:
         if model.half_life is None:
             renewable, told = held_against_order(problem, stream, state, renewable)

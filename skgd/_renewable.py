@@ -34,7 +34,7 @@ CHEAP = 20  # columns whose minimum may be had for every row: it costs d^3, and 
 FEW_NUMBERS = 2**14  # of X that are read anew for every chunk: a tenth of a millisecond each time
 REMEMBERED = 7  # half-lives after which rows are forgotten: a hundredth is left of them
 SHRUNK = 0.5 ** np.arange(8)  # parts of the way from the best constant, which a stream of few rows must not lose against
-UNLIKELY = 6.0  # standard errors that the mean slope of a block may be from zero: 1e-9 of shuffled blocks are farther
+UNLIKELY = 6.0  # standard errors that the mean slope of A_FEW rows may be from zero: 1e-9 of shuffled ones are farther
 
 
 @dataclass(frozen=True)
@@ -138,12 +138,12 @@ class Renewable:
     n_rows: float = 0.0  # in the model
     latest: tuple[Table, ...] = ()
     fresh: Rows | None = None  # further rows, of which no copy is made yet
-    n_kept: int = 0  # rows in these
+    n_kept: int = 0  # rows in `latest` and `fresh`
     age: float = 0.0  # half-lives that have passed
     faded_at: float = 0.0  # the age at which the model was faded last
     spread: np.ndarray | float = 0.0  # (n_targets,): the usual size of residuals
     reached: np.ndarray | float = 0.0  # (n_targets,): the mean loss at the last minimum
-    waiting: float = 0.0  # rows since then, those of a chunk that was predicted worse counting for more
+    waiting: float = 0.0  # rows since the last minimum, those of a chunk that was predicted worse counting for more
     loss: tuple | None = None  # the numbers of the loss that was learned last
     is_complete: bool = True  # whether model and latest rows are all that the parameters have learned from
     slopes: np.ndarray | float = 0.0  # (3, n_targets): sums of weights, slopes and their squares over the present block
@@ -228,10 +228,11 @@ class Renewable:
         if not self.latest:
             return self
         X, y, weight, age = zip(*self.with_own_rows().latest, strict=True)
-        table = Table(np.concatenate(X), np.hstack(y), np.concatenate(weight), np.concatenate(age))
-        first = np.searchsorted(table.age, self.age - REMEMBERED)
-        kept = Table(table.X[first:], np.ascontiguousarray(table.y[:, first:]), table.weight[first:], table.age[first:])
-        return replace(self, latest=(kept,), fresh=None, n_kept=len(kept.weight))
+        ages = np.concatenate(age)
+        first = np.searchsorted(ages, self.age - REMEMBERED)
+        targets = np.ascontiguousarray(np.hstack(y)[:, first:])
+        table = Table(np.concatenate(X)[first:], targets, np.concatenate(weight)[first:], ages[first:])
+        return replace(self, latest=(table,), fresh=None, n_kept=len(table.weight))
 
     @property
     def rows(self):
@@ -297,7 +298,7 @@ class Renewable:
     def later_minimum(self, problem, starts, before, n_seen, forgets):
         """The model of earlier rows, as it is credible if the stream `forgets`, and the minimum with the latest rows."""
         spread, scale = np.broadcast_to(self.spread, len(starts)), np.sqrt(problem.geometries[0].metric[1])
-        for _ in range(MOST_READINGS):  # a halving each would do for a pull of 1e12
+        for _ in range(MOST_READINGS):  # a limit that no stream has met: a halving each would do for a pull of 1e12
             ends = starts.copy()
             for k, start in enumerate(starts):
                 target = TargetOfStream(problem, k, self.width(spread[k], problem, n_seen), before)
@@ -348,7 +349,8 @@ def first_minimum(target, start, reached):
     values = target.objectives(np.vstack([start, constant]), target.loss)[0]
     if not values[0] <= values[1]:
         return Newton.far(target, constant, OF_ZEROS).approach()[0]
-    rise = values[0] / reached - 1.0 if reached > 0.0 else 0.0
+    loss = values[0] - penalty_at(target.penalty, start[:-1])
+    rise = loss / reached - 1.0 if reached > 0.0 else 0.0
     return Newton(target, start, OF_ZEROS, target.rounded(start, float(np.clip(rise, OF_ZEROS, FAR)))).approach()[0]
 
 

@@ -81,7 +81,7 @@ class State:
         )
 
     def at(self, origin):
-        """The parameters as the engine descends with them: five rows, and the intercept taken at a origin."""
+        """The parameters as the engine descends with them: five rows, and the intercept taken at an origin."""
         parameters = np.zeros((len(self.parameters), 5, self.parameters.shape[2]))
         parameters[:, :3] = moved_to(self.parameters, origin)
         return parameters

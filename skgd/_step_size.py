@@ -72,7 +72,7 @@ class Schedule:
             model.average if noisy or model.average != "auto" else 0,
             np.array([geometry.step for geometry in problem.geometries]) / problem.curvature,
             **common,
-            cap=cap_of(problem),
+            cap=cap_of(problem, in_fit),
             ceiling=None if in_fit else state.stream.ceiling(),
             last_share=1.0 - (-len(problem.rows) % b) / b,
             forgets=0.0 if in_fit else 1.0 - 0.5 ** (b / half_life),
@@ -131,9 +131,13 @@ class Schedule:
                 plateau.waited[again] = 0
 
 
-def cap_of(problem):
-    """What bounds the steps of "auto": 1 / L(1) never overshoots a single row, but L(b) of a batch is an expectation."""
-    return np.inf if problem.batch_size == 1 and problem.loss == SQUARED_ERROR else SAFE_CAP
+def cap_of(problem, in_fit):
+    """What bounds the steps of "auto".
+
+    In a fit 1 / L(1) never overshoots a single row. L(b) of a batch is an expectation, and a stream may bring a row so unlike
+    all others that its length does not count in full.
+    """
+    return np.inf if in_fit and problem.batch_size == 1 and problem.loss == SQUARED_ERROR else SAFE_CAP
 
 
 def constant_for(problem, in_fit):

@@ -25,14 +25,15 @@ from skgd._geometry import (
 )
 from skgd._moments import Moments
 from skgd._objective import SQUARED_ERROR, loss_and_slope, penalty_at, typical_size
-from skgd._rows import SAMPLE  # also the rows after which the longest row and the usual residual are half forgotten
+from skgd._rows import SAMPLE
 
+HALF_LIFE = SAMPLE  # rows after which the longest row, and how steep a loss is, are half forgotten
 MOST_CORRELATED = 500  # columns and targets whose covariance a stream keeps: it is decomposed for every chunk
 LEAST_SEEN = 10  # rows before the spread of columns is trusted and coefficients move
 UNUSUAL = 10.0  # times what was met so far is believed at most: of the length of rows, of losses and of residuals
 CEILING = 1000.0  # times the usual loss: rows with a larger one are outliers, and move the parameters less
 ENOUGH_ROWS = 3  # for each column and target, before the minimum of what was seen is taken for that of what will come
-A_FEW = 100  # rows whose mean loss or slope is known to a tenth, about: they say half of what is usual
+A_FEW = 100  # rows of a block, whose mean is known to about a tenth; the usual loss is half forgotten after as many
 
 
 class Stream(NamedTuple):
@@ -87,10 +88,6 @@ class Stream(NamedTuple):
         return self.moments.n_rows if self.moments else 0
 
     @property
-    def standard_metric(self):
-        return standard_metric(self.moments.column_means, self.moments.variance, 0.0, True)
-
-    @property
     def has_enough_rows(self):
         """Whether a minimum over the rows seen may be taken for one of rows that will come."""
         return self.moments.is_full and self.n_rows >= ENOUGH_ROWS * len(self.moments.mean)
@@ -113,7 +110,7 @@ class Stream(NamedTuple):
         moments = self.moments
         metric = metric_of(rows, moments, 0.0, True)
         longest = np.max(squared_norms(counted, metric) / rows.weights)
-        return self._replace(longest=max(longest, self.longest * 0.5 ** (len(rows) / SAMPLE)))
+        return self._replace(longest=max(longest, self.longest * 0.5 ** (len(rows) / HALF_LIFE)))
 
     def with_steepness(self, rows, parameters, loss, half_life=np.inf):
         """After the residuals of further rows, which say how steep a straight loss is."""
@@ -122,7 +119,7 @@ class Stream(NamedTuple):
         size = total * typical_size(residual, weight)
         if self.n_met >= LEAST_SEEN:  # no chunk makes residuals seem many times what they were
             size = np.where(np.greater(self.size, 0.0), np.minimum(size, UNUSUAL * self.size), size)
-        fading = 0.5 ** (len(rows) / min(SAMPLE, half_life))
+        fading = 0.5 ** (len(rows) / min(HALF_LIFE, half_life))
         return self._replace(slope=fading * self.slope + slope, size=fading * self.size + size)
 
     def with_level(self, loss, n_rows):
@@ -147,7 +144,7 @@ class Stream(NamedTuple):
         is_first = self.n_met < LEAST_SEEN
         if rows.is_sparse or (is_first and len(rows) < LEAST_SEEN):
             return rows
-        metric = metric_of_medians(rows) if is_first else self.standard_metric
+        metric = metric_of_medians(rows) if is_first else metric_of(rows, self.moments, 0.0, True)
         with np.errstate(over="ignore"):
             norms = squared_norms(rows, metric) / rows.weights
         if not np.isfinite(norms).all():  # too large for moments: that will be said
@@ -179,7 +176,7 @@ class Stream(NamedTuple):
             metric[1, :-1] = 0.0
         penalised, b = ridge * metric[1, :-1], min(batch_size, len(rows))
         norms = squared_norms(counted, metric)
-        longest = max(norms.max(), self.longest * rows.total_weight / len(rows) * 0.5 ** (len(rows) / SAMPLE))
+        longest = max(norms.max(), self.longest * rows.total_weight / len(rows) * 0.5 ** (len(rows) / HALF_LIFE))
         eigenvalue, covariance, whitening = self.eigenvalue, None, None
         if moments.is_full:
             covariance, gram = moments.covariance, gram_of(moments, metric, ridge)

@@ -9,8 +9,8 @@ from scipy.sparse import issparse
 
 OF_VALUES = "NaN", "NA", "infinity", "could not convert", "float()", "dtype", "DType", "sequence"  # in scikit-learn's errors
 DATES = "dates. Make numbers of them, such as days since the first."
-DURATIONS = "durations, or times of the day. Make numbers of them, such as by dt.total_seconds()."
-TIMES = [(("date", "timestamp"), DATES), (("timedelta", "duration", "time"), DURATIONS)]  # by how the names of types begin
+DURATIONS = "durations, or times of the day. Make numbers of them, such as seconds."
+TIMES = [(("date", "timestamp"), DATES), (("duration", "time"), DURATIONS)]  # by how the names of types begin
 DATE_IN_WORDS = re.compile(r"\d{4}-\d\d-\d\d")
 WHERE_WORDS = {"X": "Encode it, as by OneHotEncoder.", "y": "Targets are numbers; words take a classifier."}
 WHERE_MISSING = {"X": "Fill it, for example by SimpleImputer, or leave out the row.", "y": "Leave out the row."}

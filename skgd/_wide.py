@@ -42,14 +42,14 @@ MOST_IN_A_ROUND = 200  # steps of L-BFGS-B, or of conjugate gradients for a dual
 class ConjugateGradients(Solver):
     """Each step is one along a direction that is conjugate to those before, for each target."""
 
-    most_steps = MOST_ROUNDS * MOST_IN_A_ROUND  # columns dependent to 1e-6 take a thousand
+    most_steps = MOST_ROUNDS * MOST_IN_A_ROUND  # as many as other methods may make: columns dependent to 1e-6 take a thousand
     remembered = ("gradient", "direction", "lengths", "ratios")
     next = property(attrgetter("best"))
 
     def __init__(self, targets, starts, accuracy, memory=None):
         self.targets, self.accuracy, self.best = targets, accuracy, starts.copy()
         self.scale = np.array([target.geometry.metric[1] for target in targets])
-        self.value, self.gradient = (np.array(part) for part in zip(*look_at(targets, self.best, SQUARED_ERROR), strict=True))
+        self.value, self.gradient = map(np.array, zip(*look_at(targets, self.best, SQUARED_ERROR), strict=True))
         self.direction = -self.scale * self.gradient
         self.lengths = self.ratios = np.zeros((len(targets), 0))  # of the steps; NaN for targets that had arrived
         self.go_on(memory)
@@ -67,7 +67,7 @@ class ConjugateGradients(Solver):
 
     @property
     def left(self):
-        return [self.left_of(k) for k in range(len(self.targets))]
+        return np.array([self.left_of(k) for k in range(len(self.targets))])
 
     def left_of(self, k):
         """How much the objective of a target can still fall: a bound, or less by a Ritz value that has settled."""
@@ -120,7 +120,7 @@ def descend_bounded(target, start, loss, enough):
     scale, n, penalty = np.sqrt(target.geometry.metric[1]), len(start) - 1, target.penalty
     signs = np.array([1.0] if penalty.l1 == 0.0 or penalty.lowest == 0.0 else [1.0, -1.0])
     lowest, strength = 0.0 if penalty.makes_zeros else -np.inf, penalty.l1 * scale[:n]
-    unit, _ = target.look(start, loss)
+    unit = target.constant_loss or 1.0
 
     def parameters_at(u):
         return scale * np.append(signs @ u[:-1].reshape(-1, n), u[-1])
@@ -234,7 +234,7 @@ class ByRounds(Solver):
             self.next[k] = point
             if found.value <= self.value[k]:
                 self.best[k], self.value[k], self.left[k] = point, found.value, found.left
-            if found.further is not point:
+            if self.targets[k].share_of_reach(found.left, found.value) > self.accuracy:
                 ((at_further,),) = self.targets[k].objectives(found.further, self.targets[k].loss)
                 self.next[k] = found.further if at_further < found.value else point
             self.n_rounds[k] += 1

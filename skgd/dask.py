@@ -446,7 +446,7 @@ def moments_of_residuals(rows, number, parameters):
 
 def redistributed(partitions, prepared, seed):
     """Tasks for parts of the rows, into which each row is put at random; they stay in memory."""
-    n_parts = min(len(partitions.parts), PARALLEL**2)
+    n_parts = min(len(partitions.parts), PARALLEL**2)  # each of the passes visits as many as there are passes
     pieces = [
         delayed(over_partition, pure=False, nout=n_parts)(scattered, partitions.checker, part, number, prepared, n_parts, seed)
         for number, part in enumerate(partitions.parts)

@@ -156,3 +156,13 @@ def test_a_few_rows_more_change_little_of_a_fit_of_many(options, n_targets):
     Y = X @ rng.uniform(0.5, 3.0, (3, n_targets)) + 0.1 * rng.standard_normal((n + 40, n_targets))
     model = MiniBatchLinearRegressor(random_state=0, **options).fit(X[:n], Y[:n]).partial_fit(X[n:], Y[n:])
     assert np.mean((model.predict(X) - Y) ** 2) <= 1.02 * 0.1**2  # the noise, and what an l1 norm costs
+
+
+@pytest.mark.parametrize("n", [1000, 12_000])
+def test_a_fit_that_begins_at_the_minimum_needs_one_reading(n):
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((n, 10))
+    y = X @ rng.standard_normal(10) + rng.standard_t(3, n)
+    model = MiniBatchLinearRegressor(None, loss="huber", epsilon=1.0, warm_start=True).fit(X, y)
+    assert model.n_iter_ > 1
+    assert model.fit(X, y).n_iter_ == 1

@@ -778,7 +778,7 @@ def test_predict_names_a_bad_cell_as_fit_does():
         ([1.0, np.nan, 3.0], "Input y contains NaN: row 1. Leave out the row"),
     ],
 )
-@pytest.mark.parametrize("kind", [list, lambda y: pd.Series(y, dtype=object)])
+@pytest.mark.parametrize("kind", [list, lambda y: pd.Series(y, dtype=object), lambda y: pl.Series(y, dtype=pl.Object)])
 def test_a_bad_target_is_named(y, words, kind):
     with pytest.raises(ValueError, match=words):
         MiniBatchLinearRegressor().fit(np.arange(6.0).reshape(3, 2), kind(y))

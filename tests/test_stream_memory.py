@@ -1,5 +1,6 @@
 """What a stream keeps of the rows it has seen, and how little one unlike row may change."""
 
+import pickle
 from dataclasses import replace
 
 import numpy as np
@@ -136,6 +137,32 @@ def test_a_rows_weight_in_the_moments_is_bounded_by_how_far_it_is_from_its_predi
     weight = stream.bounded(rows_of(X, y), np.zeros((1, 4)), SQUARED_ERROR).weight
     assert (np.delete(weight, 5) == 1.0).all()
     assert weight[5] * 1e12 == pytest.approx(2.0 * CEILING)
+
+
+@pytest.mark.parametrize(("n_features", "average"), [(510, "auto"), (3, True)], ids=["wide", "steps"])
+@pytest.mark.parametrize("unlike", ["x", "y"])
+def test_a_row_unlike_all_others_moves_a_stream_of_single_rows_little(n_features, average, unlike):
+    rng = np.random.default_rng(0)
+    X, coef = rng.standard_normal((800, n_features)), rng.standard_normal(n_features) / np.sqrt(n_features)
+    y = X @ coef + 0.1 * rng.standard_normal(800)
+    model = MiniBatchLinearRegressor(average=average, random_state=0)
+    for row in range(700):
+        model.partial_fit(X[row : row + 1], y[row : row + 1])
+    before = np.sqrt(np.mean((model.predict(X[700:]) - y[700:]) ** 2))
+    (X if unlike == "x" else y)[0] *= 1e6
+    with pytest.warns(UserWarning, match="unlike all before them"):
+        model.partial_fit(X[:1], y[:1])
+    assert np.sqrt(np.mean((model.predict(X[700:]) - y[700:]) ** 2)) <= 3.0 * before  # steps at full length: 1e5 times
+
+
+def test_a_stream_of_steps_keeps_no_rows():
+    rng = np.random.default_rng(0)
+    X, y = rng.standard_normal((4000, 3)), rng.standard_normal(4000)
+    model, sizes = MiniBatchLinearRegressor(loss="huber", average=True, half_life=50, random_state=0), []
+    for start in range(0, 4000, 20):
+        model.partial_fit(X[start : start + 20], y[start : start + 20])
+        sizes.append(len(pickle.dumps(model._state)))
+    assert sizes[-1] < 1.1 * sizes[len(sizes) // 2]
 
 
 @pytest.mark.parametrize("half_life", [None, 500])

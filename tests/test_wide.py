@@ -346,3 +346,22 @@ def test_pieces_of_a_wide_fit_are_the_whole(options, pieces):
     assert n_iter == whole.n_iter_
     # Between two fits the intercept moves to zero and back: a rounding, which roundings of kinks may enlarge.
     np.testing.assert_allclose(piece.coef_, whole.coef_, rtol=1e-6, atol=1e-8)
+
+
+@pytest.mark.parametrize("epsilon", [10.0, 0.1])
+@pytest.mark.parametrize("batch_size", [32, None])
+def test_wide_columns_that_bring_the_loss_to_zero_end_there(batch_size, epsilon):
+    X = np.random.default_rng(0).standard_normal((50, 1100))
+    model = MiniBatchLinearRegressor(batch_size, loss="epsilon_insensitive", epsilon=epsilon, random_state=0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        model.fit(X, X[:, 0])
+    # within 10 tol of the minimum, as a share of the loss of a constant
+    assert np.mean(np.maximum(np.abs(model.predict(X) - X[:, 0]) - epsilon, 0.0)) <= 1e-3
+
+
+def test_a_refit_of_what_has_converged_over_wide_columns_changes_nothing():
+    X, y = text(600, 1050)
+    model = MiniBatchLinearRegressor(None, penalty="l1", alpha=0.05, warm_start=True).fit(X, y)
+    coef = model.coef_.copy()
+    np.testing.assert_array_equal(model.fit(X, y).coef_, coef)
