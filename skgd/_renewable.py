@@ -194,8 +194,9 @@ class Renewable:
 
     def with_rows(self, rows, loss, half_life):
         """After further rows that had this mean loss. While all rows are kept, a minimum is due the sooner the larger it is."""
-        is_known = self.model is None and np.all(np.greater(self.reached, 0.0))
-        weight, age = max(1.0, float(np.max(loss / self.reached))) if is_known else 1.0, self.age + len(rows) / half_life
+        reached, age = np.broadcast_to(self.reached, loss.shape), self.age + len(rows) / half_life
+        worse = np.divide(loss, reached, out=np.where(loss > 0.0, np.inf, 1.0), where=reached > 0.0)
+        weight = max(1.0, float(np.max(worse))) if self.model is None else 1.0
         n_kept, waiting = self.n_kept + len(rows), self.waiting + weight * len(rows)
         return replace(self.with_own_rows(), fresh=rows, n_kept=n_kept, age=age, waiting=waiting)
 

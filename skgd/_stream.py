@@ -24,7 +24,7 @@ from skgd._geometry import (
     with_axes,
 )
 from skgd._moments import Moments
-from skgd._objective import SQUARED_ERROR, loss_and_slope, penalty_at, typical_size
+from skgd._objective import SQUARED_ERROR, loss_and_slope, penalty_at, rounding_of, typical_size
 from skgd._rows import SAMPLE
 
 HALF_LIFE = SAMPLE  # rows after which the longest row, and how steep a loss is, are half forgotten
@@ -154,8 +154,10 @@ class Stream(NamedTuple):
         factor = np.minimum(1.0, usual / np.maximum(norms, 1.0))
         if self.ceiling() is not None:
             # Of a sorted file, later rows may all be far from their prediction: they are held against the targets' spread, too.
-            of_deviation = CEILING * loss_and_slope(loss, np.sqrt(self.moments.target_variance))[0]
-            ceiling = np.where(of_deviation > 0.0, np.maximum(self.ceiling(), of_deviation), np.inf)
+            deviation = np.sqrt(self.moments.target_variance)
+            varies = deviation > rounding_of(self.moments.target_mean)  # if not, what is usual is not known
+            of_deviation = CEILING * loss_and_slope(loss, deviation)[0]
+            ceiling = np.where(varies & (of_deviation > 0.0), np.maximum(self.ceiling(), of_deviation), np.inf)
             with np.errstate(over="ignore"):
                 value = loss_and_slope(loss, rows.residuals(parameters))[0]
             factor = factor * np.min(1.0 / np.maximum(value / ceiling[:, None], 1.0), axis=0)

@@ -379,3 +379,25 @@ def test_the_rows_that_are_kept_at_first_are_fitted_whatever_their_columns_condi
     fitted = MiniBatchLinearRegressor(None, fit_intercept=fit_intercept, tol=1e-8, **EVERY_LOSS[loss]).fit(X, y)
     at = [loss_of(each, X, y, np.ones(300)) for each in (model, fitted)]
     assert at[0] <= 1.001 * at[1]
+
+
+@pytest.mark.parametrize("loss", ["epsilon", "squared_epsilon"])
+@pytest.mark.parametrize("n", [1985, 1990, 1995])
+def test_rows_beyond_epsilon_are_learned_at_once_after_many_within(n, loss):
+    X, _ = table(n)
+    y = np.linspace(0.0, 0.8, n) + np.where(np.arange(n) < n - 5, 0.0, 3.0)  # all but the last five lie within 0.5
+    model = streamed(MiniBatchLinearRegressor(random_state=0, **EVERY_LOSS[loss]), X, y, 5)
+    assert model.loss_curve_[-2] == 0.0 < model.loss_curve_[-1]
+    assert excess(model, X, y) <= 1e-3
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_target_that_was_constant_for_long_and_then_is_not_counts_in_full(seed):
+    rng = np.random.default_rng(seed)
+    X, y, weight = rng.standard_normal((600, 3)), np.full(600, 1000.0), rng.uniform(0.5, 1.0, 600)
+    y[402:] = 1001.0
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        warnings.filterwarnings("ignore", "The rows of a stream change")
+        model = streamed(MiniBatchLinearRegressor(loss="huber", epsilon=0.35, random_state=0), X, y, 10, weight)
+    assert excess(model, X, y, weight) <= 1e-3
