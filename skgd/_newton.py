@@ -25,7 +25,7 @@ from skgd._descent import Solver
 from skgd._duality import DualSums, duality_gap
 from skgd._geometry import n_rows_that_tell
 from skgd._moments import NEGLIGIBLE
-from skgd._objective import SQUARED_ERROR, is_straight, penalty_at
+from skgd._objective import is_straight, penalty_at
 from skgd._reading import ROUNDING, derivatives_over, look_at
 from skgd._rows import SAMPLE
 
@@ -34,6 +34,7 @@ FAR = 0.05  # share of the objective that rounding may add far from the minimum,
 MOST_READINGS = 40  # of the fits in `benchmarks.readings` none of 30 columns takes as many
 LEAST_PROMISE = 1e-6  # of the reach, or of the loss of a stream: the smallest excess asked for, since no prediction shows less
 OF_ZEROS = 1e-5  # of the reach: the largest excess where zeros are exact, or of first rows; double: 9 % fewer readings
+UNDAMPED = 1e-6  # a damping that is next to none: steps are Newton's
 SMALLER = 8  # times: a fit of a sample so much smaller than all rows, to start from, costs less than it saves
 TIGHTER = 0.1  # of what is asked for, or what rounding costs: so much is little, and is asked for where a gap is too large
 
@@ -247,8 +248,8 @@ class Newton:
             if self.conclude():
                 break
             self.read()
-        else:  # of a quadratic one step is enough: where rounding has made steps short, their gain does not say what is left
-            self.left = self.certify() if self.target.loss == SQUARED_ERROR else self.left
+        else:  # undamped steps are enough, but where rounding has made them short: their gain does not say what is left then
+            self.left = self.certify() if self.damping <= UNDAMPED or not self.model.extra.any() else self.left
         return self.end(), self.target.share_of_reach(self.left, self.best_value)
 
     def settle(self):
