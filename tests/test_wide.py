@@ -364,4 +364,5 @@ def test_a_refit_of_what_has_converged_over_wide_columns_changes_nothing():
     X, y = text(600, 1050)
     model = MiniBatchLinearRegressor(None, penalty="l1", alpha=0.05, warm_start=True).fit(X, y)
     coef = model.coef_.copy()
-    np.testing.assert_array_equal(model.fit(X, y).coef_, coef)
+    # scikit-learn's oldest version makes a pass that moves 1e-5; another step of Newton's would move 2e-4
+    np.testing.assert_allclose(model.fit(X, y).coef_, coef, rtol=0.0, atol=5e-5)
