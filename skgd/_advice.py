@@ -10,7 +10,8 @@ from skgd._stopping import score_name
 from skgd._stream import ENOUGH_ROWS, UNUSUAL
 from skgd._validation import warn
 
-NOTHING = 0.01  # next to none: huber's epsilon beside the spread of y, an alpha, what is explained of a constant's loss
+NOTHING = 0.01  # next to none: huber's epsilon beside the spread of y, or what is explained of a constant's loss
+MATTERS = 1e-3  # an alpha that weighs as much as this one of the squared error is told of
 
 
 def of_divergence(model, problem, epoch, eta):
@@ -49,7 +50,7 @@ def tell_of_half_life(model, n_new, stream, told):
     if not (model.half_life and model.average == "auto" and stream.moments.is_full) or "half_life" in told:
         return told
     needed = ENOUGH_ROWS * len(stream.moments.mean)
-    if n_new / (1.0 - 0.5 ** (n_new / model.half_life)) >= needed:
+    if stream.has_enough_rows or n_new / (1.0 - 0.5 ** (n_new / model.half_life)) >= needed:
         return told
     warn(
         f"half_life={model.half_life:g} forgets rows before there are {ENOUGH_ROWS} for each column and target, {needed} in "
@@ -134,7 +135,7 @@ def warn_of_epsilon(model, problem):
     if model.loss != "huber" or model.penalty is None or model.alpha == 0.0:
         return
     spread = np.max(problem.constant_loss) / (2.0 * model.epsilon)  # the mean |r| of the best constant, if it is this large
-    if model.epsilon < NOTHING * spread and model.alpha * spread / model.epsilon > NOTHING:
+    if model.epsilon < NOTHING * spread and model.alpha * spread / model.epsilon > MATTERS:
         warn(
             "epsilon is far smaller than the spread of y. This makes loss='huber' small, and a penalty weighs far more than "
             f"its alpha says. epsilon={model.epsilon:g} with alpha={model.alpha:g}, but y spreads by about {spread:.2g}: raise "

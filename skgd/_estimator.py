@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.sparse import csr_array, issparse, sparray, spmatrix
+from scipy.sparse import issparse, sparray, spmatrix
 from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
@@ -23,7 +23,7 @@ from skgd._objective import LOSSES
 from skgd._partial_fit import fit_chunk
 from skgd._plan import epochs_of, hold_out
 from skgd._reference import AVERAGE, COEF
-from skgd._rows import Rows
+from skgd._rows import Rows, compressed
 from skgd._sklearn import CheckedParameters, Interval, Options, fit_context, recheck
 from skgd._state import State, moved_to
 from skgd._tables import check_times, in_words
@@ -617,14 +617,3 @@ class MiniBatchLinearRegressor(CheckedParameters, CallbackSupportMixin, Regresso
 def in_floats(X):
     """X in floats: of a frame of sparse columns, scikit-learn keeps bools and integers as they are."""
     return X if X.dtype in OF_COLUMNS["dtype"] else X.astype(np.float64)
-
-
-def compressed(X):
-    """CSR with arrays as the engine takes them: without repeated entries, contiguous, and no longer than they need be."""
-    if not X.has_canonical_format:
-        X = X.copy()  # the caller's stays as it is
-        X.sum_duplicates()
-    data, indices, starts = (np.require(part, requirements="CA") for part in (X.data, X.indices, X.indptr))
-    if not (data is X.data and indices is X.indices and starts is X.indptr and len(data) == starts[-1]):
-        X = csr_array((data, indices, starts), shape=X.shape)  # which drops what is too long
-    return X

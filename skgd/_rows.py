@@ -296,6 +296,17 @@ def in_threads(function, parts):
         return list(pool.map(quiet, parts))
 
 
+def compressed(X):
+    """CSR with arrays as the engine takes them: without repeated entries, contiguous, and no longer than they need be."""
+    if not X.has_canonical_format:
+        X = X.copy()  # the caller's stays as it is
+        X.sum_duplicates()
+    data, indices, starts = (np.require(part, requirements="CA") for part in (X.data, X.indices, X.indptr))
+    if not (data is X.data and indices is X.indices and starts is X.indptr and len(data) == starts[-1]):
+        X = csr_array((data, indices, starts), shape=X.shape)  # which drops what is too long
+    return X
+
+
 def rows_between(X, start, stop):
     """Rows of a CSR matrix, in its own arrays: a slice would copy them, and so would csr_array."""
     stop = min(stop, X.shape[0])

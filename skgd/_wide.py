@@ -120,7 +120,7 @@ def descend_bounded(target, start, loss, enough):
     scale, n, penalty = np.sqrt(target.geometry.metric[1]), len(start) - 1, target.penalty
     signs = np.array([1.0] if penalty.l1 == 0.0 or penalty.lowest == 0.0 else [1.0, -1.0])
     lowest, strength = 0.0 if penalty.makes_zeros else -np.inf, penalty.l1 * scale[:n]
-    unit = target.constant_loss or 1.0
+    unit = target.constant_loss or 1.0  # in which the objective is below 1, where L-BFGS-B takes ftol as it is
 
     def parameters_at(u):
         return scale * np.append(signs @ u[:-1].reshape(-1, n), u[-1])
