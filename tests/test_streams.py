@@ -341,9 +341,11 @@ def test_a_stream_of_single_rows_learns_however_short_its_half_life(loss):
         model = streamed(MiniBatchLinearRegressor(half_life=4, random_state=0, **EVERY_LOSS[loss]), X, y, 1)
     assert len(told) == 1
     assert np.all(model.coef_ != 0.0)
-    streamed(clone(model).set_params(half_life=7), X, y, 1)  # without a word
-    streamed(clone(model), X[:202], y[:202], 100)  # a chunk alone has enough rows, for a few that follow, too
-    streamed(clone(model).set_params(average=True), X, y, 1)  # steps are asked for
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", ConvergenceWarning)
+        streamed(clone(model).set_params(half_life=7), X, y, 1)
+        streamed(clone(model), X[:202], y[:202], 100)  # a chunk alone has enough rows, for a few that follow, too
+        streamed(clone(model).set_params(average=True), X, y, 1)  # steps are asked for
 
 
 def test_a_heavy_row_is_not_taken_for_an_unusual_one():
