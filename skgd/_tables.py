@@ -20,11 +20,15 @@ def check_times(table, what):
     """Refuse columns of dates and durations, of which scikit-learn makes numbers where it meets nothing else."""
     dtypes = getattr(table, "dtypes", None)
     is_frame = hasattr(table, "columns") and hasattr(dtypes, "__iter__")
-    for number, dtype in enumerate(dtypes if is_frame else [getattr(table, "dtype", "")]):
-        for begins, words in TIMES if getattr(dtype, "kind", "M") not in "biufO" else ():
-            if str(dtype).lower().startswith(begins):
-                column = f"column {list(table.columns)[number]!r}, " if is_frame else ""
-                raise TypeError(f"{what} must be numbers: {column}{words}")
+    names = list(table.columns) if is_frame else [""]
+    for name, dtype in zip(names, dtypes if is_frame else [getattr(table, "dtype", "")], strict=True):
+        dtype = getattr(getattr(dtype, "categories", None), "dtype", dtype)
+        kind, types = getattr(dtype, "kind", "M"), {str(dtype)}
+        if kind == "O":
+            types = {type(value).__name__ for value in np.ravel(table[name] if is_frame else table)}
+        for begins, words in TIMES if kind not in "biuf" else ():
+            if any(each.lower().startswith(begins) for each in types):
+                raise TypeError(f"{what} must be numbers: {f'column {name!r}, ' if is_frame else ''}{words}")
 
 
 @contextmanager

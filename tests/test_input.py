@@ -760,6 +760,18 @@ def test_a_table_of_nothing_but_times_is_refused(call, type_of_time, as_frame):
         MiniBatchLinearRegressor().fit(X, y.astype(type_of_time))
 
 
+@pytest.mark.parametrize("type_of_time", ["datetime64[s]", "timedelta64[s]"])
+def test_times_among_objects_and_categories_are_refused(type_of_time):
+    X, y = np.arange(40).reshape(20, 2), np.arange(20.0)
+    as_objects = np.array([list(row) for row in X.astype(type_of_time)], dtype=object)
+    as_categories = pd.DataFrame(X).rename(columns=str).assign(when=pd.Categorical(X[:, 0].astype(type_of_time)))
+    for table, column in (as_objects, ""), (as_categories, "column 'when', "):
+        with pytest.raises(TypeError, match=f"X must be numbers: {column}d(ates|urations)"):
+            MiniBatchLinearRegressor().fit(table, y)
+    with pytest.raises(TypeError, match=r"y must be numbers: d(ates|urations)"):
+        MiniBatchLinearRegressor().fit(X, as_objects[:, 0])
+
+
 def test_predict_names_a_bad_cell_as_fit_does():
     X, y = diabetes()
     table = pd.DataFrame(X).rename(columns=lambda number: f"c{number}")
