@@ -51,40 +51,34 @@ typedef struct {
 } Penalty;
 
 typedef struct {
-    const double *center, *scale, *axes; /* an axis has its gain behind it */
-    ptrdiff_t n_axes;
-} Metric;
-
-typedef struct {
     double *coef, *velocity, *average, *gradient, *direction;
 } Parameters;
 
+/* What a call is given: rows and the order in which to visit them, what is minimised, and the targets that are learned */
 typedef struct {
-    const void *X; /* of REALs */
+    const void *values;     /* REALs: of dense rows all, of sparse ones those that are not zero */
+    const int32_t *columns; /* of sparse rows: where their values stand */
+    const int64_t *starts;  /* of sparse rows: row i lies at starts[i] to starts[i + 1] */
     const double *y, *weight;
     ptrdiff_t row_stride, target_stride, weight_stride, n_features; /* the first two of y */
-} Data;
-
-/* Those that are learned, by number, and what each has: five rows of parameters, a step and an objective for each batch */
-typedef struct {
-    const int32_t *numbers;
-    double *parameters, *objectives;
+    const int32_t *order;
+    ptrdiff_t n_rows, batch_size, n_batches; /* the last batch may have fewer rows */
+    const double *center, *scale, *axes; /* the metric; an axis has its gain behind it */
+    ptrdiff_t n_axes;
+    Loss loss;
+    Penalty penalty;
+    const int32_t *targets; /* their numbers; each has five rows of parameters, and a step and an objective for each batch */
+    ptrdiff_t n_targets;
     const Step *steps;
-    ptrdiff_t n, n_batches;
-} Targets;
+    double *parameters, *objectives;
+    double *room; /* to work in, for several targets: `size_of_room` numbers, which are zero */
+} Run;
 
-/* Room to work in: rows of a batch, coefficients of WIDE targets side by side, and slopes likewise */
-typedef struct {
-    double *rows, *coefs, *slopes;
-} Room;
-
-typedef struct {
-    const void *values; /* of REALs */
-    const int32_t *columns;
-    const int64_t *starts; /* row i lies at starts[i] to starts[i + 1] */
-    const double *y, *weight;
-    ptrdiff_t row_stride, weight_stride, n_features;
-} SparseData;
+/* Rows of a batch, slopes for WIDE targets, and the coefficients of WIDE targets side by side */
+static ptrdiff_t size_of_room(const Run *run) {
+    const ptrdiff_t width = (run->n_features + WIDE) / WIDE * WIDE, n_wide = (run->n_targets + WIDE - 1) / WIDE * WIDE;
+    return ROWS_AT_ONCE * (width + WIDE) + n_wide * (run->n_features + 1);
+}
 
 /* The loss at a residual (prediction - target), and its slope there: see _objective.py */
 INLINE double loss_at(const Loss *loss, double residual, double *slope) {
@@ -97,9 +91,9 @@ INLINE double loss_at(const Loss *loss, double residual, double *slope) {
     return steepness * (excess - 0.5 * steepness / loss->curvature);
 }
 
-INLINE Parameters parameters_of(const Targets *targets, ptrdiff_t k, ptrdiff_t n_features) {
-    double *const row = targets->parameters + targets->numbers[k] * 5 * (n_features + 1);
-    const ptrdiff_t length = n_features + 1;
+INLINE Parameters parameters_of(const Run *run, ptrdiff_t k) {
+    const ptrdiff_t length = run->n_features + 1;
+    double *const row = run->parameters + run->targets[k] * 5 * length;
     return (Parameters){row, row + length, row + 2 * length, row + 3 * length, row + 4 * length};
 }
 
@@ -118,48 +112,33 @@ INLINE void multiply(const double *restrict left, ptrdiff_t left_step, ptrdiff_t
     memcpy(sums, local, sizeof local);
 }
 
-/* total += sums, of WIDE numbers or fewer */
-INLINE void add_up(const double sums[WIDE], double *restrict total, ptrdiff_t n) {
-    if (n >= WIDE) {
-#pragma omp simd
-        for (int v = 0; v < WIDE; v++) total[v] += sums[v];
-    } else {
-        for (ptrdiff_t v = 0; v < n; v++) total[v] += sums[v];
-    }
-}
-
 /* gradient += l2 * coef; returns the penalty, which leaves the intercept (the last entry) alone */
-INLINE double add_penalty(const Penalty *penalty, const double *restrict coef, double *restrict gradient,
-                                 ptrdiff_t n_features) {
+INLINE double add_penalty(const Penalty *penalty, const double *restrict coef, double *restrict gradient, ptrdiff_t d) {
     double squares = 0.0, absolutes = 0.0;
-    if (penalty->l2 != 0.0) {
-#pragma omp simd reduction(+ : squares)
-        for (ptrdiff_t j = 0; j < n_features; j++) {
-            squares += coef[j] * coef[j];
-            gradient[j] += penalty->l2 * coef[j];
-        }
-    }
-    if (penalty->l1 != 0.0) {
-#pragma omp simd reduction(+ : absolutes)
-        for (ptrdiff_t j = 0; j < n_features; j++) absolutes += fabs(coef[j]);
+    if (penalty->l2 == 0.0 && penalty->l1 == 0.0) return 0.0;
+#pragma omp simd reduction(+ : squares, absolutes)
+    for (ptrdiff_t j = 0; j < d; j++) {
+        squares += coef[j] * coef[j];
+        absolutes += fabs(coef[j]);
+        gradient[j] += penalty->l2 * coef[j];
     }
     return 0.5 * penalty->l2 * squares + penalty->l1 * absolutes;
 }
 
 /* direction = D gradient for the metric D = diag(scale) + sum_k gain_k * axis_k axis_k' */
-INLINE void precondition(const Metric *metric, const double *restrict gradient, double *restrict direction,
-                         ptrdiff_t n_features) {
-    const double *restrict scale = metric->scale;
+INLINE void precondition(const Run *run, const double *restrict gradient, double *restrict direction) {
+    const double *restrict scale = run->scale;
+    const ptrdiff_t d = run->n_features;
 #pragma omp simd
-    for (ptrdiff_t j = 0; j <= n_features; j++) direction[j] = scale[j] * gradient[j];
-    for (ptrdiff_t k = 0; k < metric->n_axes; k++) {
-        const double *restrict axis = metric->axes + k * (n_features + 1);
+    for (ptrdiff_t j = 0; j <= d; j++) direction[j] = scale[j] * gradient[j];
+    for (ptrdiff_t k = 0; k < run->n_axes; k++) {
+        const double *restrict axis = run->axes + k * (d + 1);
         double along = 0.0;
 #pragma omp simd reduction(+ : along)
-        for (ptrdiff_t j = 0; j < n_features; j++) along += axis[j] * gradient[j];
-        along *= axis[n_features];
+        for (ptrdiff_t j = 0; j < d; j++) along += axis[j] * gradient[j];
+        along *= axis[d];
 #pragma omp simd
-        for (ptrdiff_t j = 0; j < n_features; j++) direction[j] += along * axis[j];
+        for (ptrdiff_t j = 0; j < d; j++) direction[j] += along * axis[j];
     }
 }
 
@@ -185,8 +164,9 @@ INLINE double capped(const Step *step, double loss, double norm) {
 }
 
 /* See _reference.update; p.gradient is that of the loss alone. Returns the penalty before the step. */
-INLINE double update(const Step *step, double loss, const Metric *metric, const Penalty *penalty, Parameters p,
-                     ptrdiff_t n_features) {
+INLINE double update(const Step *step, double loss, const Run *run, Parameters p) {
+    const Penalty *penalty = &run->penalty;
+    const ptrdiff_t n_features = run->n_features;
     double *restrict coef = p.coef, *restrict velocity = p.velocity, *restrict average = p.average;
     const double *restrict direction = p.direction, *restrict gradient = p.gradient;
     const int is_capped = step->cap < INFINITY;
@@ -194,24 +174,24 @@ INLINE double update(const Step *step, double loss, const Metric *metric, const 
     double eta = step->eta;
     if (is_capped) {
         double norm = 0.0;
-        precondition(metric, p.gradient, p.direction, n_features);
+        precondition(run, p.gradient, p.direction);
 #pragma omp simd reduction(+ : norm)
         for (ptrdiff_t j = 0; j <= n_features; j++) norm += direction[j] * gradient[j];
         eta = capped(step, loss, norm);
     }
     const double value = add_penalty(penalty, coef, p.gradient, n_features);
-    if (!is_capped || penalty->l2 != 0.0) precondition(metric, p.gradient, p.direction, n_features);
+    if (!is_capped || penalty->l2 != 0.0) precondition(run, p.gradient, p.direction);
     if (step->momentum == 0.0 && step->lookahead == 0.0) {
 #pragma omp simd
         for (ptrdiff_t j = 0; j <= n_features; j++) coef[j] -= eta * direction[j];
         for (ptrdiff_t j = 0; j < n_features && is_proximal(penalty); j++)
-            coef[j] = proximal(coef[j], eta * metric->scale[j] * l1, lowest);
+            coef[j] = proximal(coef[j], eta * run->scale[j] * l1, lowest);
     } else {
         const double ahead = step->lookahead != 0.0 ? step->momentum : 0.0;
         for (ptrdiff_t j = 0; j <= n_features; j++) {
             const double before = coef[j] - ahead * velocity[j];
             const double moved = coef[j] + (step->momentum - ahead) * velocity[j] - eta * direction[j];
-            const double now = j < n_features ? proximal(moved, eta * metric->scale[j] * l1, lowest) : moved;
+            const double now = j < n_features ? proximal(moved, eta * run->scale[j] * l1, lowest) : moved;
             velocity[j] = now - before;
             coef[j] = now + step->lookahead * velocity[j];
         }
@@ -268,11 +248,11 @@ static int find_classes(const double *scale, ptrdiff_t n_features, Columns *colu
 }
 
 /* From u and v to the parameters themselves; the sums of all classes begin anew */
-INLINE void write_out(Columns *columns, const Penalty *penalty, Parameters p, ptrdiff_t n_features) {
+INLINE void write_out(Columns *columns, const Run *run, Parameters p) {
     const double kept = columns->kept;
-    for (ptrdiff_t j = 0; j < n_features; j++) {
+    for (ptrdiff_t j = 0; j < run->n_features; j++) {
         const Class *class = columns->classes + columns->class_of[j];
-        if (penalty->l1 != 0.0) {
+        if (run->penalty.l1 != 0.0) {
             p.coef[j] = shrunk(p.coef[j], class->threshold - columns->shrunk_by[j]);
             columns->shrunk_by[j] = 0.0;
         }
@@ -287,29 +267,28 @@ INLINE void write_out(Columns *columns, const Penalty *penalty, Parameters p, pt
 }
 
 /* What a step of length eta does to all columns before their gradient moves them */
-INLINE void step_classes(Columns *columns, double eta, const Penalty *penalty, Parameters p, ptrdiff_t n_features) {
+INLINE void step_classes(Columns *columns, double eta, const Run *run, Parameters p) {
     const double least = columns->kept != 1.0 ? LEAST_AVERAGED_DECAY : LEAST_DECAY;
     int too_small = 0;
     for (ptrdiff_t c = 0; c < columns->n_used; c++) {
         Class *class = columns->classes + columns->used[c];
-        class->decay *= 1.0 - eta * class->scale * penalty->l2;
+        class->decay *= 1.0 - eta * class->scale * run->penalty.l2;
         too_small |= fabs(class->decay) < least;
     }
-    if (too_small) write_out(columns, penalty, p, n_features);
+    if (too_small) write_out(columns, run, p);
     for (ptrdiff_t c = 0; c < columns->n_used; c++) {
         Class *class = columns->classes + columns->used[c];
         class->reach = eta * class->scale / class->decay;
-        class->cut = fabs(class->reach) * penalty->l1;
+        class->cut = fabs(class->reach) * run->penalty.l1;
         class->threshold += class->cut;
     }
 }
 
 /* Let all columns enter the average, and if that is `seldom`, at once */
-INLINE void average_classes(Columns *columns, double averaging, int seldom, const Penalty *penalty, Parameters p,
-                            ptrdiff_t n_features) {
-    if (seldom || penalty->l1 != 0.0) { /* the l1 norm shrinks each column by another amount */
-        write_out(columns, penalty, p, n_features);
-        for (ptrdiff_t j = 0; j < n_features; j++) p.average[j] += averaging * (p.coef[j] - p.average[j]);
+INLINE void average_classes(Columns *columns, double averaging, int seldom, const Run *run, Parameters p) {
+    if (seldom || run->penalty.l1 != 0.0) { /* the l1 norm shrinks each column by another amount */
+        write_out(columns, run, p);
+        for (ptrdiff_t j = 0; j < run->n_features; j++) p.average[j] += averaging * (p.coef[j] - p.average[j]);
         return;
     }
     columns->kept *= 1.0 - averaging;
@@ -317,7 +296,7 @@ INLINE void average_classes(Columns *columns, double averaging, int seldom, cons
         Class *class = columns->classes + columns->used[c];
         class->entered += averaging * class->decay / columns->kept;
     }
-    if (columns->kept < LEAST_KEPT) write_out(columns, penalty, p, n_features);
+    if (columns->kept < LEAST_KEPT) write_out(columns, run, p);
 }
 
 /* Fisher-Yates, with the numbers of splitmix64 (Steele, Lea & Flood 2014) from a seed on */
@@ -332,12 +311,6 @@ static void shuffle_rows(int32_t *order, ptrdiff_t n_rows, uint64_t seed) {
         order[i] = order[j];
         order[j] = row;
     }
-}
-
-/* Whether a step on a single row can go from the row straight to the parameters, without a gradient in between */
-INLINE int is_plain(const Step *step, const Metric *metric, const Penalty *penalty) {
-    return metric->n_axes == 0 && !is_proximal(penalty) && step->momentum == 0.0 && step->lookahead == 0.0
-           && step->cap == INFINITY;
 }
 
 #define REAL double

@@ -4,6 +4,8 @@
  * knows a parameter's name: schedules, momentum and averaging arrive as numbers in `step`, units of measurement in
  * `metric`, the loss and the penalty as a few constants. The last entry of a parameter vector is the intercept. */
 
+INLINE const REAL *NAME(row_of)(const Run *run, ptrdiff_t row) { return (const REAL *)run->values + row * run->n_features; }
+
 /* (row - center) . coef + intercept - target, in eight sums, so that none waits for the one before it */
 INLINE double NAME(residual)(const REAL *restrict row, const double *restrict center, const double *restrict coef,
                              double target, ptrdiff_t n_features, int centred) {
@@ -25,13 +27,12 @@ INLINE void NAME(accumulate)(double slope, const REAL *restrict row, const doubl
 }
 
 /* Both for four rows at once, which reads coef, center and gradient once for the four */
-INLINE double NAME(add_four_rows)(Data data, const int32_t *order, double share, const double *restrict center,
-                                  const Loss *loss, Parameters p, int centred) {
-    const ptrdiff_t n_features = data.n_features;
-    const double *restrict coef = p.coef;
+INLINE double NAME(add_four_rows)(const Run *run, const int32_t *order, double share, Parameters p, int centred) {
+    const ptrdiff_t n_features = run->n_features;
+    const double *restrict coef = p.coef, *restrict center = run->center;
     double *restrict gradient = p.gradient;
-    const REAL *restrict a = (const REAL *)data.X + order[0] * n_features, *restrict b = (const REAL *)data.X + order[1] * n_features;
-    const REAL *restrict c = (const REAL *)data.X + order[2] * n_features, *restrict d = (const REAL *)data.X + order[3] * n_features;
+    const REAL *restrict a = NAME(row_of)(run, order[0]), *restrict b = NAME(row_of)(run, order[1]);
+    const REAL *restrict c = NAME(row_of)(run, order[2]), *restrict d = NAME(row_of)(run, order[3]);
     double ra = 0.0, rb = 0.0, rc = 0.0, rd = 0.0;
 #pragma omp simd reduction(+ : ra, rb, rc, rd)
     for (ptrdiff_t j = 0; j < n_features; j++) {
@@ -43,9 +44,9 @@ INLINE double NAME(add_four_rows)(Data data, const int32_t *order, double share,
     }
     double slopes[4] = {ra, rb, rc, rd}, total = 0.0;
     for (int k = 0; k < 4; k++) {
-        const double s = share * data.weight[order[k] * data.weight_stride];
+        const double s = share * run->weight[order[k] * run->weight_stride];
         double slope;
-        total += s * loss_at(loss, slopes[k] + coef[n_features] - data.y[order[k] * data.row_stride], &slope);
+        total += s * loss_at(&run->loss, slopes[k] + coef[n_features] - run->y[order[k] * run->row_stride], &slope);
         slopes[k] = s * slope;
     }
     const double sa = slopes[0], sb = slopes[1], sc = slopes[2], sd = slopes[3];
@@ -58,16 +59,16 @@ INLINE double NAME(add_four_rows)(Data data, const int32_t *order, double share,
     return total;
 }
 
-INLINE void NAME(fetch)(Data data, ptrdiff_t row) {
-    const REAL *const x = (const REAL *)data.X + row * data.n_features;
-    for (ptrdiff_t j = 0; j < data.n_features; j += CACHE_LINE / (ptrdiff_t)sizeof(REAL)) TO_L2(x + j);
-    TO_L2(x + data.n_features - 1);
-    TO_L2(data.y + row * data.row_stride);
-}
-
-INLINE void NAME(fetch_near)(Data data, ptrdiff_t row) {
-    const REAL *const x = (const REAL *)data.X + row * data.n_features;
-    for (ptrdiff_t j = 0; j < data.n_features; j += CACHE_LINE / (ptrdiff_t)sizeof(REAL)) TO_L1(x + j);
+/* Prefetch a row, and its first target, or only the row if that is `near` */
+INLINE void NAME(fetch)(const Run *run, ptrdiff_t row, int is_near) {
+    const REAL *const x = NAME(row_of)(run, row), *const last = x + run->n_features - 1;
+    for (const REAL *at = x; at <= last; at += CACHE_LINE / sizeof(REAL)) {
+        if (is_near) TO_L1(at);
+        else TO_L2(at);
+    }
+    if (is_near) return;
+    TO_L2(last);
+    TO_L2(run->y + row * run->row_stride);
 }
 
 INLINE ptrdiff_t NAME(rows_ahead)(ptrdiff_t n_features) {
@@ -76,9 +77,10 @@ INLINE ptrdiff_t NAME(rows_ahead)(ptrdiff_t n_features) {
 }
 
 /* A plain step on one row; returns the penalty before it */
-INLINE double NAME(step_on_row)(const Step *step, double slope, const REAL *restrict row, const Metric *metric, double l2,
-                                Parameters p, ptrdiff_t n_features, int centred) {
-    const double *restrict center = metric->center, *restrict scale = metric->scale;
+INLINE double NAME(step_on_row)(const Run *run, const Step *step, double slope, const REAL *restrict row, Parameters p,
+                                int centred) {
+    const double *restrict center = run->center, *restrict scale = run->scale, l2 = run->penalty.l2;
+    const ptrdiff_t n_features = run->n_features;
     double *restrict coef = p.coef, *restrict average = p.average;
     const double length = step->eta * slope, decay = step->eta * l2, averaging = step->averaging;
     double squares = 0.0;
@@ -98,132 +100,133 @@ INLINE double NAME(step_on_row)(const Step *step, double slope, const REAL *rest
 }
 
 /* The loss of a batch; its gradient is left in p.gradient */
-INLINE double NAME(batch_gradient)(Data data, const int32_t *order, ptrdiff_t start, ptrdiff_t stop, ptrdiff_t n_rows,
-                                   ptrdiff_t ahead, const double *restrict center, const Loss *loss, Parameters p,
+INLINE double NAME(batch_gradient)(const Run *run, ptrdiff_t start, ptrdiff_t stop, ptrdiff_t ahead, Parameters p,
                                    int centred) {
-    const ptrdiff_t n_features = data.n_features;
-    const double share = 1.0 / (double)(stop - start);
+    const ptrdiff_t n_features = run->n_features, n_rows = run->n_rows;
+    const double share = 1.0 / (double)(stop - start), *restrict center = run->center;
+    const int32_t *order = run->order;
     double total = 0.0;
     for (ptrdiff_t j = 0; j <= n_features; j++) p.gradient[j] = 0.0;
     ptrdiff_t i = start;
     for (; i + 4 <= stop; i += 4) {
-        for (ptrdiff_t k = i + ahead; k < i + ahead + 4 && k < n_rows; k++) NAME(fetch)(data, order[k]);
-        total += NAME(add_four_rows)(data, order + i, share, center, loss, p, centred);
+        for (ptrdiff_t k = i + ahead; k < i + ahead + 4 && k < n_rows; k++) NAME(fetch)(run, order[k], 0);
+        total += NAME(add_four_rows)(run, order + i, share, p, centred);
     }
     for (; i < stop; i++) {
-        if (i + ahead < n_rows) NAME(fetch)(data, order[i + ahead]);
-        const REAL *const x = (const REAL *)data.X + order[i] * n_features;
-        const double s = share * data.weight[order[i] * data.weight_stride];
+        if (i + ahead < n_rows) NAME(fetch)(run, order[i + ahead], 0);
+        const REAL *const x = NAME(row_of)(run, order[i]);
+        const double s = share * run->weight[order[i] * run->weight_stride], y = run->y[order[i] * run->row_stride];
         double slope;
-        total += s * loss_at(loss, NAME(residual)(x, center, p.coef, data.y[order[i] * data.row_stride], n_features, centred),
-                             &slope);
+        total += s * loss_at(&run->loss, NAME(residual)(x, center, p.coef, y, n_features, centred), &slope);
         NAME(accumulate)(s * slope, x, center, p.gradient, n_features, centred);
     }
     return total;
 }
 
 /* The same for several targets: their losses are left as objectives */
-INLINE void NAME(batch_gradients)(Data data, const int32_t *order, ptrdiff_t start, ptrdiff_t stop, ptrdiff_t n_rows,
-                                  ptrdiff_t ahead, const double *restrict center, const Loss *loss, const Targets *targets,
-                                  ptrdiff_t batch, Room room, int centred) {
-    const ptrdiff_t d = data.n_features, width = (d + WIDE) / WIDE * WIDE;
-    const double share = 1.0 / (double)(stop - start);
-    for (ptrdiff_t t = 0; t < targets->n; t++) {
-        const Parameters p = parameters_of(targets, t, d);
-        double *const coefs = room.coefs + t / WIDE * WIDE * (d + 1) + t % WIDE;
+INLINE void NAME(batch_gradients)(const Run *run, ptrdiff_t batch, ptrdiff_t start, ptrdiff_t stop, ptrdiff_t ahead,
+                                  int centred) {
+    const ptrdiff_t d = run->n_features, width = (d + WIDE) / WIDE * WIDE;
+    const double share = 1.0 / (double)(stop - start), *restrict center = run->center;
+    const int32_t *order = run->order;
+    double *const rows = run->room, *const room_of_slopes = rows + ROWS_AT_ONCE * width;
+    double *const room_of_coefs = room_of_slopes + ROWS_AT_ONCE * WIDE;
+    for (ptrdiff_t t = 0; t < run->n_targets; t++) {
+        const Parameters p = parameters_of(run, t);
+        double *const coefs = room_of_coefs + t / WIDE * WIDE * (d + 1) + t % WIDE;
         for (ptrdiff_t j = 0; j <= d; j++) coefs[j * WIDE] = p.coef[j], p.gradient[j] = 0.0;
-        targets->objectives[t * targets->n_batches + batch] = 0.0;
+        run->objectives[t * run->n_batches + batch] = 0.0;
     }
     for (ptrdiff_t first = start; first < stop; first += ROWS_AT_ONCE) {
         const ptrdiff_t n = stop - first < ROWS_AT_ONCE ? stop - first : ROWS_AT_ONCE;
         for (ptrdiff_t i = 0; i < n; i++) { /* 1 in the place of the intercept */
-            const REAL *restrict x = (const REAL *)data.X + order[first + i] * d;
-            double *restrict z = room.rows + i * width;
-            if (first + i + ahead < n_rows) {
+            const REAL *restrict x = NAME(row_of)(run, order[first + i]);
+            double *restrict z = rows + i * width;
+            if (first + i + ahead < run->n_rows) {
                 const ptrdiff_t later = order[first + i + ahead];
-                NAME(fetch)(data, later);
-                for (ptrdiff_t t = 0; t < targets->n; t += WIDE)
-                    TO_L2(data.y + later * data.row_stride + targets->numbers[t] * data.target_stride);
+                NAME(fetch)(run, later, 0);
+                for (ptrdiff_t t = 0; t < run->n_targets; t += WIDE)
+                    TO_L2(run->y + later * run->row_stride + run->targets[t] * run->target_stride);
             }
             for (ptrdiff_t j = 0; j < d; j++) z[j] = x[j] - (centred ? center[j] : 0.0);
             z[d] = 1.0;
         }
-        for (ptrdiff_t t = 0; t < targets->n; t += WIDE) {
-            const int n_wide = (int)(targets->n - t < WIDE ? targets->n - t : WIDE);
+        for (ptrdiff_t t = 0; t < run->n_targets; t += WIDE) {
+            const int n_wide = (int)(run->n_targets - t < WIDE ? run->n_targets - t : WIDE);
             double sums[HIGH][WIDE], totals[WIDE] = {0.0}, y[WIDE] = {0.0};
             for (ptrdiff_t i = 0; i < n; i += HIGH) {
-                multiply(room.rows + i * width, 1, width, room.coefs + t * (d + 1), WIDE, d + 1, sums);
+                multiply(rows + i * width, 1, width, room_of_coefs + t * (d + 1), WIDE, d + 1, sums);
                 for (ptrdiff_t u = 0; u < HIGH && i + u < n; u++) {
                     const ptrdiff_t row = order[first + i + u];
-                    const double s = share * data.weight[row * data.weight_stride];
-                    double *restrict slopes = room.slopes + (i + u) * WIDE;
+                    const double s = share * run->weight[row * run->weight_stride];
+                    double *restrict slopes = room_of_slopes + (i + u) * WIDE;
                     for (int v = 0; v < n_wide; v++)
-                        y[v] = data.y[row * data.row_stride + targets->numbers[t + v] * data.target_stride];
+                        y[v] = run->y[row * run->row_stride + run->targets[t + v] * run->target_stride];
 #pragma omp simd
                     for (int v = 0; v < WIDE; v++) {
                         double slope;
-                        totals[v] += s * loss_at(loss, sums[u][v] - y[v], &slope);
+                        totals[v] += s * loss_at(&run->loss, sums[u][v] - y[v], &slope);
                         slopes[v] = s * slope;
                     }
                 }
             }
-            for (int v = 0; v < n_wide; v++) targets->objectives[(t + v) * targets->n_batches + batch] += totals[v];
+            for (int v = 0; v < n_wide; v++) run->objectives[(t + v) * run->n_batches + batch] += totals[v];
             for (int v = 0; v < n_wide; v += HIGH) {
                 for (ptrdiff_t j = 0; j <= d; j += WIDE) {
-                    multiply(room.slopes + v, WIDE, 1, room.rows + j, width, n, sums);
-                    for (int u = 0; u < HIGH && v + u < n_wide; u++)
-                        add_up(sums[u], parameters_of(targets, t + v + u, d).gradient + j, d + 1 - j);
+                    multiply(room_of_slopes + v, WIDE, 1, rows + j, width, n, sums);
+                    for (int u = 0; u < HIGH && v + u < n_wide; u++) {
+                        double *restrict gradient = parameters_of(run, t + v + u).gradient + j;
+                        if (j + WIDE <= d + 1) for (int k = 0; k < WIDE; k++) gradient[k] += sums[u][k];
+                        else for (ptrdiff_t k = 0; k < d + 1 - j; k++) gradient[k] += sums[u][k];
+                    }
                 }
             }
         }
     }
 }
 
-/* A step of one target; the objective before it */
-INLINE double NAME(step_on_batch)(Data data, const int32_t *order, ptrdiff_t start, ptrdiff_t stop, ptrdiff_t n_rows,
-                                  ptrdiff_t ahead, const Step *step, const Metric *metric, const Loss *loss,
-                                  const Penalty *penalty, Parameters p, int centred) {
-    const ptrdiff_t n_features = data.n_features;
-    if (stop - start > 1 || !is_plain(step, metric, penalty)) {
-        const double value = NAME(batch_gradient)(data, order, start, stop, n_rows, ahead, metric->center, loss, p, centred);
-        return value + update(step, value, metric, penalty, p, n_features);
+/* A step of one target; the objective before it. A plain step on a single row needs no gradient in between. */
+INLINE double NAME(step_on_batch)(const Run *run, ptrdiff_t start, ptrdiff_t stop, ptrdiff_t ahead, const Step *step,
+                                  Parameters p, int centred) {
+    const int has_momentum = step->momentum != 0.0 || step->lookahead != 0.0, is_capped = step->cap < INFINITY;
+    if (stop - start > 1 || run->n_axes > 0 || is_proximal(&run->penalty) || has_momentum || is_capped) {
+        const double value = NAME(batch_gradient)(run, start, stop, ahead, p, centred);
+        return value + update(step, value, run, p);
     }
-    const ptrdiff_t row = order[start];
-    if (start + ahead < n_rows) NAME(fetch)(data, order[start + ahead]);
-    if (start + ROWS_NEAR < n_rows) NAME(fetch_near)(data, order[start + ROWS_NEAR]);
-    const REAL *const x = (const REAL *)data.X + row * n_features;
-    const double s = data.weight[row * data.weight_stride], y = data.y[row * data.row_stride];
+    const ptrdiff_t row = run->order[start];
+    if (start + ahead < run->n_rows) NAME(fetch)(run, run->order[start + ahead], 0);
+    if (start + ROWS_NEAR < run->n_rows) NAME(fetch)(run, run->order[start + ROWS_NEAR], 1);
+    const REAL *const x = NAME(row_of)(run, row);
+    const double s = run->weight[row * run->weight_stride], y = run->y[row * run->row_stride];
     double slope;
-    const double value = s * loss_at(loss, NAME(residual)(x, metric->center, p.coef, y, n_features, centred), &slope);
-    return value + NAME(step_on_row)(step, s * slope, x, metric, penalty->l2, p, n_features, centred);
+    const double residual = NAME(residual)(x, run->center, p.coef, y, run->n_features, centred);
+    const double value = s * loss_at(&run->loss, residual, &slope);
+    return value + NAME(step_on_row)(run, step, s * slope, x, p, centred);
 }
 
-/* All batches of the run; `centred` is a constant where this is inlined */
-INLINE void NAME(run_batches)(Data data, const int32_t *order, ptrdiff_t n_rows, ptrdiff_t batch_size, Metric metric, Loss loss,
-                              Penalty penalty, Targets targets, Room room, int centred) {
-    const ptrdiff_t d = data.n_features, ahead = NAME(rows_ahead)(d);
-    const int are_many = targets.n > FEW_TARGETS && batch_size >= HIGH;
-    for (ptrdiff_t start = 0, batch = 0; start < n_rows; start += batch_size, batch++) {
-        const ptrdiff_t stop = start + batch_size < n_rows ? start + batch_size : n_rows;
-        if (are_many)
-            NAME(batch_gradients)(data, order, start, stop, n_rows, ahead, metric.center, &loss, &targets, batch, room, centred);
-        for (ptrdiff_t t = 0; t < targets.n; t++) {
-            const Parameters p = parameters_of(&targets, t, d);
-            const Step *step = targets.steps + t * targets.n_batches + batch;
-            double *objective = targets.objectives + t * targets.n_batches + batch;
-            Data of_target = data;
-            of_target.y += targets.numbers[t] * data.target_stride;
-            if (are_many) *objective += update(step, *objective, &metric, &penalty, p, d);
-            else *objective = NAME(step_on_batch)(of_target, order, start, stop, n_rows, ahead, step, &metric, &loss, &penalty, p, centred);
+/* All batches; `centred` is a constant where this is inlined */
+INLINE void NAME(run_batches)(Run run, int centred) {
+    const ptrdiff_t ahead = NAME(rows_ahead)(run.n_features), batch_size = run.batch_size;
+    const int are_many = run.n_targets > FEW_TARGETS && batch_size >= HIGH;
+    Run of_target = run;
+    for (ptrdiff_t start = 0, batch = 0; start < run.n_rows; start += batch_size, batch++) {
+        const ptrdiff_t stop = start + batch_size < run.n_rows ? start + batch_size : run.n_rows;
+        if (are_many) NAME(batch_gradients)(&run, batch, start, stop, ahead, centred);
+        for (ptrdiff_t t = 0; t < run.n_targets; t++) {
+            const Parameters p = parameters_of(&run, t);
+            const Step *step = run.steps + t * run.n_batches + batch;
+            double *objective = run.objectives + t * run.n_batches + batch;
+            of_target.y = run.y + run.targets[t] * run.target_stride;
+            if (are_many) *objective += update(step, *objective, &run, p);
+            else *objective = NAME(step_on_batch)(&of_target, start, stop, ahead, step, p, centred);
         }
     }
 }
 
 CLONES
-void NAME(run)(Data data, const int32_t *order, ptrdiff_t n_rows, ptrdiff_t batch_size, const Metric *metric, const Loss *loss,
-               const Penalty *penalty, Targets targets, Room room) {
+void NAME(run)(const Run *run) {
     int centred = 0;
-    for (ptrdiff_t j = 0; j < data.n_features; j++) centred |= metric->center[j] != 0.0;
-    if (centred) NAME(run_batches)(data, order, n_rows, batch_size, *metric, *loss, *penalty, targets, room, 1);
-    else NAME(run_batches)(data, order, n_rows, batch_size, *metric, *loss, *penalty, targets, room, 0);
+    for (ptrdiff_t j = 0; j < run->n_features; j++) centred |= run->center[j] != 0.0;
+    if (centred) NAME(run_batches)(*run, 1);
+    else NAME(run_batches)(*run, 0);
 }

@@ -17,29 +17,30 @@ INLINE double NAME(coef_at)(const Columns *columns, ptrdiff_t j, const double *r
     return decays && !is_uniform ? NAME(class_at)(columns, j, is_uniform)->decay * value : value;
 }
 
-INLINE double NAME(sparse_residual)(SparseData data, ptrdiff_t row, const Columns *columns, const double *restrict coef,
-                                    double l1, int decays, int is_uniform) {
-    const REAL *restrict values = data.values;
-    const int32_t *restrict numbers = data.columns;
-    const int64_t stop = data.starts[row + 1];
+INLINE double NAME(sparse_residual)(const Run *run, ptrdiff_t row, const Columns *columns, const double *restrict coef,
+                                    int decays, int is_uniform) {
+    const double l1 = run->penalty.l1;
+    const REAL *restrict values = run->values;
+    const int32_t *restrict numbers = run->columns;
+    const int64_t stop = run->starts[row + 1];
     double even = 0.0, odd = 0.0;
-    int64_t e = data.starts[row];
+    int64_t e = run->starts[row];
     for (; e + 1 < stop; e += 2) {
         even += values[e] * NAME(coef_at)(columns, numbers[e], coef, l1, decays, is_uniform);
         odd += values[e + 1] * NAME(coef_at)(columns, numbers[e + 1], coef, l1, decays, is_uniform);
     }
     if (e < stop) even += values[e] * NAME(coef_at)(columns, numbers[e], coef, l1, decays, is_uniform);
     const double decay = decays && is_uniform ? columns->classes[columns->used[0]].decay : 1.0;
-    return decay * (even + odd) + coef[data.n_features] - data.y[row * data.row_stride];
+    return decay * (even + odd) + coef[run->n_features] - run->y[row * run->row_stride];
 }
 
 /* gradient += slope * row; returns how much that adds to g'Dg */
-INLINE double NAME(add_sparse_row)(SparseData data, ptrdiff_t row, double slope, const Columns *columns,
+INLINE double NAME(add_sparse_row)(const Run *run, ptrdiff_t row, double slope, const Columns *columns,
                                    double *restrict gradient, int is_uniform) {
-    const REAL *restrict values = data.values;
-    const int32_t *restrict numbers = data.columns;
+    const REAL *restrict values = run->values;
+    const int32_t *restrict numbers = run->columns;
     double norm = 0.0;
-    for (int64_t e = data.starts[row]; e < data.starts[row + 1]; e++) {
+    for (int64_t e = run->starts[row]; e < run->starts[row + 1]; e++) {
         const double added = slope * values[e], before = gradient[numbers[e]];
         norm += NAME(class_at)(columns, numbers[e], is_uniform)->scale * added * (2.0 * before + added);
         gradient[numbers[e]] = before + added;
@@ -48,24 +49,24 @@ INLINE double NAME(add_sparse_row)(SparseData data, ptrdiff_t row, double slope,
 }
 
 /* g'Dg of a gradient that is slope * row */
-INLINE double NAME(sparse_norm)(SparseData data, ptrdiff_t row, double slope, const Columns *columns, int is_uniform) {
-    const REAL *restrict values = data.values;
+INLINE double NAME(sparse_norm)(const Run *run, ptrdiff_t row, double slope, const Columns *columns, int is_uniform) {
+    const REAL *restrict values = run->values;
     double norm = 0.0;
-    for (int64_t e = data.starts[row]; e < data.starts[row + 1]; e++)
-        norm += NAME(class_at)(columns, data.columns[e], is_uniform)->scale * values[e] * values[e];
+    for (int64_t e = run->starts[row]; e < run->starts[row + 1]; e++)
+        norm += NAME(class_at)(columns, run->columns[e], is_uniform)->scale * values[e] * values[e];
     return slope * slope * norm;
 }
 
 /* Move a row's columns: by what has been collected in the gradient, or else straight by slope * row */
-INLINE void NAME(move_sparse_row)(SparseData data, ptrdiff_t row, int is_collected, double slope, const Columns *columns,
-                                  const Penalty *penalty, Parameters p, int is_uniform) {
-    const REAL *restrict values = data.values;
-    const int32_t *restrict numbers = data.columns;
+INLINE void NAME(move_sparse_row)(const Run *run, ptrdiff_t row, int is_collected, double slope, const Columns *columns,
+                                  Parameters p, int is_uniform) {
+    const REAL *restrict values = run->values;
+    const int32_t *restrict numbers = run->columns;
     double *restrict coef = p.coef, *restrict average = p.average, *restrict gradient = p.gradient;
     double *restrict shrunk_by = columns->shrunk_by;
     const int is_averaged = columns->kept != 1.0;
-    const double l1 = penalty->l1, lowest = penalty->lowest;
-    for (int64_t e = data.starts[row]; e < data.starts[row + 1]; e++) {
+    const double l1 = run->penalty.l1, lowest = run->penalty.lowest;
+    for (int64_t e = run->starts[row]; e < run->starts[row + 1]; e++) {
         const int32_t j = numbers[e];
         const Class *class = NAME(class_at)(columns, j, is_uniform);
         double change = class->reach * (is_collected ? gradient[j] : slope * values[e]);
@@ -83,74 +84,75 @@ INLINE void NAME(move_sparse_row)(SparseData data, ptrdiff_t row, int is_collect
     }
 }
 
-INLINE void NAME(fetch_sparse)(SparseData data, ptrdiff_t row) {
-    const REAL *values = data.values;
-    for (int64_t e = data.starts[row]; e < data.starts[row + 1]; e += CACHE_LINE / 8) {
+INLINE void NAME(fetch_sparse)(const Run *run, ptrdiff_t row) {
+    const REAL *values = run->values;
+    for (int64_t e = run->starts[row]; e < run->starts[row + 1]; e += CACHE_LINE / 8) {
         TO_L1(values + e);
-        TO_L1(data.columns + e);
+        TO_L1(run->columns + e);
     }
 }
 
-INLINE void NAME(run_sparse_batches)(SparseData data, const int32_t *order, ptrdiff_t n_rows, ptrdiff_t batch_size,
-                                     const Step *step, const Metric *metric, const Loss *loss, const Penalty *penalty,
-                                     Parameters p, Columns columns, double *objective, int decays, int is_uniform) {
-    const ptrdiff_t d = data.n_features;
-    const double l1 = penalty->l1;
-    const int is_bounded = penalty->lowest > -INFINITY;
+INLINE void NAME(run_sparse_batches)(Run run, const Step *step, Parameters p, Columns columns, double *objective, int decays,
+                                     int is_uniform) {
+    const ptrdiff_t d = run.n_features, n_rows = run.n_rows;
+    const int32_t *order = run.order;
+    const double *scale = run.scale;
+    const int is_bounded = run.penalty.lowest > -INFINITY;
     double largest = 0.0; /* scale: where the penalty's part of a step would turn signs, all columns meet the bound */
-    for (ptrdiff_t j = 0; j < d && is_bounded; j++) largest = metric->scale[j] > largest ? metric->scale[j] : largest;
+    for (ptrdiff_t j = 0; j < d && is_bounded; j++) largest = scale[j] > largest ? scale[j] : largest;
     for (ptrdiff_t j = 0; j <= d; j++) p.gradient[j] = 0.0;
-    for (ptrdiff_t start = 0; start < n_rows; start += batch_size, step++, objective++) {
-        const ptrdiff_t stop = start + batch_size < n_rows ? start + batch_size : n_rows;
+    for (ptrdiff_t start = 0; start < n_rows; start += run.batch_size, step++, objective++) {
+        const ptrdiff_t stop = start + run.batch_size < n_rows ? start + run.batch_size : n_rows;
         const double share = 1.0 / (double)(stop - start);
-        const int is_capped = step->cap < INFINITY, flips = is_bounded && step->eta * largest * penalty->l2 > 1.0;
+        const int is_capped = step->cap < INFINITY, flips = is_bounded && step->eta * largest * run.penalty.l2 > 1.0;
         const int moves_all = step->momentum != 0.0 || step->lookahead != 0.0 || flips;
-        const int is_collected = moves_all || (stop - start > 1 && (is_capped || is_proximal(penalty)));
+        const int is_collected = moves_all || (stop - start > 1 && (is_capped || is_proximal(&run.penalty)));
         double total = 0.0, norm = 0.0;
-        if (moves_all) write_out(&columns, penalty, p, d);
+        if (moves_all) write_out(&columns, &run, p);
         for (ptrdiff_t i = start; i < stop; i++) { /* the residuals and the gradient */
             const ptrdiff_t row = order[i];
-            if (i + SPARSE_ROWS_AHEAD < n_rows) NAME(fetch_sparse)(data, order[i + SPARSE_ROWS_AHEAD]);
-            const double s = share * data.weight[row * data.weight_stride];
+            if (i + SPARSE_ROWS_AHEAD < n_rows) NAME(fetch_sparse)(&run, order[i + SPARSE_ROWS_AHEAD]);
+            const double s = share * run.weight[row * run.weight_stride];
             double slope;
-            total += s * loss_at(loss, NAME(sparse_residual)(data, row, &columns, p.coef, l1, decays, is_uniform), &slope);
+            total += s * loss_at(&run.loss, NAME(sparse_residual)(&run, row, &columns, p.coef, decays, is_uniform), &slope);
             slope *= s;
             columns.slopes[i - start] = slope;
             p.gradient[d] += slope;
-            if (is_collected) norm += NAME(add_sparse_row)(data, row, slope, &columns, p.gradient, is_uniform);
-            else if (is_capped) norm += NAME(sparse_norm)(data, row, slope, &columns, is_uniform);
+            if (is_collected) norm += NAME(add_sparse_row)(&run, row, slope, &columns, p.gradient, is_uniform);
+            else if (is_capped) norm += NAME(sparse_norm)(&run, row, slope, &columns, is_uniform);
         }
         *objective = total;
         if (moves_all) {
-            update(step, total, metric, penalty, p, d);
+            update(step, total, &run, p);
             for (ptrdiff_t j = 0; j <= d; j++) p.gradient[j] = 0.0;
             continue;
         }
-        norm += metric->scale[d] * p.gradient[d] * p.gradient[d];
+        norm += scale[d] * p.gradient[d] * p.gradient[d];
         const double eta = capped(step, total, norm);
-        step_classes(&columns, eta, penalty, p, d);
+        step_classes(&columns, eta, &run, p);
         for (ptrdiff_t i = start; i < stop; i++)
-            NAME(move_sparse_row)(data, order[i], is_collected, columns.slopes[i - start], &columns, penalty, p, is_uniform);
-        p.coef[d] -= eta * metric->scale[d] * p.gradient[d];
+            NAME(move_sparse_row)(&run, order[i], is_collected, columns.slopes[i - start], &columns, p, is_uniform);
+        p.coef[d] -= eta * scale[d] * p.gradient[d];
         p.gradient[d] = 0.0;
         if (step->averaging == 0.0) continue;
-        const int seldom = stop == n_rows || step[1].averaging == 0.0;
-        average_classes(&columns, step->averaging, seldom, penalty, p, d);
+        average_classes(&columns, step->averaging, stop == n_rows || step[1].averaging == 0.0, &run, p);
         p.average[d] += step->averaging * (p.coef[d] - p.average[d]);
     }
-    write_out(&columns, penalty, p, d);
+    write_out(&columns, &run, p);
 }
 
 CLONES
-void NAME(run_sparse)(SparseData data, const int32_t *order, ptrdiff_t n_rows, ptrdiff_t batch_size, const Step *step,
-                      const Metric *metric, const Loss *loss, const Penalty *penalty, Parameters p, Columns columns,
-                      double *objective) {
-    const int is_uniform = columns.n_used == 1;
-#define RUN(decays, is_uniform)                                                                                     \
-    NAME(run_sparse_batches)(data, order, n_rows, batch_size, step, metric, loss, penalty, p, columns, objective, decays, is_uniform)
-    if (penalty->l2 != 0.0 && is_uniform) RUN(1, 1);
-    else if (penalty->l2 != 0.0) RUN(1, 0);
-    else if (is_uniform) RUN(0, 1);
-    else RUN(0, 0);
-#undef RUN
+void NAME(run_sparse)(const Run *run, Columns columns) {
+    const int decays = run->penalty.l2 != 0.0, is_uniform = columns.n_used == 1;
+    for (ptrdiff_t t = 0; t < run->n_targets; t++) {
+        const Parameters p = parameters_of(run, t);
+        const Step *step = run->steps + t * run->n_batches;
+        double *objective = run->objectives + t * run->n_batches;
+        Run of_target = *run;
+        of_target.y += run->targets[t] * run->target_stride;
+        if (decays && is_uniform) NAME(run_sparse_batches)(of_target, step, p, columns, objective, 1, 1);
+        else if (decays) NAME(run_sparse_batches)(of_target, step, p, columns, objective, 1, 0);
+        else if (is_uniform) NAME(run_sparse_batches)(of_target, step, p, columns, objective, 0, 1);
+        else NAME(run_sparse_batches)(of_target, step, p, columns, objective, 0, 0);
+    }
 }
