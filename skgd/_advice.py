@@ -61,13 +61,30 @@ def tell_of_half_life(model, n_new, stream, told):
     return (*told, "half_life")
 
 
-def tell_of_another_loss():
-    """Warn of a stream whose loss has changed after its rows were left behind."""
+def tell_of_lost(model, stream, is_complete, told):
+    """What has been told of, after a warning of a stream that can't know the minimum over all its rows, once."""
+    if is_complete or not stream.moments.is_full or model.average != "auto" or "lost" in told:
+        return told
     warn(
-        "loss, epsilon or quantile has changed in the middle of a stream, which has kept nothing of its rows for the new one. "
-        "It goes on by steps and may end far from the minimum. Fit a new model.",
+        "What is kept of earlier rows does not say where their minimum is, since loss, penalty, fit_intercept or average has "
+        "changed, or fit has ended elsewhere: by max_iter, tol=None or early_stopping. partial_fit goes on by steps and may "
+        "end far from the minimum. Fit a new model. This is said once for a model.",
         ConvergenceWarning,
     )
+    return (*told, "lost")
+
+
+def tell_of_schedule(model, state):
+    """What has been told of, after a warning of a stream that has changed between "auto" and a plain schedule, once."""
+    is_plain = state.stream.moments is None
+    if state.n_steps == 0 or is_plain != (model.learning_rate == "auto") or "schedule" in state.told:
+        return state.told
+    warn(
+        "learning_rate has changed in the middle of a stream. Rows that a plain schedule has learned are not kept, so that "
+        "'auto' goes to the minimum over the others. Fit a new model to have all of them count. This is said once for a model.",
+        ConvergenceWarning,
+    )
+    return (*state.told, "schedule")
 
 
 def tell_of_order(is_unlike, told):
@@ -131,7 +148,13 @@ def is_still_falling(model, value, history):
 
 
 def warn_of_epsilon(model, problem):
-    """Warn if huber's epsilon is so small that a penalty weighs more than its alpha says."""
+    """Warn if next to no row lies beyond epsilon, or huber's is so small that a penalty weighs more than its alpha says."""
+    spread = np.min(problem.deviation, initial=np.inf, where=problem.deviation > 0.0)
+    if problem.loss.insensitive > spread:
+        warn(
+            f"epsilon={model.epsilon:g} is larger than the deviation of y, which is {spread:.2g}. loss={model.loss!r} takes "
+            f"most rows for exact and learns little from them: lower epsilon to the size of an error that does not matter."
+        )
     if model.loss != "huber" or model.penalty is None or model.alpha == 0.0:
         return
     spread = np.max(problem.constant_loss) / (2.0 * model.epsilon)  # the mean |r| of the best constant, if it is this large
@@ -208,6 +231,15 @@ def of_score(model, outcome):
     poor = f"{score_name(model.loss)} on the held-out rows is {score:.2g}: a constant predicts them better."
     if np.any(np.abs(outcome.validation.mean - problem.constant) > UNUSUAL * problem.deviation):
         return f"{poor} y_val lies far from y: if y was transformed, as by TransformedTargetRegressor, transform y_val, too."
+    moments, of_others = outcome.state.stream.moments, outcome.validation.rows.moments(False)
+    if moments is not None:
+        apart = np.abs(of_others.column_means - moments.column_means) > UNUSUAL * np.sqrt(np.maximum(moments.variance, 0.0))
+        column = np.argmax(apart & (moments.variance > 0.0))
+        if apart[column]:
+            return (
+                f"{poor} X_val lies far from X, in column {column} for one: if a Pipeline has transformed X, have it transform "
+                f'X_val, too, by transform_input=["X_val"].'
+            )
     return (
         f"{poor} The columns carry no information about y, or the {len(problem.rows)} rows left for training are too few: set "
         f"early_stopping=False, or give more rows."

@@ -119,15 +119,21 @@ def ahead(numbered, is_surveyed):
 
 
 def share_memory(chunk, other):
-    """Whether two chunks come in the same arrays."""
-    return any(np.may_share_memory(a, b) for a in arrays_of(chunk) for b in arrays_of(other))
+    """Whether two chunks come in the same lists or arrays."""
+    parts, others = (each if isinstance(each, tuple | list) else () for each in (chunk, other))
+    is_same = any(a is b for a in parts for b in others if a is not None)
+    return is_same or any(np.may_share_memory(a, b) for a in arrays_of(parts) for b in arrays_of(others))
 
 
-def arrays_of(chunk):
-    """The arrays that a chunk comes in."""
-    parts = chunk if isinstance(chunk, tuple | list) else ()
-    numbers = (part.data if issparse(part) else part for part in parts)
-    return [each for each in numbers if isinstance(each, np.ndarray)]
+def arrays_of(parts):
+    """The arrays that parts of a chunk lie in; those of a frame are those of its columns."""
+    arrays = []
+    for part in parts:
+        if hasattr(part, "columns") and hasattr(part, "__getitem__"):
+            arrays += [np.asarray(part[name]) for name in getattr(part, "column_names", part.columns)]
+        elif issparse(part) or hasattr(part, "__array__") or isinstance(part, memoryview):
+            arrays.append(part.data if issparse(part) else np.asarray(part))
+    return arrays
 
 
 @dataclass(frozen=True)
@@ -228,7 +234,7 @@ class RowsInChunks:
         self.source, self.survey = source, survey
         self.mean_moments = replace(moments, weight=float(n_rows))
         far = (moments.column_means, moments.variance) if centred else None
-        self.prepared = Preparation(n_rows / moments.weight, far)
+        self.mean_weight, self.prepared = float(moments.weight / n_rows), Preparation(n_rows / moments.weight, far)
         self.sampled = self.prepared(survey.sample.as_rows(moments))
         self.n_features, self.n_targets, self.dtype = moments.n_features, len(moments.target_mean), survey.dtype
         self.total_weight, self.offset = float(n_rows), self.sampled.offset
@@ -271,6 +277,10 @@ class RowsInChunks:
 
     def without_columns(self):
         """The rows themselves: to read targets alone, chunks are read whole."""
+        return self
+
+    def with_mean_weight_1(self):
+        """The rows themselves."""
         return self
 
     def with_far_columns_centred(self, *_):

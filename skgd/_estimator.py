@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, TypeAlias
 
@@ -365,7 +366,7 @@ class MiniBatchLinearRegressor(CheckedParameters, CallbackSupportMixin, Regresso
             held_out = self._check_validation(rows, **validation)
             if self.early_stopping and held_out is None:
                 rows, held_out = hold_out(self, rows, state.seed)
-            self._fit(rows.with_mean_weight_1(), state, go_on, watch, held_out, (coef_init, intercept_init))
+            self._fit(rows, state, go_on, watch, held_out, (coef_init, intercept_init))
         return self
 
     @with_callbacks
@@ -431,7 +432,8 @@ class MiniBatchLinearRegressor(CheckedParameters, CallbackSupportMixin, Regresso
         With a plain schedule, batch_size=None makes the call exactly one step, and with shuffle=False calls with multiples of
         batch_size rows take the steps of one epoch of `fit` over all of them. Under learning_rate="auto" a call ends at the
         minimum over all rows seen so far, once there are enough: see the Notes of the class. A stream never forgets, unless
-        half_life is given. Weights are used as given: a row of weight 2 counts twice. Callbacks watch `fit` only.
+        half_life is given. Weights are used as given: their loss is divided by the number of rows, so that weights of mean 2
+        count twice beside the penalty. After `fit` they are divided by the mean of its weights. Callbacks watch `fit` only.
 
         Parameters
         ----------
@@ -456,7 +458,7 @@ class MiniBatchLinearRegressor(CheckedParameters, CallbackSupportMixin, Regresso
             if go_on:  # scikit-learn looks at the parameters of a first call only
                 recheck(self)
             watch, (rows, state) = Watch(self), self._begin(X, y, sample_weight, go_on)
-            outcome, before = fit_chunk(self, rows, state, go_on, watch)
+            outcome, before = fit_chunk(self, rows.with_weight_over(state.mean_weight), state, go_on, watch)
             self._publish(outcome)
             if not go_on:
                 warn_of_epsilon(self, outcome.problem)
@@ -513,7 +515,7 @@ class MiniBatchLinearRegressor(CheckedParameters, CallbackSupportMixin, Regresso
         """Rows of valid data; with `reset` these say what columns and targets there are."""
         if type(X).__module__.startswith("dask."):
             warn(
-                "This gathers a Dask collection into memory. skgd.dask.DaskMiniBatchLinearRegressor fits it where it is. To "
+                "This gathers a Dask collection into memory. Its fit by skgd.dask.DaskMiniBatchLinearRegressor does not. To "
                 "gather it without this warning, give X.compute()."
             )
         if issparse(y):
@@ -561,7 +563,8 @@ class MiniBatchLinearRegressor(CheckedParameters, CallbackSupportMixin, Regresso
         return State.start(np.zeros((rows.n_targets, rows.n_features + 1)), seed)
 
     def _fit(self, rows, state, go_on, watch, held_out=None, start=(None, None)):
-        """Fit rows of mean weight 1, publish what has come of it, and warn where it must be told of."""
+        """Fit rows, their weights scaled to mean 1, publish what has come of it, and warn where it must be told of."""
+        state, rows = replace(state, mean_weight=rows.mean_weight), rows.with_mean_weight_1()
         outcome = fit_rows(self, rows, state, go_on, watch, held_out, start)
         problem, history = outcome.problem, outcome.history
         self._publish(outcome)

@@ -14,7 +14,7 @@ from skgd._descent import Divergence, History, descend
 from skgd._finish import finish
 from skgd._geometry import LEAST_SAMPLE
 from skgd._newton import LEAST_PROMISE
-from skgd._objective import SQUARED_ERROR
+from skgd._objective import SQUARED_ERROR, objective_of
 from skgd._plan import problem_of_fit
 from skgd._problem import Problem
 from skgd._reading import Target, look_at
@@ -68,7 +68,7 @@ def fit_rows(model, rows, state, go_on, watch, held_out=None, start=(None, None)
     """
     problem, moments = problem_of_fit(model, rows)
     if not go_on:
-        state = State.start(start_of(model, problem, *start), state.seed)
+        state = State.start(start_of(model, problem, *start), state.seed, state.mean_weight)
     state = state.about(subject_of(model, moments, rows, held_out))
     before = state.best or {"parameters": state.parameters[:, AVERAGE]}
     validation = held_out and Validation(held_out, problem.loss, model.tol or 0.0, **before)
@@ -219,7 +219,9 @@ def stream_after(model, problem, moments, end, history):
             losses, gradient = map(np.array, zip(*look_at(targets, end, problem.loss), strict=True))
             gradient = gradient[:, :-1]
     ends = moved_to(end, -problem.origin)
-    return Stream.after_fit(moments, problem.geometries[0], problem.penalty, ends, losses, gradient, is_read)
+    return Stream.after_fit(
+        moments, problem.geometries[0], problem.penalty, ends, losses, gradient, is_read, objective_of(model)
+    )
 
 
 def renewable_after(model, problem, stream, end, history):
@@ -227,5 +229,5 @@ def renewable_after(model, problem, stream, end, history):
     if model.learning_rate != "auto":
         return Renewable()
     if is_at_minimum(model, history) and problem.loss != SQUARED_ERROR and stream.moments.is_full:
-        return Renewable.after_fit(problem, end)
-    return Renewable(is_complete=False)
+        return Renewable.after_fit(problem, end, objective_of(model))
+    return Renewable(objective=objective_of(model), is_complete=False)

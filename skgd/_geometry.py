@@ -161,8 +161,8 @@ def cumulated_chances(norms):
     return np.cumsum(norms, out=norms)
 
 
-def sample_rows(rows, metric, cumulated, offset):
-    """Rows z_i of the standardised table, so weighted that the sum of z_i z_i' estimates the mean of s_i z_i z_i'.
+def sample_rows(rows, cumulated, offset):
+    """Numbers and weights of a sample of rows, over which any weighted sum estimates the mean of all rows.
 
     Taken at even distances along the chances that are `cumulated`: long rows more often, each with the inverse of its chance.
     """
@@ -176,7 +176,11 @@ def sample_rows(rows, metric, cumulated, offset):
         chance = (cumulated[places] - np.where(places > 0, cumulated[places - 1], 0.0)) / cumulated[-1]
         which = rows.numbers[places]
         weight = rows.weight[which] / (size * chance)
-    weight = weight / rows.total_weight
+    return which, weight / rows.total_weight
+
+
+def standardised(rows, metric, which, weight):
+    """Rows sqrt(s_i) z_i of the table as the metric centres and scales it, the intercept included."""
     X = rows.take(which)
     if rows.is_sparse:
         z = hstack([X, np.ones((len(weight), 1))]) @ diags_array(np.sqrt(metric[1]))
@@ -268,13 +272,11 @@ def gram_of(moments, metric, ridge):
     return (moments.covariance + np.outer(shift, shift) + ridge * np.eye(len(shift))) * np.outer(root, root)
 
 
-def covariance_of(gram, metric, shift):
-    """The covariance of the columns in the user's units.
-
-    It is that of second moments as the metric scales them, about a center that lies `shift` from the means.
-    """
+def covariance_of(z, weight, metric):
+    """The covariance of the columns in the user's units, of rows `standardised` with these weights."""
+    mean, gram = np.sqrt(weight) @ z[:, :-1] / weight.sum(), z[:, :-1].T @ z[:, :-1] / weight.sum()
     deviation = np.divide(1.0, np.sqrt(metric[1, :-1]), out=np.zeros(len(gram)), where=metric[1, :-1] > 0.0)
-    return gram * np.outer(deviation, deviation) - np.outer(shift, shift)
+    return (gram - np.outer(mean, mean)) * np.outer(deviation, deviation)
 
 
 def geometry_of_solver(rows, moments, ridge, fit_intercept):
@@ -284,8 +286,8 @@ def geometry_of_solver(rows, moments, ridge, fit_intercept):
         return Geometry(metric, 1.0)
 
     def table():
-        chances = cumulated_chances(squared_norms(rows.representatives, metric))
-        z = sample_rows(rows.representatives, metric, chances, offset=0.25)[:, :-1]
+        some = sample_rows(rows.representatives, cumulated_chances(squared_norms(rows.representatives, metric)), offset=0.25)
+        z = standardised(rows.representatives, metric, *some)[:, :-1]
         return np.vstack([z, np.diag(np.sqrt(ridge * metric[1, :-1]))])
 
     spectrum = Spectrum.of(gram_of(moments, metric, ridge), metric, table)
@@ -300,15 +302,14 @@ def geometry_of_batches(rows, moments, batch_size, ridge, fit_intercept, separab
     norms = squared_norms(rows.representatives, metric)
     longest = norms.max() if rows.is_in_memory else longest_of(rows, metric)
     chances = cumulated_chances(norms)
-    z = sample_rows(rows.representatives, metric, chances, offset=0.25)
-    shift = moments.column_means - rows.offset - metric[0, :-1]
+    which, weight = sample_rows(rows.representatives, chances, offset=0.25)
+    z = standardised(rows.representatives, metric, which, weight)
+    covariance = None if rows.is_wide else covariance_of(z, weight, metric)
     if separable or rows.is_wide:
         eigenvalue = largest_eigenvalue(z) + penalised.max()
-        covariance = None if rows.is_wide else covariance_of(z[:, :-1].T @ z[:, :-1], metric, shift)
         smoothness = expected_smoothness(longest + penalised.max(), SAFETY * max(eigenvalue, 1.0), len(rows), batch_size)
         return Geometry(metric, safe_length(smoothness), longest, eigenvalue, covariance)
     gram, table = z[:, :-1].T @ z[:, :-1], np.vstack([z[:, :-1], np.diag(np.sqrt(penalised))])
-    covariance = covariance_of(gram, metric, shift)
     spectrum = Spectrum.of(gram + np.diag(penalised), metric, lambda: table)
     axes, bounds, _ = axes_to_correct(spectrum, longest, len(rows), batch_size)
     mean, reach = spectrum.values[-1], longest
@@ -317,7 +318,8 @@ def geometry_of_batches(rows, moments, batch_size, ridge, fit_intercept, separab
         gains = bounds / (along.total / rows.total_weight + axes**2 @ penalised) - 1.0
         if batch_size < len(rows):  # no gain that made a row longer than all are now, since that would shorten the step
             gains = np.minimum(gains, longest / np.maximum(along.longest, NEGLIGIBLE**2 * longest))
-        others = sample_rows(rows.representatives, metric, chances, offset=0.75)[:, :-1]  # to judge the axes found in the first
+        some = sample_rows(rows.representatives, chances, offset=0.75)  # others, to judge the axes found in the first
+        others = standardised(rows.representatives, metric, *some)[:, :-1]
         stretch = np.eye(rows.n_features) + (axes.T * (np.sqrt(1.0 + gains) - 1.0)) @ axes
         mean = np.linalg.eigvalsh(stretch @ (others.T @ others + np.diag(penalised)) @ stretch)[-1]
         metric = with_axes(metric, axes, gains)
@@ -363,5 +365,5 @@ def safe_step(rows, batch_size, metric):
     """The step 1 / L(b) in a given metric: what a constant step should not exceed, for a loss of curvature 1."""
     norms = squared_norms(rows, metric)
     longest = norms.max()
-    mean = largest_eigenvalue(sample_rows(rows, metric, cumulated_chances(norms), offset=0.5))
+    mean = largest_eigenvalue(standardised(rows, metric, *sample_rows(rows, cumulated_chances(norms), offset=0.5)))
     return safe_length(expected_smoothness(longest, SAFETY * mean, len(rows), batch_size))

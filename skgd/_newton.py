@@ -123,20 +123,27 @@ class Newton:
         return cls(target, start, accuracy, target.rounded(start, FAR))
 
     @classmethod
-    def resumed(cls, target, accuracy, *, point, best, best_value, damping, width, width_of_model):
+    def resumed(
+        cls, target, promise, *, point, best, best_value, damping, width, width_of_model, accuracy, is_widened, has_model
+    ):
         """From where another, whose `memory` this is, was left."""
-        way = cls(target, point, accuracy, target.loss.rounded(width_of_model))
-        way.read()  # what was known there
+        start, width_of_start = (point, width_of_model) if has_model else (best, width)
+        way = cls(target, start, promise, target.loss.rounded(width_of_start))
+        if has_model:
+            way.read()  # what was known there
         way.best, way.best_value, way.damping, way.loss = best, best_value, damping, target.loss.rounded(width)
-        way.next = way.step(damping)
-        way.trial, way.arrived = way.next.end, False
+        way.accuracy, way.is_widened, way.arrived = accuracy, is_widened, False
+        if has_model:
+            way.next = way.step(damping)
+            way.trial = way.next.end
         return way
 
     @property
     def memory(self):
         """What another goes on from."""
+        names = "point", "best", "best_value", "damping", "accuracy", "is_widened"
         widths = {"width": self.loss.width, "width_of_model": self.loss_of_model.width}
-        return {"point": self.point, "best": self.best, "best_value": self.best_value, "damping": self.damping} | widths
+        return {name: getattr(self, name) for name in names} | widths | {"has_model": self.model is not None}
 
     def request(self):
         """What to add up over all rows."""
@@ -292,14 +299,15 @@ class Readings(Solver):
 
     @classmethod
     def approach(cls, target, start, value, accuracy):
-        """Readings from a start that is near the minimum, or else from farther away."""
+        """Readings from a start that is near the minimum, or else, and where these end too early, from farther away."""
         accuracy = min(OF_ZEROS, accuracy) if target.penalty.makes_zeros else accuracy
         cost = 0.5 * accuracy * target.reach(value) / value
         way = Newton(target, start, accuracy, target.rounded(start, cost))
         way.read()
         if not way.conclude() and way.left > FAR * target.reach(value):
             way = Newton.far(target, start, accuracy)
-        return way.approach()
+        end, left = way.approach()
+        return (end, left) if left <= accuracy else Newton.far(target, end, accuracy).approach()
 
     @property
     def memory(self):

@@ -115,6 +115,12 @@ def make_penalty(name, alpha, l1_ratio, positive=False):
     return Penalty(l2=strength * (1.0 - l1_share), l1=strength * l1_share, lowest=0.0 if positive else -np.inf)
 
 
+def objective_of(model):
+    """What a model minimises, in plain numbers: those of its loss and its penalty, and whether it has an intercept."""
+    penalty = make_penalty(model.penalty, model.alpha, model.l1_ratio, model.positive)
+    return tuple(LOSSES[model.loss](model.epsilon, model.quantile)), tuple(penalty), bool(model.fit_intercept)
+
+
 def proximal(coef, threshold, lowest):
     """The proximal step of the l1 norm and the bound."""
     return np.maximum(np.copysign(np.maximum(np.abs(coef) - threshold, 0.0), coef), lowest)

@@ -6,12 +6,12 @@ from dataclasses import replace
 
 import numpy as np
 
-from skgd._advice import check_chunk, tell_of_another_loss, tell_of_half_life, tell_of_order, tell_of_unusual
+from skgd._advice import check_chunk, tell_of_half_life, tell_of_lost, tell_of_order, tell_of_schedule, tell_of_unusual
 from skgd._descent import History
 from skgd._finish import finish
 from skgd._fit import Outcome, rest_at, run_of, start_of
 from skgd._newton import LEAST_PROMISE
-from skgd._objective import SQUARED_ERROR, constant_loss, is_quadratic, mean_losses
+from skgd._objective import SQUARED_ERROR, constant_loss, is_quadratic, mean_losses, objective_of
 from skgd._plan import measured_for_steps, problem_of_chunk, problem_of_latest
 from skgd._reference import AVERAGE
 from skgd._renewable import slopes_at
@@ -23,6 +23,7 @@ def fit_chunk(model, rows, state, go_on, watch):
     problem, stream, counted = problem_of_chunk(model, rows, state)
     if not go_on:
         state = State.start(start_of(model, problem), state.seed)
+    state = replace(state, told=tell_of_schedule(model, state))
     # What predict uses, on rows that it has not learned: progressive validation. At first it is the best constant.
     before = mean_losses(problem, state.parameters[:, AVERAGE]) if go_on else problem.constant_loss
     if model.learning_rate == "auto":
@@ -75,7 +76,7 @@ def learn(model, problem, counted, state, watch, before):
 
 def with_chunk(model, problem, stream, counted, state, before):
     """The state of a stream with the rows of a chunk, before anything is learned from them."""
-    renewable, told = with_loss(state.renewable, problem.loss), state.told
+    renewable, told = state.renewable.for_objective(objective_of(model)), state.told
     if problem.loss == SQUARED_ERROR and stream.has_enough_rows:  # the moments are all it needs
         renewable = replace(renewable, latest=(), fresh=None, n_kept=0, waiting=renewable.waiting + len(counted))
     elif model.average != "auto":  # steps are what was asked for: no minimum will need the rows
@@ -84,15 +85,8 @@ def with_chunk(model, problem, stream, counted, state, before):
         if model.half_life is None:
             renewable, told = held_against_order(problem, stream, state, renewable)
         renewable = renewable.with_rows(counted, before, model.half_life or np.inf)
-    return replace(state, stream=stream.with_level(before, len(problem.rows)), renewable=renewable, told=told)
-
-
-def with_loss(renewable, loss):
-    """What a stream keeps of its loss, after a warning if it has changed and rows were left behind with another."""
-    after = renewable.of_loss(loss)
-    if renewable.loss not in (None, after.loss) and not after.is_complete and loss != SQUARED_ERROR:
-        tell_of_another_loss()
-    return after
+    state = replace(state, stream=stream.with_level(before, len(problem.rows)), renewable=renewable, told=told)
+    return replace(state, told=tell_of_lost(model, stream, is_complete(problem, state), told))
 
 
 def held_against_order(problem, stream, state, renewable):
@@ -105,11 +99,16 @@ def held_against_order(problem, stream, state, renewable):
     return renewable, tell_of_order(is_unlike, state.told)
 
 
+def is_complete(problem, state):
+    """Whether what is kept of all rows that a stream has seen says where their minimum is, once there are enough."""
+    if problem.loss == SQUARED_ERROR:
+        return state.stream.is_of(state.renewable.objective)
+    return state.renewable.is_complete
+
+
 def knows_minimum(problem, state):
     """Whether the minimum over all rows that a stream has seen is known."""
-    if problem.loss == SQUARED_ERROR:
-        return state.stream.knows_the_minimum_of(problem.loss)
-    return state.stream.has_enough_rows and state.renewable.is_complete
+    return state.stream.has_enough_rows and is_complete(problem, state)
 
 
 def renewed(model, problem, counted, state, parameters):

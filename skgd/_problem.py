@@ -9,6 +9,7 @@ from functools import cached_property
 import numpy as np
 
 from skgd._geometry import Geometry
+from skgd._moments import HALF_OF_THE_DIGITS
 from skgd._objective import (
     LARGEST,
     LOSSES,
@@ -56,6 +57,7 @@ class Problem:
     constant_loss: np.ndarray  # (n_targets,): the loss of the best constant prediction
     unit: np.ndarray  # (n_targets,): what changes of the objective are compared with: the loss of a constant on typical rows
     curvature: np.ndarray  # (n_targets,): of a parabola as steep as the loss at the residuals of a constant prediction
+    most_reach: np.ndarray  # (n_targets,): the largest unit of an excess; without an intercept, what a constant would lose
     deviation: np.ndarray  # (n_targets,): of the targets
     dtype: np.dtype  # of the columns as they were given
     geometries: tuple[Geometry, ...] = ()  # one for each target; they differ in what the penalty adds to the columns
@@ -70,15 +72,19 @@ class Problem:
             if loss == SQUARED_ERROR:
                 constant = moments.target_mean if model.fit_intercept else constant
                 loss_of_constant = moments.target_variance + (moments.target_mean - constant) ** 2
+                least = moments.target_variance
             else:
-                constant = best_constant(loss, rows.sampled) if model.fit_intercept else constant
+                best = best_constant(loss, rows.sampled)
+                constant = best if model.fit_intercept else constant
                 loss_of_constant = constant_loss(loss, rows, constant)
+                least = loss_of_constant if model.fit_intercept else constant_loss(loss, rows, best)
         curvature, typical_loss = curvature_at(loss, rows, constant)
         unit = np.maximum(np.minimum(loss_of_constant, typical_loss), loss_and_slope(loss, rounding_of(constant))[0])
         penalty = make_penalty(model.penalty, model.alpha, model.l1_ratio, model.positive)
         batch_size = len(rows) if model.batch_size is None else min(model.batch_size, len(rows))
         deviation = np.sqrt(moments.target_variance)
-        return cls(rows, batch_size, loss, penalty, constant, loss_of_constant, unit, curvature, deviation, rows.dtype)
+        most = most_reach_of(least, loss_of_constant, model.fit_intercept)
+        return cls(rows, batch_size, loss, penalty, constant, loss_of_constant, unit, curvature, most, deviation, rows.dtype)
 
     @property
     def is_full_batch(self):
@@ -113,7 +119,8 @@ class Problem:
         geometries = tuple(geometry.about_zero() for geometry in self.geometries)
         penalty = self.penalty.scaled(moments.n_rows / moments.weight)
         few = {"rows": rows, "batch_size": len(X), "geometries": geometries, "penalty": penalty}
-        return replace(self, **few, constant=constant, constant_loss=loss, unit=loss)
+        most = most_reach_of(moments.target_variance, loss, has_intercept)
+        return replace(self, **few, constant=constant, constant_loss=loss, unit=loss, most_reach=most)
 
     @cached_property
     def compressed_rows(self):
@@ -201,6 +208,11 @@ class Problem:
     def averaging_interval(self):
         """Steps between two looks at all columns, for an average that does without the others."""
         return int(np.ceil(UPKEEP * self.rows.n_features / self.numbers_in_a_batch)) if self.rows.is_sparse else 1
+
+
+def most_reach_of(least, loss_of_constant, has_intercept):
+    """The largest unit of an excess: predictions of zero lose much where targets lie far from it, which tells little."""
+    return np.full(len(least), np.inf) if has_intercept else np.maximum(least, HALF_OF_THE_DIGITS * loss_of_constant)
 
 
 def check_targets(moments, rows):

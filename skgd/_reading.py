@@ -21,15 +21,18 @@ class Target:
         self.center = self.geometry.metric[0, :-1]
         self.has_intercept = float(self.geometry.metric[1, -1] > 0.0)
         self.constant, self.constant_loss = problem.constant[k], problem.constant_loss[k]
-        self.unit, self.curvature = problem.unit[k], problem.curvature[k]
+        self.unit, self.curvature, self.most_reach = problem.unit[k], problem.curvature[k], problem.most_reach[k]
 
     def at(self, parameters):
         """What a sum over rows needs to know of this target to look at some parameters."""
         return self.k, self.center, parameters, self.has_intercept
 
     def reach(self, value):
-        """How far the objective of the best constant prediction lies above this one, and LEAST_REACH of it at least."""
-        return max(self.constant_loss - value, LEAST_REACH * self.unit)
+        """How far the objective of the best constant prediction lies above this one, and LEAST_REACH of it at least.
+
+        Without an intercept that is a prediction of zero, which may lie far above all others: see `most_reach_of`.
+        """
+        return max(min(self.constant_loss - value, self.most_reach), LEAST_REACH * min(self.unit, self.most_reach))
 
     @cached_property
     def rounding(self):

@@ -19,7 +19,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from skgd._newton import FAR, LEAST_PROMISE, MOST_READINGS, OF_ZEROS, Newton
+from skgd._finish import finish
+from skgd._newton import LEAST_PROMISE, MOST_READINGS, OF_ZEROS, Newton
 from skgd._objective import LARGEST, is_straight, loss_and_slope, penalty_at, typical_size
 from skgd._reading import Sums, Target, derivatives_over
 from skgd._rows import Rows
@@ -144,41 +145,53 @@ class Renewable:
     spread: np.ndarray | float = 0.0  # (n_targets,): the usual size of residuals
     reached: np.ndarray | float = 0.0  # (n_targets,): the mean loss at the last minimum
     waiting: float = 0.0  # rows since the last minimum, those of a chunk that was predicted worse counting for more
-    loss: tuple | None = None  # the numbers of the loss that was learned last
+    objective: tuple | None = None  # what was learned last: see `objective_of`
+    deciding: np.ndarray | float = 1.0  # (n_targets,): the share of rows that decide where the minimum lies
     is_complete: bool = True  # whether model and latest rows are all that the parameters have learned from
     slopes: np.ndarray | float = 0.0  # (3, n_targets): sums of weights, slopes and their squares over the present block
     scatter: np.ndarray | float = 0.0  # (2, n_targets): sums of weights and squared slopes over all blocks before
 
     @classmethod
-    def after_fit(cls, problem, ends):
+    def after_fit(cls, problem, ends, objective):
         """What goes on from a fit that has ended at its minimum: the curvature there, of a sample of the rows.
 
-        The gradient of the loss is that of the penalty but for its sign; where a coefficient is zero, it is read.
+        The gradient of the loss is that of the penalty but for its sign; where a coefficient is zero, it is read. Rows too few
+        to trust curvatures are kept.
         """
         rows, penalty, models = problem.rows.sampled, problem.penalty, []
-        spread = typical_size(residuals_at(rows, problem, ends), rows.weights)
+        residual, n_parameters = residuals_at(rows, problem, ends), ends.shape[1]
+        deciding = share_that_decides(problem.loss, residual, rows.weights)
+        known = {"spread": typical_size(residual, rows.weights), "objective": objective, "deciding": deciding}
+        if len(problem.rows) <= min(FIRST_ROWS_PER_COLUMN * n_parameters / deciding.min(), len(rows)):
+            losses = loss_and_slope(problem.loss, residual)[0] @ rows.weights / rows.total_weight
+            return cls(fresh=rows, n_kept=len(rows), reached=losses, **known).with_own_rows()
         for k, end in enumerate(ends):
-            target = TargetOfStream(replace(problem, rows=rows), k, cls.width(spread[k], problem, len(rows)), None)
+            width = width_of_kinks(known["spread"][k], deciding[k], n_parameters, len(rows))
+            target = TargetOfStream(replace(problem, rows=rows), k, width, None)
             curvature, linear, constant = (part / rows.total_weight for part in model_of_rows(target, end))
             pull, value = curvature @ end, 0.5 * end @ curvature @ end - linear @ end + constant
             read = np.clip((pull - linear)[:-1], -penalty.l1, np.inf if penalty.lowest == 0.0 else penalty.l1)
-            known = -penalty.l2 * end[:-1] - penalty.l1 * np.sign(end[:-1])
-            gradient = np.append(np.where((end[:-1] == 0.0) & penalty.makes_zeros, read, known), 0.0)
+            balanced = -penalty.l2 * end[:-1] - penalty.l1 * np.sign(end[:-1])
+            gradient = np.append(np.where((end[:-1] == 0.0) & penalty.makes_zeros, read, balanced), 0.0)
             models.append((curvature, pull - gradient, value - gradient @ end + 0.5 * end @ pull))
         weight = problem.rows.total_weight
         curvature, linear, constant = (weight * np.array(part) for part in zip(*models, strict=True))
         return cls(
             Quadratic(np.full(len(ends), weight), problem.origin, curvature, linear, constant),
             float(len(problem.rows)),
-            spread=spread,
-            loss=tuple(problem.loss),
+            **known,
         )
 
-    def of_loss(self, loss):
-        """For rows of this loss. Rows that were left behind with another are in no sum that could serve: it is not complete."""
-        has_changed = self.loss is not None and self.loss != tuple(loss)
-        is_lost = has_changed and (self.model is not None or not self.has_rows)
-        return Renewable(loss=tuple(loss), is_complete=False) if is_lost else replace(self, loss=tuple(loss))
+    def for_objective(self, objective):
+        """For rows of this objective: if it has changed, a minimum is due.
+
+        Rows that were left behind with another loss are in no sum that could serve: it is not complete.
+        """
+        if self.objective in (None, objective):
+            return replace(self, objective=objective)
+        if self.objective[0] != objective[0] and (self.model is not None or not self.has_rows):
+            return Renewable(objective=objective, is_complete=False, waiting=np.inf)
+        return replace(self, objective=objective, waiting=np.inf)
 
     def is_due(self, n_new, n_seen, n_parameters):
         """Whether enough rows wait for another minimum to be worth its cost, now that `n_new` have come together."""
@@ -278,18 +291,20 @@ class Renewable:
         rows, n_targets, factor = problem.rows, len(starts), 0.5 ** (self.age - self.faded_at)
         before = self.model and self.model.moved_to(problem.origin).faded(np.full(n_targets, factor))
         n_seen = len(rows) + self.n_rows * factor
-        spread, reached = np.broadcast_to(self.spread, n_targets), np.broadcast_to(self.reached, n_targets)
+        spread = np.broadcast_to(self.spread, n_targets)
         if before is None:
-            ends = np.array([first_minimum(Target(problem, k), starts[k], reached[k]) for k in range(n_targets)])
+            ends, _ = finish(problem, starts, np.ones(n_targets, dtype=bool), OF_ZEROS)  # as a fit ends
         else:
             before, ends = self.later_minimum(problem, starts, before, n_seen, half_life < np.inf)
         residual, weight = residuals_at(rows.sampled, problem, ends), rows.sampled.weights
-        size, believed = typical_size(residual, weight), 1.0
+        size, deciding, believed = typical_size(residual, weight), share_that_decides(problem.loss, residual, weight), 1.0
         loss = loss_and_slope(problem.loss, residual)[0] @ weight / weight.sum()
         if before is not None:
             size, believed = np.minimum(size, UNUSUAL * spread), min(1.0, 3.0 * len(rows) / n_seen)
-        renewed = replace(self, spread=spread + believed * (size - spread), reached=loss, waiting=0, faded_at=self.age)
-        n_numbers = min(FIRST_NUMBERS / rows_that_decide(problem.loss), MOST_KEPT)
+        deciding = self.deciding + believed * (deciding - self.deciding)
+        known = {"spread": spread + believed * (size - spread), "deciding": deciding}
+        renewed = replace(self, reached=loss, waiting=0, faded_at=self.age, **known)
+        n_numbers = min(FIRST_NUMBERS / deciding.min(), MOST_KEPT)
         n_first = max(n_numbers / ends.shape[1], FIRST_ROWS_PER_COLUMN * ends.shape[1])
         is_remembered = REMEMBERED * half_life * ends.shape[1] <= MOST_KEPT
         if is_remembered or (before is None and len(rows) < n_first):
@@ -298,11 +313,11 @@ class Renewable:
 
     def later_minimum(self, problem, starts, before, n_seen, forgets):
         """The model of earlier rows, as it is credible if the stream `forgets`, and the minimum with the latest rows."""
-        spread, scale = np.broadcast_to(self.spread, len(starts)), np.sqrt(problem.geometries[0].metric[1])
+        scale, widths = np.sqrt(problem.geometries[0].metric[1]), self.widths(starts, n_seen)
         for _ in range(MOST_READINGS):  # a limit that no stream has met: a halving each would do for a pull of 1e12
             ends = starts.copy()
             for k, start in enumerate(starts):
-                target = TargetOfStream(problem, k, self.width(spread[k], problem, n_seen), before)
+                target = TargetOfStream(problem, k, widths[k], before)
                 ends[k] = Newton(target, start, LEAST_PROMISE, target.loss).settle()
             credible = before.credible_at(ends, problem.loss, scale) if forgets and is_straight(problem.loss) else before
             if np.all(credible.weight == before.weight):
@@ -314,7 +329,7 @@ class Renewable:
         """The stream with the latest rows in its model, read at the minimum of the rounded loss."""
         parts = []
         for k, end in enumerate(ends):
-            target = TargetOfStream(problem, k, self.width(self.spread[k], problem, n_seen), before)
+            target = TargetOfStream(problem, k, self.widths(ends, n_seen)[k], before)
             if before is None:
                 end = Newton(target, end, LEAST_PROMISE, target.loss).settle()
             parts.append(model_of_rows(target, end))
@@ -322,37 +337,28 @@ class Renewable:
         model = Quadratic(np.full(len(ends), problem.rows.total_weight), problem.origin, curvature, linear, constant)
         return replace(self, model=model + before if before else model, n_rows=n_seen, latest=(), fresh=None, n_kept=0)
 
-    @staticmethod
-    def width(spread, problem, n_seen):
-        """The width of kinks: what their rounding biases against what curvatures of few rows in an arc are uncertain by.
-
-        As in convolution-smoothed quantile regression, with sqrt((d + log n) / n) of the residuals' size; fewer rows are near
-        an extreme quantile, whose arc is narrower. Twice or half of it costs excess at most threefold.
-        """
-        deciding, n_parameters = rows_that_decide(problem.loss), problem.rows.n_features + 1
-        return max(spread * np.sqrt(deciding * (n_parameters + np.log(n_seen)) / n_seen), 1.0 / LARGEST)
+    def widths(self, ends, n_seen):
+        """The width of kinks for each target."""
+        return width_of_kinks(np.broadcast_to(self.spread, len(ends)), self.deciding, ends.shape[1], n_seen)
 
 
-def rows_that_decide(loss):
-    """Twice the share of rows on the rarer side of a quantile, and 1 for other losses."""
-    low, high = sorted((loss.cap_above, loss.cap_below))
-    return 2.0 * low / (low + high) if is_straight(loss) else 1.0
+def width_of_kinks(spread, deciding, n_parameters, n_seen):
+    """What the rounding of kinks biases against what curvatures of few rows in an arc are uncertain by.
 
-
-def first_minimum(target, start, reached):
-    """The minimum over the first rows, which are all there: a fit. The minimum before had a mean loss of `reached`.
-
-    Kinks are first as wide as the objective has risen since, so that rows far from it have a say.
+    As in convolution-smoothed quantile regression, with sqrt((d + log n) / n) of the residuals' size; the fewer rows decide,
+    the narrower. Twice or half of it costs excess at most threefold.
     """
-    constant = np.append(np.zeros(len(start) - 1), target.constant)
-    if target.unit == 0.0:  # all targets are zero
-        return constant
-    values = target.objectives(np.vstack([start, constant]), target.loss)[0]
-    if not values[0] <= values[1]:
-        return Newton.far(target, constant, OF_ZEROS).approach()[0]
-    loss = values[0] - penalty_at(target.penalty, start[:-1])
-    rise = loss / reached - 1.0 if reached > 0.0 else 0.0
-    return Newton(target, start, OF_ZEROS, target.rounded(start, float(np.clip(rise, OF_ZEROS, FAR)))).approach()[0]
+    return np.maximum(spread * np.sqrt(deciding * (n_parameters + np.log(n_seen)) / n_seen), 1.0 / LARGEST)
+
+
+def share_that_decides(loss, residual, weight):
+    """The share of rows that decide where the minimum of each target lies: those near the kinks, or beyond epsilon.
+
+    Near an extreme quantile they are about twice as many as on its rarer side.
+    """
+    low, high = sorted((loss.cap_above, loss.cap_below))
+    beyond = (np.abs(residual) > loss.insensitive) @ weight / weight.sum() if loss.insensitive > 0.0 else np.ones(len(residual))
+    return (2.0 * low / (low + high) if is_straight(loss) else 1.0) * np.maximum(beyond, 1.0 / len(weight))
 
 
 def residuals_at(rows, problem, ends):

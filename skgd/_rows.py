@@ -94,12 +94,19 @@ class Rows:
         """These rows with other weights."""
         return replace(self, weight=weight)
 
+    def with_weight_over(self, unit):
+        """These rows with their weights divided by a number."""
+        return self if unit == 1.0 else self.with_weight(self.weight / unit)
+
     def with_mean_weight_1(self):
-        """These rows with their weights multiplied by one number; weights of 1 are left as they are."""
-        if self.weight.strides == (0,):
-            return self
-        rows = self.with_weight(self.weight / self.weight[self.numbers].max())  # first, since a sum may be too large or small
-        return rows.with_weight(rows.weight * (len(self) / rows.total_weight))
+        """These rows with their weights in units of their mean."""
+        return self.with_weight_over(self.mean_weight)
+
+    @cached_property
+    def mean_weight(self):
+        """sum_i s_i / n"""
+        largest = self.weight[self.numbers].max()  # by which they are divided first, since a sum may be too large or small
+        return float(largest * np.mean(self.weight[self.numbers] / largest)) if self.weight.strides != (0,) else 1.0
 
     @cached_property
     def total_weight(self):

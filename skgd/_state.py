@@ -19,6 +19,7 @@ class State:
 
     parameters: np.ndarray  # (n_targets, 3, n_features + 1): coef, velocity, average; the intercept last, taken at zero
     seed: int  # of all orders to come
+    mean_weight: float = 1.0  # of the rows of the last fit, in units of which a stream that goes on from it counts weights
     n_passes: int = 0
     n_steps: int = 0
     stream: Stream = Stream()  # noqa: RUF009 (immutable)
@@ -33,11 +34,11 @@ class State:
     subject: tuple = ()  # what the last fit was about: a fit of the same resumes its plateau rule
 
     @classmethod
-    def start(cls, parameters, seed):
+    def start(cls, parameters, seed, mean_weight=1.0):
         """The state of a new model that begins at `parameters`, of shape (n_targets, n_features + 1)."""
         start = np.zeros((len(parameters), 3, parameters.shape[1]))
         start[:, [COEF, AVERAGE]] = parameters[:, None]
-        return cls(start, seed)
+        return cls(start, seed, mean_weight)
 
     def stored(self):
         """This state as a dict of plain arrays and tuples, which tools that save models can read without a class of ours."""

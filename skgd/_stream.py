@@ -17,14 +17,16 @@ from skgd._geometry import (
     gram_of,
     largest_eigenvalue,
     metric_of,
+    n_rows_that_tell,
     safe_length,
     sample_rows,
     squared_norms,
     standard_metric,
+    standardised,
     with_axes,
 )
 from skgd._moments import Moments
-from skgd._objective import SQUARED_ERROR, loss_and_slope, penalty_at, rounding_of, typical_size
+from skgd._objective import loss_and_slope, penalty_at, rounding_of, typical_size
 from skgd._rows import SAMPLE
 
 HALF_LIFE = SAMPLE  # rows after which the longest row, and how steep a loss is, are half forgotten
@@ -46,10 +48,10 @@ class Stream(NamedTuple):
     slope: np.ndarray | float = 0.0  # (n_targets,): sum of the sizes of the loss's slopes over the rows, which fade
     size: np.ndarray | float = 0.0  # (n_targets,): sum of the typical sizes of residuals over the rows, which fade
     level: np.ndarray | None = None  # (n_targets,): the usual loss, if known
-    knows_products: bool = True  # whether the moments hold those of columns and targets
+    holds_for: tuple | None = None  # the objective whose minimum the moments know; None for any, () for none
 
     @classmethod
-    def after_fit(cls, moments, geometry, penalty, ends, losses, gradient, is_read):
+    def after_fit(cls, moments, geometry, penalty, ends, losses, gradient, is_read, objective):
         """What goes on from a fit that has ended at parameters `ends` with these objectives; the intercept is taken at zero.
 
         A fit in mini-batches has not summed products of columns x and targets y. At an end w where the gradient g of the
@@ -61,16 +63,18 @@ class Stream(NamedTuple):
             MSE = m^2 + w'C w - 2 w.c + s^2
 
         Residuals of two targets are taken for uncorrelated. An end whose gradient was not read (`is_read`) is at its minimum:
-        m is zero there, if there is an intercept. If `gradient` is None, the products are not known.
+        m is zero there, if there is an intercept. If C is not that of all rows, the products hold for this `objective` alone.
+        If `gradient` is None, they are not known.
         """
-        coef, covariance, knows_products = ends[:, :-1], geometry.covariance, True
+        coef, covariance, holds_for = ends[:, :-1], geometry.covariance, None
         if covariance is None or len(moments.mean) > MOST_CORRELATED:
             second = np.append(moments.variance, moments.target_variance)
             moments = replace(moments, second=np.diagonal(moments.second) if moments.is_full else second)
         elif not moments.is_full:
-            knows_products = gradient is not None
+            is_exact = moments.n_rows <= n_rows_that_tell(moments.n_features)  # the sample is all rows
+            holds_for = () if gradient is None else None if is_exact else objective
             mean, cross, of_targets = moments.mean, np.zeros_like(coef), np.diag(moments.target_variance)
-            if knows_products:
+            if gradient is not None:
                 predicted, has_intercept = coef @ moments.column_means + ends[:, -1], geometry.metric[1, -1] > 0.0
                 amiss = predicted - moments.target_mean if is_read or not has_intercept else np.zeros(len(ends))
                 apart = 0.5 * (penalty.l2 * coef - gradient)  # c - C w
@@ -80,7 +84,7 @@ class Stream(NamedTuple):
                 np.fill_diagonal(of_targets, np.maximum(mse - amiss**2 + np.diag(of_targets), 0.0))  # up to rounding
                 mean = np.append(moments.column_means, predicted - amiss)
             moments = replace(moments, mean=mean, second=np.block([[covariance, cross.T], [cross, of_targets]]))
-        known = {"level": losses, "knows_products": knows_products}
+        known = {"level": losses, "holds_for": holds_for}
         return cls(moments, moments.n_rows, geometry.longest, geometry.eigenvalue, **known)
 
     @property
@@ -92,9 +96,9 @@ class Stream(NamedTuple):
         """Whether a minimum over the rows seen may be taken for one of rows that will come."""
         return self.moments.is_full and self.n_rows >= ENOUGH_ROWS * len(self.moments.mean)
 
-    def knows_the_minimum_of(self, loss):
-        """Whether the moments determine the minimum over all rows seen: for the squared error, given enough rows."""
-        return loss == SQUARED_ERROR and self.has_enough_rows and self.knows_products
+    def is_of(self, objective):
+        """Whether the moments determine the minimum of an objective with the squared error, once there are enough rows."""
+        return self.holds_for in (None, objective)
 
     def with_rows(self, rows, half_life=np.inf):
         """After further rows; those before count half after so many."""
@@ -189,7 +193,8 @@ class Stream(NamedTuple):
                 metric = with_axes(metric, axes, bounds / np.sum((axes @ gram) * axes, axis=1) - 1.0)
                 longest = max(squared_norms(counted, metric).max(), longest)
         elif b > 1:
-            weight, z = counted.total_weight, sample_rows(counted, metric, cumulated_chances(norms), offset=0.5)
+            weight, some = counted.total_weight, sample_rows(counted, cumulated_chances(norms), offset=0.5)
+            z = standardised(counted, metric, *some)
             eigenvalue += weight / moments.weight * (largest_eigenvalue(z) * weight / len(rows) - eigenvalue)
         mean = eigenvalue if moments.is_full else eigenvalue + penalised.max()
         smoothness = expected_smoothness(longest + penalised.max(), SAFETY * max(mean, 1.0), np.inf, b)

@@ -7,7 +7,7 @@ from sklearn.datasets import load_diabetes
 from sklearn.preprocessing import PolynomialFeatures
 
 from skgd._finish import finish
-from skgd._geometry import cumulated_chances, geometry_of_batches, sample_rows, squared_norms, standard_metric
+from skgd._geometry import cumulated_chances, geometry_of_batches, sample_rows, squared_norms, standard_metric, standardised
 from skgd._moments import Moments
 from skgd._newton import Newton
 from skgd._objective import (
@@ -19,6 +19,7 @@ from skgd._objective import (
     constant_loss,
     loss_and_slope,
     make_penalty,
+    objective_of,
     penalty_at,
     secant,
 )
@@ -50,12 +51,14 @@ __all__ = [
     "geometry_of_batches",
     "loss_and_slope",
     "make_penalty",
+    "objective_of",
     "penalty_at",
     "problem_of_fit",
     "sample_rows",
     "secant",
     "squared_norms",
     "standard_metric",
+    "standardised",
 ]
 
 

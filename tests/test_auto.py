@@ -22,6 +22,7 @@ from tests.conftest import (
     scales_side_by_side,
     squared_norms,
     standard_metric,
+    standardised,
 )
 
 
@@ -103,7 +104,7 @@ def test_expected_smoothness_runs_from_the_longest_row_to_the_mean():
 def test_sampled_rows_estimate_the_covariance(make):
     X, _ = make()
     rows, metric = rows_of(X), standard_metric(X.mean(axis=0), X.var(axis=0), 0.0, True)
-    z = sample_rows(rows, metric, cumulated_chances(squared_norms(rows, metric)), offset=0.5)
+    z = standardised(rows, metric, *sample_rows(rows, cumulated_chances(squared_norms(rows, metric)), offset=0.5))
     gram = z.T @ z
     exact = np.cov((X - metric[0, :-1]) * np.sqrt(metric[1, :-1]), rowvar=False, bias=True)
     # A thousand rows of bounded weight: deviations of 1 / sqrt(1000) in each entry, four of them.

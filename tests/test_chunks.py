@@ -312,9 +312,7 @@ def test_a_later_call_goes_on(capsys):
     assert "Epoch 1: objective" in capsys.readouterr().out
     more, target, _ = table(2000)
     model.partial_fit(more, target)
-    exact = MiniBatchLinearRegressor(None).fit(
-        np.vstack([X, more]), np.append(y, target), np.append(weight * (900 / weight.sum()), np.ones(2000))
-    )
+    exact = MiniBatchLinearRegressor(None).fit(np.vstack([X, more]), np.append(y, target), np.append(weight, np.ones(2000)))
     np.testing.assert_allclose(model.coef_, exact.coef_, rtol=1e-6)
 
 
@@ -546,6 +544,36 @@ def test_a_source_may_use_its_arrays_again_or_belong_to_its_thread(batch_size, l
             np.testing.assert_array_equal(found.coef_, expected.coef_)
         np.testing.assert_allclose(found.coef_, [1.0, -2.0, 0.5, 3.0], atol=0.1)  # of 3,000 rows: 5 standard errors
     assert not readers()
+
+
+def of_columns(table):
+    return pd.DataFrame({str(number): table[:, number] for number in range(table.shape[1])}, copy=False)
+
+
+@pytest.mark.parametrize("wrap_X", [np.asarray, lambda X: pd.DataFrame(X, copy=False), of_columns, list])
+@pytest.mark.parametrize("wrap_y", [np.copy, lambda y: pd.Series(y, copy=False), memoryview])
+def test_arrays_that_are_used_again_are_noticed_in_frames_series_and_buffers(wrap_X, wrap_y):
+    buffer, of_buffer = np.empty((4, 500)).T, np.empty(500)  # columns that a frame need not copy
+
+    def reused(number):
+        buffer[:], of_buffer[:] = drawn(number)
+        return wrap_X(buffer), wrap_y(of_buffer)
+
+    model = MiniBatchLinearRegressor(None, random_state=0)
+    expected = clone(model).fit_chunks([drawn(number) for number in range(6)])
+    np.testing.assert_array_equal(clone(model).fit_chunks(Source(reused)).coef_, expected.coef_)
+
+
+def test_lists_that_are_used_again_are_noticed():
+    of_X, of_y = [], []
+
+    def reused(number):
+        of_X[:], of_y[:] = (part.tolist() for part in drawn(number))
+        return of_X, of_y
+
+    model = MiniBatchLinearRegressor(None, random_state=0)
+    expected = clone(model).fit_chunks([drawn(number) for number in range(6)])
+    np.testing.assert_array_equal(clone(model).fit_chunks(Source(reused)).coef_, expected.coef_)
 
 
 def test_the_next_chunk_is_read_while_one_is_worked_on():

@@ -39,6 +39,27 @@ def test_pieces_of_a_fit_are_the_whole_with_the_default_tol(way, batch_size, pie
     np.testing.assert_allclose(parts(piece), parts(whole), rtol=1e-7, atol=1e-9)
 
 
+KINKED = {
+    "median >= 0": {"loss": "quantile", "positive": True, "tol": 1e-2},
+    "quantile": {"loss": "quantile", "quantile": 0.9},
+    "epsilon": {"loss": "epsilon_insensitive", "epsilon": 10.0},
+    "huber": {"loss": "huber", "epsilon": 10.0},
+}
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.parametrize("loss", KINKED)
+def test_the_full_batch_goes_on_from_wherever_it_has_paused(loss):
+    X, y = diabetes()
+    X = (X - X.mean(axis=0)) / X.std(axis=0)
+    whole = MiniBatchLinearRegressor(None, **KINKED[loss]).fit(X, y)
+    for n_steps in range(1, whole.n_iter_):
+        piece = MiniBatchLinearRegressor(None, warm_start=True, max_iter=n_steps, **KINKED[loss]).fit(X, y)
+        piece.set_params(max_iter=1000).fit(X, y)
+        assert n_steps + piece.n_iter_ == whole.n_iter_
+        np.testing.assert_allclose(parts(piece), parts(whole), rtol=1e-8)  # a reading at the same place adds up to the same
+
+
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 def test_a_plateau_of_other_data_or_parameters_is_not_gone_on_with():
     X, y = diabetes()

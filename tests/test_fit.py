@@ -11,11 +11,13 @@ from skgd import MiniBatchLinearRegressor
 from skgd._plan import hold_out
 from skgd._step_size import plateau_of
 from tests.conftest import (
+    LOSSES,
     SQUARED_ERROR,
     Schedule,
     State,
     Validation,
     diabetes,
+    loss_and_slope,
     problem_of_fit,
     rows_of,
 )
@@ -202,3 +204,21 @@ def test_a_full_batch_of_squared_error_is_followed_without_noise():
     assert model.n_iter_ <= 20
     assert (np.diff(model.loss_curve_) <= 1e-12 * model.loss_curve_[0]).all()
     np.testing.assert_allclose(State.restored(model._state).parameters[0, 2], State.restored(model._state).parameters[0, 0])
+
+
+@pytest.mark.parametrize("loss", ["squared_error", "huber", "quantile"])
+@pytest.mark.parametrize("batch_size", [1, 32, None])
+def test_without_an_intercept_the_promise_is_in_units_of_what_a_constant_loses(loss, batch_size):
+    options = {"loss": loss, "fit_intercept": False, "epsilon": 1.0 if loss == "huber" else 0.1}
+    numbers = LOSSES[loss](options["epsilon"], 0.5)
+    for seed in range(3):
+        rng = np.random.default_rng(seed)
+        X = rng.normal(2000.0, 3.0, (1000, 3))
+        y = X @ [1.0, 2.0, -1.0] + rng.standard_normal(1000)
+        model = MiniBatchLinearRegressor(batch_size, random_state=0, **options).fit(X, y)
+        best = MiniBatchLinearRegressor(None, tol=1e-9, **options).fit(X, y)
+        here, least, constant = (
+            np.mean(loss_and_slope(numbers, predicted - y)[0])
+            for predicted in (model.predict(X), best.predict(X), np.median(y))
+        )
+        assert here - least <= 1e-3 * constant

@@ -16,6 +16,8 @@ from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning, FitFailedWarning
 from sklearn.linear_model import LinearRegression, Ridge
 from sklearn.model_selection import GridSearchCV, cross_val_score
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
 
 from skgd import MiniBatchLinearRegressor
@@ -854,6 +856,26 @@ def test_validation_targets_of_another_scale_are_named():
     model = MiniBatchLinearRegressor(early_stopping=True, random_state=0)
     with pytest.warns(ConvergenceWarning, match="y_val lies far from y: if y was transformed"):
         model.fit(X[:300], (y[:300] - y.mean()) / y.std(), X_val=X[300:], y_val=1000.0 + y[300:])
+
+
+def test_validation_columns_that_a_pipeline_has_not_transformed_are_named():
+    X, y = diabetes()
+    model = make_pipeline(StandardScaler(), MiniBatchLinearRegressor(early_stopping=True, random_state=0))
+    name = "minibatchlinearregressor__"
+    with pytest.warns(ConvergenceWarning, match="X_val lies far from X, in column 0 for one: .*transform_input"):
+        model.fit(X[:300], y[:300], **{f"{name}X_val": X[300:], f"{name}y_val": y[300:]})
+
+
+@pytest.mark.parametrize("call", ["fit", "partial_fit"])
+@pytest.mark.parametrize("loss", ["epsilon_insensitive", "squared_epsilon_insensitive"])
+def test_an_epsilon_within_which_all_targets_lie_is_warned_of(loss, call):
+    X, y = diabetes()
+    model = MiniBatchLinearRegressor(loss=loss, random_state=0)
+    with pytest.warns(UserWarning, match=r"epsilon=0\.1 is larger than the deviation of y, which is 0\.077"):
+        getattr(model, call)(X, y / 1000.0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        getattr(clone(model), call)(X, y)
 
 
 def told_in(call):

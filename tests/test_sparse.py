@@ -14,6 +14,7 @@ from tests.conftest import (
     sample_rows,
     squared_norms,
     standard_metric,
+    standardised,
 )
 
 
@@ -169,7 +170,7 @@ def test_sampled_sparse_rows_estimate_their_second_moments():
     weight = rng.uniform(0.5, 2.0, 6000)
     rows = Rows.of(sparse.csr_array(X), np.zeros((1, 6000)), weight).with_mean_weight_1()
     metric = standard_metric(X.mean(axis=0), X.var(axis=0), 0.0, True, is_sparse=True)
-    z = sample_rows(rows, metric, cumulated_chances(squared_norms(rows, metric)), 0.5)
+    z = standardised(rows, metric, *sample_rows(rows, cumulated_chances(squared_norms(rows, metric)), 0.5))
     exact = np.average(X**2, weights=weight, axis=0) * metric[1, :-1]
     estimate = np.asarray(z.power(2).sum(axis=0)).ravel()
     assert estimate[-1] == pytest.approx(1.0, rel=0.05)  # the intercept's

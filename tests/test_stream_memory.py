@@ -21,6 +21,7 @@ from tests.conftest import (
     State,
     Stream,
     diabetes,
+    objective_of,
     rows_of,
     squared_norms,
 )
@@ -273,8 +274,8 @@ def test_few_rows_of_many_columns_are_not_interpolated_by_a_stream():
     model = MiniBatchLinearRegressor(random_state=0).partial_fit(X, y)
     assert model.score(X, y) < 0.9 * LinearRegression().fit(X, y).score(X, y)
     stream = State.restored(model._state).stream
-    assert not stream.knows_the_minimum_of(SQUARED_ERROR)
-    assert stream.with_rows(rows_of(rng.standard_normal((60, 30)))).knows_the_minimum_of(SQUARED_ERROR)
+    assert not stream.has_enough_rows
+    assert stream.with_rows(rows_of(rng.standard_normal((60, 30)))).has_enough_rows
 
 
 def test_a_stream_that_goes_on_from_a_full_batch_has_its_moments():
@@ -384,12 +385,12 @@ def test_a_fit_that_has_not_ended_at_least_squares_is_not_taken_for_them_by_a_st
     model = MiniBatchLinearRegressor(random_state=0, **options).fit(X, y)
     stream = State.restored(model._state).stream
     assert stream.moments.is_full
-    assert not stream.knows_the_minimum_of(SQUARED_ERROR)
+    assert not stream.is_of(objective_of(MiniBatchLinearRegressor()))
     np.testing.assert_allclose(
         stream.moments.target_mean, y.mean() if "early_stopping" not in options else stream.moments.mean[-1:]
     )
     model.set_params(loss="squared_error", epsilon=0.1, early_stopping=False).partial_fit(X, y)
-    assert not State.restored(model._state).stream.knows_the_minimum_of(SQUARED_ERROR)
+    assert not State.restored(model._state).stream.is_of(objective_of(model))
 
 
 def test_a_stream_whose_longest_row_has_faded_still_takes_a_row_of_deviation_1_in_all_columns_for_usual():

@@ -1,0 +1,149 @@
+"""Streams whose parameters change on the way, and streams that go on from a fit."""
+
+import warnings
+
+import numpy as np
+import pytest
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.linear_model import LinearRegression, Ridge
+
+from skgd import MiniBatchLinearRegressor
+from tests.test_streams import EVERY_LOSS, OTHERS, excess, streamed, table
+
+LOST = "does not say where their minimum is"
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_said_that_is_not_expected():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        yield
+
+
+def shifting(n=1000, d=3, seed=0):
+    """Rows of which the last tenth follow another line."""
+    rng = np.random.default_rng(seed)
+    X, last = rng.standard_normal((n, d)), n - n // 10
+    y = np.append(X[:last] @ np.arange(1.0, d + 1), X[last:] @ np.arange(d, 0.0, -1)) + rng.standard_normal(n)
+    return X, y, last
+
+
+@pytest.mark.parametrize("batch_size", [32, None])
+@pytest.mark.parametrize("way", ["fit", "fit_chunks"])
+@pytest.mark.parametrize("unit", [1e3, 1e-3])
+def test_a_row_counts_the_same_in_a_fit_and_in_a_stream_that_goes_on_from_it(unit, way, batch_size):
+    X, y, last = shifting()
+    weight = unit * np.random.default_rng(1).uniform(0.5, 1.5, len(y))
+    model, first = MiniBatchLinearRegressor(batch_size, random_state=0), (X[:last], y[:last], weight[:last])
+    model = model.fit(*first) if way == "fit" else model.fit_chunks([first])
+    model.partial_fit(X[last:], y[last:], weight[last:])
+    # A default fit ends within a thousandth of the explained variance, of which products of columns and targets are made.
+    np.testing.assert_allclose(model.coef_, LinearRegression().fit(X, y, weight).coef_, rtol=1e-2)
+
+
+@pytest.mark.parametrize("change", [{"alpha": 10.0}, {"penalty": "l1", "alpha": 100.0}, {"fit_intercept": False}], ids=str)
+def test_a_change_of_what_is_minimised_shows_at_the_next_row(change):
+    X, y = table(2000, 3)
+    model = streamed(MiniBatchLinearRegressor(random_state=0), X, y, 500).set_params(**change)
+    model.partial_fit(X[:1], y[:1])
+    again = MiniBatchLinearRegressor(None, tol=1e-8, **change).fit(np.vstack([X, X[:1]]), np.append(y, y[0]))
+    # The penalty's minimum is found to 1e-6 of the loss.
+    np.testing.assert_allclose(model.predict(X), again.predict(X), atol=1e-2 * y.std())
+
+
+def test_a_change_of_alpha_is_the_ridge_of_all_rows():
+    X, y = table(2000, 3)
+    model = streamed(MiniBatchLinearRegressor(random_state=0), X, y, 500).set_params(alpha=2.0)
+    model.partial_fit(X[:1], y[:1])
+    ridge = Ridge(alpha=2001.0).fit(np.vstack([X, X[:1]]), np.append(y, y[0]))
+    np.testing.assert_allclose(model.coef_, ridge.coef_, rtol=1e-8)
+
+
+def test_a_change_of_the_quantile_shows_at_the_next_row_while_all_rows_are_kept():
+    X, y = table(1500, 3)
+    model = streamed(MiniBatchLinearRegressor(loss="quantile", random_state=0), X, y, 500).set_params(quantile=0.9)
+    model.partial_fit(X[:1], y[:1])
+    assert excess(model, np.vstack([X, X[:1]]), np.append(y, y[0])) <= 1e-3
+
+
+FITS = {
+    "another loss": ({}, {"loss": "quantile", "quantile": 0.9}),
+    "another loss of many rows": ({"loss": "huber", "epsilon": 0.5}, {"loss": "epsilon_insensitive"}),
+    "early stopping": ({"early_stopping": True}, {"early_stopping": False}),
+    "no intercept": ({"fit_intercept": False}, {"fit_intercept": True}),
+    "a stronger penalty": ({}, {"alpha": 1.0}),
+    "epochs": ({"loss": "huber", "tol": None, "max_iter": 5}, {}),
+}
+
+
+@pytest.mark.parametrize("case", FITS)
+def test_a_stream_says_if_a_fit_does_not_tell_it_the_minimum(case):
+    before, change = FITS[case]
+    X, y = table(2200, 3)
+    model = MiniBatchLinearRegressor(random_state=0, **before).fit(X[:2000], y[:2000]).set_params(**change)
+    with pytest.warns(ConvergenceWarning, match=LOST):
+        model.partial_fit(X[2000:2100], y[2000:2100])
+    model.partial_fit(X[2100:], y[2100:])  # once is enough
+
+
+@pytest.mark.parametrize("loss", EVERY_LOSS)
+def test_a_stream_that_was_averaged_says_that_it_does_not_know_the_minimum(loss):
+    X, y = table(2100, 3)
+    model = streamed(MiniBatchLinearRegressor(average=True, random_state=0, **EVERY_LOSS[loss]), X[:2000], y[:2000], 500)
+    model.set_params(average="auto")
+    if loss != "squared_error":  # of which moments are kept
+        with pytest.warns(ConvergenceWarning, match=LOST):
+            model.partial_fit(X[2000:], y[2000:])
+        return
+    model.partial_fit(X[2000:], y[2000:])
+    np.testing.assert_allclose(model.coef_, LinearRegression().fit(X, y).coef_, rtol=1e-8)
+
+
+@pytest.mark.parametrize("first", ["fit", "partial_fit"])
+@pytest.mark.parametrize("loss", ["squared_error", "huber"])
+def test_rows_that_a_plain_schedule_has_learned_are_not_passed_over_in_silence(loss, first):
+    X, y, last = shifting()
+    model = MiniBatchLinearRegressor(learning_rate="constant", random_state=0, **EVERY_LOSS[loss])
+    getattr(model, first)(X[:last], y[:last])
+    model.set_params(learning_rate="auto")
+    with pytest.warns(ConvergenceWarning, match="learning_rate has changed in the middle of a stream"):
+        model.partial_fit(X[last:], y[last:])
+    model.partial_fit(X[last:], y[last:])
+    auto = MiniBatchLinearRegressor(random_state=0, **EVERY_LOSS[loss]).partial_fit(X[:last], y[:last])
+    auto.set_params(learning_rate="constant")
+    with pytest.warns(ConvergenceWarning, match="learning_rate has changed in the middle of a stream"):
+        auto.partial_fit(X[last:], y[last:])
+
+
+@pytest.mark.parametrize("n_fitted", [2, 5, 10])
+@pytest.mark.parametrize("loss", OTHERS)
+def test_a_fit_of_few_rows_does_not_ruin_a_stream_that_goes_on_from_it(loss, n_fitted):
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((205, 3))
+    y = X @ [1.0, 2.0, 3.0] + rng.standard_normal(205) + 5.0
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of a plateau of two rows
+        model = MiniBatchLinearRegressor(random_state=0, **OTHERS[loss]).fit(X[:n_fitted], y[:n_fitted])
+    model.partial_fit(X[n_fitted:45], y[n_fitted:45])
+    assert excess(model, X[:45], y[:45]) <= 1e-3
+    model.partial_fit(X[45:], y[45:])
+    assert excess(model, X, y) <= 1e-3
+
+
+@pytest.mark.parametrize(("quantile", "n"), [(0.99, 30), (0.001, 30), (0.999, 60), (0.999, 300)])
+def test_a_first_chunk_of_an_extreme_quantile_ends_where_a_fit_does(quantile, n):
+    for seed in range(8):
+        rng = np.random.default_rng(seed)
+        X = rng.standard_normal((n, 3))
+        y = X @ [1.0, 2.0, 3.0] + rng.standard_normal(n)
+        model = MiniBatchLinearRegressor(loss="quantile", quantile=quantile, random_state=0).partial_fit(X, y)
+        assert excess(model, X, y) <= 1e-3
+
+
+@pytest.mark.parametrize("loss", ["epsilon_insensitive", "squared_epsilon_insensitive"])
+def test_a_stream_of_which_few_rows_lie_beyond_epsilon_keeps_more_rows(loss):
+    rng = np.random.default_rng(0)
+    X, noise = rng.standard_normal((4000, 40)), rng.standard_normal(4000)
+    y = 0.5 * X @ rng.standard_normal(40) + noise  # the deviation is above epsilon
+    model = MiniBatchLinearRegressor(loss=loss, epsilon=float(np.quantile(np.abs(noise), 0.99)), random_state=0)
+    assert excess(streamed(model, X, y, 100), X, y) <= 1e-3
