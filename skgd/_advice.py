@@ -29,17 +29,24 @@ def of_divergence(model, problem, epoch, eta):
     )
 
 
+def once(told, name, message, category=UserWarning):
+    """What a stream has told of, after a warning that it gives once."""
+    if name in told:
+        return told
+    warn(f"{message} This is said once for a model.", category)
+    return (*told, name)
+
+
 def tell_of_unusual(rows, counted, told):
     """What has been told of, after a warning of rows that count less than others, once."""
     n = np.count_nonzero(counted.weights < rows.weights) if counted is not rows else 0
-    if n == 0 or "unusual" in told:
+    if n == 0:
         return told
-    warn(
+    message = (
         f"{n} row(s) of a stream are unlike all before them, in X or in y, and count less. If they are errors, such as a code "
-        f"for a missing value, leave them out. To have them count like all others, give them to fit or fit_chunks. This "
-        f"is said once for a model."
+        f"for a missing value, leave them out. To have them count like all others, give them to fit or fit_chunks."
     )
-    return (*told, "unusual")
+    return once(told, "unusual", message)
 
 
 def tell_of_half_life(model, n_new, stream, told):
@@ -47,58 +54,53 @@ def tell_of_half_life(model, n_new, stream, told):
 
     Of chunks of n rows, n / (1 - 2^(-n / half_life)) are remembered in the end.
     """
-    if not (model.half_life and model.average == "auto" and stream.moments.is_full) or "half_life" in told:
+    if not (model.half_life and model.average == "auto" and stream.moments.is_full):
         return told
     needed = ENOUGH_ROWS * len(stream.moments.mean)
     if stream.has_enough_rows or n_new / (1.0 - 0.5 ** (n_new / model.half_life)) >= needed:
         return told
-    warn(
+    message = (
         f"half_life={model.half_life:g} forgets rows before there are {ENOUGH_ROWS} for each column and target, {needed} in "
         f"all. The model takes steps instead of going to the minimum over the latest rows, and may be far from it. Raise "
-        f"half_life to {np.ceil(needed * np.log(2.0)):g} or more.",
-        ConvergenceWarning,
+        f"half_life to {np.ceil(needed * np.log(2.0)):g} or more."
     )
-    return (*told, "half_life")
+    return once(told, "half_life", message, ConvergenceWarning)
 
 
 def tell_of_lost(model, stream, is_complete, told):
     """What has been told of, after a warning of a stream that can't know the minimum over all its rows, once."""
-    if is_complete or not stream.moments.is_full or model.average != "auto" or "lost" in told:
+    if is_complete or not stream.moments.is_full or model.average != "auto":
         return told
-    warn(
+    message = (
         "What is kept of earlier rows does not say where their minimum is, since loss, penalty, fit_intercept or average has "
         "changed, or fit has ended elsewhere: by max_iter, tol=None or early_stopping. partial_fit goes on by steps and may "
-        "end far from the minimum. Fit a new model. This is said once for a model.",
-        ConvergenceWarning,
+        "end far from the minimum. Fit a new model."
     )
-    return (*told, "lost")
+    return once(told, "lost", message, ConvergenceWarning)
 
 
 def tell_of_schedule(model, state):
     """What has been told of, after a warning of a stream that has changed between "auto" and a plain schedule, once."""
     is_plain = state.stream.moments is None
-    if state.n_steps == 0 or is_plain != (model.learning_rate == "auto") or "schedule" in state.told:
+    if state.n_steps == 0 or is_plain != (model.learning_rate == "auto"):
         return state.told
-    warn(
+    message = (
         "learning_rate has changed in the middle of a stream. Rows that a plain schedule has learned are not kept, so that "
-        "'auto' goes to the minimum over the others. Fit a new model to have all of them count. This is said once for a model.",
-        ConvergenceWarning,
+        "'auto' goes to the minimum over the others. Fit a new model to have all of them count."
     )
-    return (*state.told, "schedule")
+    return once(state.told, "schedule", message, ConvergenceWarning)
 
 
 def tell_of_order(is_unlike, told):
     """What has been told of, after a warning of rows that do not come shuffled, once."""
-    if not is_unlike or "order" in told:
+    if not is_unlike:
         return told
-    warn(
+    message = (
         "The rows of a stream change as they come: they lie to one side of what was learned before by far more than chance "
         "allows. What is kept of former rows then no longer holds, except for loss='squared_error', and the model may be far "
-        "from its minimum. Shuffle the rows, or give them to fit or fit_chunks; if the world has changed, set half_life. This "
-        "is said once for a model.",
-        ConvergenceWarning,
+        "from its minimum. Shuffle the rows, or give them to fit or fit_chunks; if the world has changed, set half_life."
     )
-    return (*told, "order")
+    return once(told, "order", message, ConvergenceWarning)
 
 
 def count_not_finite(rows):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from functools import reduce
+from functools import partial, reduce
 from os import PathLike
 
 import numpy as np
@@ -201,17 +201,10 @@ class Survey:
         return between.max() <= max(UNLIKE, UNUSUAL * to_expect)
 
 
-@dataclass(frozen=True)
-class Preparation:
-    """What makes of a chunk's rows those that take part: weights of mean 1, and far columns of sparse rows centred."""
-
-    factor: float  # by which weights are multiplied
-    far: tuple | None  # means and variances of the columns, if they are to be centred
-
-    def __call__(self, rows):
-        if self.factor != 1.0:
-            rows = rows.with_weight(self.factor * rows.weight)
-        return rows.with_far_columns_centred(*self.far) if self.far else rows
+def prepared(rows, unit, far):
+    """A chunk's rows as they take part: weights divided by a unit, and columns of sparse rows centred, if so by `far`."""
+    rows = rows.with_weight_over(unit)
+    return rows.with_far_columns_centred(*far) if far else rows
 
 
 class RowsInChunks:
@@ -234,7 +227,8 @@ class RowsInChunks:
         self.source, self.survey = source, survey
         self.mean_moments = replace(moments, weight=float(n_rows))
         far = (moments.column_means, moments.variance) if centred else None
-        self.mean_weight, self.prepared = float(moments.weight / n_rows), Preparation(n_rows / moments.weight, far)
+        self.mean_weight = float(moments.weight / n_rows)
+        self.prepared = partial(prepared, unit=self.mean_weight, far=far)
         self.sampled = self.prepared(survey.sample.as_rows(moments))
         self.n_features, self.n_targets, self.dtype = moments.n_features, len(moments.target_mean), survey.dtype
         self.total_weight, self.offset = float(n_rows), self.sampled.offset

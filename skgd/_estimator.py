@@ -25,7 +25,7 @@ from skgd._partial_fit import fit_chunk
 from skgd._plan import epochs_of, hold_out
 from skgd._reference import AVERAGE, COEF
 from skgd._rows import Rows, compressed
-from skgd._sklearn import CheckedParameters, Interval, Options, fit_context, recheck
+from skgd._sklearn import CheckedParameters, Interval, Options, fit_context, one_core, recheck
 from skgd._state import State, moved_to
 from skgd._tables import check_times, in_words
 from skgd._validation import (
@@ -565,7 +565,8 @@ class MiniBatchLinearRegressor(CheckedParameters, CallbackSupportMixin, Regresso
     def _fit(self, rows, state, go_on, watch, held_out=None, start=(None, None)):
         """Fit rows, their weights scaled to mean 1, publish what has come of it, and warn where it must be told of."""
         state, rows = replace(state, mean_weight=rows.mean_weight), rows.with_mean_weight_1()
-        outcome = fit_rows(self, rows, state, go_on, watch, held_out, start)
+        with one_core():  # sums over many rows are on all cores: so no bit depends on how many there are
+            outcome = fit_rows(self, rows, state, go_on, watch, held_out, start)
         problem, history = outcome.problem, outcome.history
         self._publish(outcome)
         self.n_iter_, self.loss_curve_ = len(history.objective), np.mean(history.objective, axis=1)

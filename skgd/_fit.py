@@ -20,7 +20,6 @@ from skgd._problem import Problem
 from skgd._reading import Target, look_at
 from skgd._reference import AVERAGE, COEF, VELOCITY
 from skgd._renewable import Renewable
-from skgd._sklearn import on_one_core
 from skgd._state import State, moved_to
 from skgd._step_size import plateau_of
 from skgd._stopping import Plateau, Validation
@@ -59,13 +58,8 @@ class Run:
         return (self.passes.is_done | self.history.converged) & ~self.plateau.ended
 
 
-@on_one_core
 def fit_rows(model, rows, state, go_on, watch, held_out=None, start=(None, None)):
-    """Descend on rows of mean weight 1 from the state, or anew from the start given; watch rows that are held out.
-
-    Sums over many rows are on all cores (see `Rows.add_up`), and each product of matrices on one, so that no bit depends on how
-    many cores there are.
-    """
+    """Descend on rows of mean weight 1 from the state, or anew from the start given; watch rows that are held out."""
     problem, moments = problem_of_fit(model, rows)
     if not go_on:
         state = State.start(start_of(model, problem, *start), state.seed, state.mean_weight)

@@ -25,9 +25,8 @@ from scipy.sparse.linalg import svds
 
 from skgd._moments import HALF_OF_THE_DIGITS, NEGLIGIBLE
 from skgd._objective import rounding_of
-from skgd._rows import BUFFER, SAMPLE, squared
+from skgd._rows import BUFFER, MOST_COLUMNS, SAMPLE
 
-FEW_COLUMNS = 100  # up to here a full eigendecomposition is faster than an iteration for one eigenvalue
 INDISTINCT = 1e-4  # of a deviation: what rounding may make of a direction of the columns, or of predictions, and not be seen
 WORTHWHILE = 1.5  # the factor by which an eigenvalue must miss its bound to be corrected
 LEAST_AXES = 32  # corrected at any batch size; more only as far as they cost no more than the rows of a batch
@@ -117,7 +116,7 @@ def squared_norms(rows, metric):
     for place, which in rows.blocks():
         X = rows.take(which)
         if rows.is_sparse:
-            norms[place] += squared(X) @ scale
+            norms[place] += X.power(2, dtype=np.float64) @ scale
         else:
             z = X - center
             if len(axes):
@@ -143,7 +142,7 @@ def safe_length(smoothness):
 
 def largest_eigenvalue(z):
     """The largest eigenvalue of z'z."""
-    if min(z.shape) <= FEW_COLUMNS:
+    if min(z.shape) <= MOST_COLUMNS:
         gram = z.T @ z if z.shape[1] <= z.shape[0] else z @ z.T
         return np.linalg.eigvalsh(gram.toarray() if issparse(gram) else gram)[-1]
     start = np.random.default_rng(0).standard_normal(min(z.shape))

@@ -8,7 +8,8 @@ from operator import add
 
 import numpy as np
 from scipy.linalg import helmert
-from scipy.sparse import csr_array, issparse
+from scipy.sparse import issparse
+from sklearn.utils.sparsefuncs import mean_variance_axis
 
 NEGLIGIBLE = 1e-13  # an eigenvalue below this share of the largest is a redundant column and rounding
 HALF_OF_THE_DIGITS = 1e-8  # of float64: what products of columns keep of directions with a smaller share, or sums of squares
@@ -44,7 +45,7 @@ class Moments:
         total, n_features = weight.sum(), X.shape[1]
         counted = weight / total
         if issparse(X):
-            mean, second = moments_of_sparse(X, counted)
+            mean, second = mean_variance_axis(X.astype(np.float64, copy=False), axis=0, weights=counted)
             target_mean, target_second = moments_of_dense(y, counted, False)
             return cls(len(weight), total, np.append(mean, target_mean), np.append(second, target_second), n_features)
         return cls(len(weight), total, *moments_of_dense(np.hstack([X, y]), counted, is_full), n_features)
@@ -105,27 +106,13 @@ class Moments:
         coef = vectors @ ((vectors.T @ self.second[:n, n:]) / eigenvalues[kept, None])
         return np.column_stack([coef.T, self.target_mean])
 
-    def minimum_through_zero(self, ridge):
-        """Least squares with a ridge and intercepts of zero.
-
-        The mean is one more row beside a root of the covariance, so that nothing far from zero is squared. What products may
-        hide counts as variance, since coefficients that stand for an intercept would be large along it.
-        """
-        n, table = self.n_features, np.vstack([self.mean, self.root(NEGLIGIBLE)])
-        X = np.vstack([table[:, :n], np.sqrt(ridge) * np.eye(n)])
-        size = np.linalg.norm(X, axis=0)
-        scale = np.divide(1.0, size, out=np.zeros(n), where=size > 0.0)
-        y = np.vstack([table[:, n:], np.zeros((n, table.shape[1] - n))])
-        coef = scale[:, None] * np.linalg.lstsq(X * scale, y, rcond=NEGLIGIBLE)[0]
-        return np.column_stack([coef.T, np.zeros(coef.shape[1])])
-
-    def root(self, hidden=0.0):
-        """R with R'R = M, of the second moments M. What has no digits left in their products is zero, or a share `hidden`."""
+    def root(self):
+        """R with R'R = M, of the second moments M; what has no digits left in their products is zero."""
         deviation = np.sqrt(np.maximum(np.diag(self.second), 0.0))
         unit = np.where(deviation > 0.0, deviation, 1.0)
         eigenvalues, vectors = np.linalg.eigh(self.second / np.outer(unit, unit))
         largest = max(eigenvalues[-1], 0.0)
-        values = np.where(eigenvalues > NEGLIGIBLE * largest, eigenvalues, hidden * largest)
+        values = np.where(eigenvalues > NEGLIGIBLE * largest, eigenvalues, 0.0)
         return np.sqrt(values)[:, None] * vectors.T * deviation
 
     def as_rows(self, origin):
@@ -152,11 +139,3 @@ def moments_of_dense(table, weight, is_full):
         np.fill_diagonal(second, np.maximum(np.diagonal(second), 0.0))
         return mean + rounding, second
     return mean + rounding, np.maximum(weight @ np.square(z, out=z) - rounding**2, 0.0)
-
-
-def moments_of_sparse(X, weight):
-    """Means and variances of the columns of a CSR matrix, for weights that sum to 1."""
-    mean = weight @ X
-    apart = csr_array((np.square(X.data - mean[X.indices]), X.indices, X.indptr), shape=X.shape)
-    filled = csr_array((np.ones(X.nnz), X.indices, X.indptr), shape=X.shape)
-    return mean, weight @ apart + np.maximum(1.0 - weight @ filled, 0.0) * mean**2

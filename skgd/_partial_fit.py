@@ -131,13 +131,10 @@ def renewed(model, problem, counted, state, parameters):
 def minimum_of_squares(model, problem, counted, stream, start):
     """The minimum of the squared error over all rows seen, which their moments determine, and the stream as it was measured."""
     moments = stream.moments
-    if not is_quadratic(problem.loss, problem.penalty):
-        problem, stream = measured_for_steps(model, problem, stream, counted)
-        end, _ = finish(problem.on_few_rows(moments), start, np.ones(len(start), dtype=bool), LEAST_PROMISE)
+    if model.fit_intercept and is_quadratic(problem.loss, problem.penalty):
+        end = moments.minimum(0.5 * problem.penalty.l2 * moments.n_rows / moments.weight)
+        end[:, -1] += end[:, :-1] @ (problem.origin - moments.column_means)
         return end, stream
-    ridge = 0.5 * problem.penalty.l2 * moments.n_rows / moments.weight
-    if not model.fit_intercept:
-        return moments.minimum_through_zero(ridge), stream
-    end = moments.minimum(ridge)
-    end[:, -1] += end[:, :-1] @ (problem.origin - moments.column_means)
-    return end, stream
+    problem, stream = measured_for_steps(model, problem, stream, counted)
+    promise = LEAST_PROMISE if problem.penalty.makes_zeros else 0.0
+    return finish(problem.on_few_rows(moments), start, np.ones(len(start), dtype=bool), promise)[0], stream

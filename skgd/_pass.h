@@ -8,26 +8,26 @@ INLINE const REAL *NAME(row_of)(const Run *run, ptrdiff_t row) { return (const R
 
 /* (row - center) . coef + intercept - target, in eight sums, so that none waits for the one before it */
 INLINE double NAME(residual)(const REAL *restrict row, const double *restrict center, const double *restrict coef,
-                             double target, ptrdiff_t n_features, int centred) {
+                             double target, ptrdiff_t n_features) {
     double sums[8] = {0.0};
     ptrdiff_t j = 0;
     for (; j + 8 <= n_features; j += 8)
-        for (int k = 0; k < 8; k++) sums[k] += (row[j + k] - (centred ? center[j + k] : 0.0)) * coef[j + k];
+        for (int k = 0; k < 8; k++) sums[k] += (row[j + k] - center[j + k]) * coef[j + k];
     double sum = coef[n_features] - target;
-    for (; j < n_features; j++) sum += (row[j] - (centred ? center[j] : 0.0)) * coef[j];
+    for (; j < n_features; j++) sum += (row[j] - center[j]) * coef[j];
     return sum + (((sums[0] + sums[4]) + (sums[2] + sums[6])) + ((sums[1] + sums[5]) + (sums[3] + sums[7])));
 }
 
 /* gradient += slope * (row - center) */
 INLINE void NAME(accumulate)(double slope, const REAL *restrict row, const double *restrict center,
-                             double *restrict gradient, ptrdiff_t n_features, int centred) {
+                             double *restrict gradient, ptrdiff_t n_features) {
 #pragma omp simd
-    for (ptrdiff_t j = 0; j < n_features; j++) gradient[j] += slope * (row[j] - (centred ? center[j] : 0.0));
+    for (ptrdiff_t j = 0; j < n_features; j++) gradient[j] += slope * (row[j] - center[j]);
     gradient[n_features] += slope;
 }
 
 /* Both for four rows at once, which reads coef, center and gradient once for the four */
-INLINE double NAME(add_four_rows)(const Run *run, const int32_t *order, double share, Parameters p, int centred) {
+INLINE double NAME(add_four_rows)(const Run *run, const int32_t *order, double share, Parameters p) {
     const ptrdiff_t n_features = run->n_features;
     const double *restrict coef = p.coef, *restrict center = run->center;
     double *restrict gradient = p.gradient;
@@ -36,7 +36,7 @@ INLINE double NAME(add_four_rows)(const Run *run, const int32_t *order, double s
     double ra = 0.0, rb = 0.0, rc = 0.0, rd = 0.0;
 #pragma omp simd reduction(+ : ra, rb, rc, rd)
     for (ptrdiff_t j = 0; j < n_features; j++) {
-        const double m = centred ? center[j] : 0.0, w = coef[j];
+        const double m = center[j], w = coef[j];
         ra += (a[j] - m) * w;
         rb += (b[j] - m) * w;
         rc += (c[j] - m) * w;
@@ -52,7 +52,7 @@ INLINE double NAME(add_four_rows)(const Run *run, const int32_t *order, double s
     const double sa = slopes[0], sb = slopes[1], sc = slopes[2], sd = slopes[3];
 #pragma omp simd
     for (ptrdiff_t j = 0; j < n_features; j++) {
-        const double m = centred ? center[j] : 0.0;
+        const double m = center[j];
         gradient[j] += (sa * (a[j] - m) + sb * (b[j] - m)) + (sc * (c[j] - m) + sd * (d[j] - m));
     }
     gradient[n_features] += (sa + sb) + (sc + sd);
@@ -77,8 +77,7 @@ INLINE ptrdiff_t NAME(rows_ahead)(ptrdiff_t n_features) {
 }
 
 /* A plain step on one row; returns the penalty before it */
-INLINE double NAME(step_on_row)(const Run *run, const Step *step, double slope, const REAL *restrict row, Parameters p,
-                                int centred) {
+INLINE double NAME(step_on_row)(const Run *run, const Step *step, double slope, const REAL *restrict row, Parameters p) {
     const double *restrict center = run->center, *restrict scale = run->scale, l2 = run->penalty.l2;
     const ptrdiff_t n_features = run->n_features;
     double *restrict coef = p.coef, *restrict average = p.average;
@@ -90,7 +89,7 @@ INLINE double NAME(step_on_row)(const Run *run, const Step *step, double slope, 
     }
 #pragma omp simd
     for (ptrdiff_t j = 0; j < n_features; j++)
-        coef[j] -= scale[j] * (length * (row[j] - (centred ? center[j] : 0.0)) + decay * coef[j]);
+        coef[j] -= scale[j] * (length * (row[j] - center[j]) + decay * coef[j]);
     coef[n_features] -= scale[n_features] * length;
     if (averaging != 0.0) {
 #pragma omp simd
@@ -100,8 +99,7 @@ INLINE double NAME(step_on_row)(const Run *run, const Step *step, double slope, 
 }
 
 /* The loss of a batch; its gradient is left in p.gradient */
-INLINE double NAME(batch_gradient)(const Run *run, ptrdiff_t start, ptrdiff_t stop, ptrdiff_t ahead, Parameters p,
-                                   int centred) {
+INLINE double NAME(batch_gradient)(const Run *run, ptrdiff_t start, ptrdiff_t stop, ptrdiff_t ahead, Parameters p) {
     const ptrdiff_t n_features = run->n_features, n_rows = run->n_rows;
     const double share = 1.0 / (double)(stop - start), *restrict center = run->center;
     const int32_t *order = run->order;
@@ -110,22 +108,21 @@ INLINE double NAME(batch_gradient)(const Run *run, ptrdiff_t start, ptrdiff_t st
     ptrdiff_t i = start;
     for (; i + 4 <= stop; i += 4) {
         for (ptrdiff_t k = i + ahead; k < i + ahead + 4 && k < n_rows; k++) NAME(fetch)(run, order[k], 0);
-        total += NAME(add_four_rows)(run, order + i, share, p, centred);
+        total += NAME(add_four_rows)(run, order + i, share, p);
     }
     for (; i < stop; i++) {
         if (i + ahead < n_rows) NAME(fetch)(run, order[i + ahead], 0);
         const REAL *const x = NAME(row_of)(run, order[i]);
         const double s = share * run->weight[order[i] * run->weight_stride], y = run->y[order[i] * run->row_stride];
         double slope;
-        total += s * loss_at(&run->loss, NAME(residual)(x, center, p.coef, y, n_features, centred), &slope);
-        NAME(accumulate)(s * slope, x, center, p.gradient, n_features, centred);
+        total += s * loss_at(&run->loss, NAME(residual)(x, center, p.coef, y, n_features), &slope);
+        NAME(accumulate)(s * slope, x, center, p.gradient, n_features);
     }
     return total;
 }
 
 /* The same for several targets: their losses are left as objectives */
-INLINE void NAME(batch_gradients)(const Run *run, ptrdiff_t batch, ptrdiff_t start, ptrdiff_t stop, ptrdiff_t ahead,
-                                  int centred) {
+INLINE void NAME(batch_gradients)(const Run *run, ptrdiff_t batch, ptrdiff_t start, ptrdiff_t stop, ptrdiff_t ahead) {
     const ptrdiff_t d = run->n_features, width = (d + WIDE) / WIDE * WIDE;
     const double share = 1.0 / (double)(stop - start), *restrict center = run->center;
     const int32_t *order = run->order;
@@ -148,7 +145,7 @@ INLINE void NAME(batch_gradients)(const Run *run, ptrdiff_t batch, ptrdiff_t sta
                 for (ptrdiff_t t = 0; t < run->n_targets; t += WIDE)
                     TO_L2(run->y + later * run->row_stride + run->targets[t] * run->target_stride);
             }
-            for (ptrdiff_t j = 0; j < d; j++) z[j] = x[j] - (centred ? center[j] : 0.0);
+            for (ptrdiff_t j = 0; j < d; j++) z[j] = x[j] - center[j];
             z[d] = 1.0;
         }
         for (ptrdiff_t t = 0; t < run->n_targets; t += WIDE) {
@@ -187,10 +184,10 @@ INLINE void NAME(batch_gradients)(const Run *run, ptrdiff_t batch, ptrdiff_t sta
 
 /* A step of one target; the objective before it. A plain step on a single row needs no gradient in between. */
 INLINE double NAME(step_on_batch)(const Run *run, ptrdiff_t start, ptrdiff_t stop, ptrdiff_t ahead, const Step *step,
-                                  Parameters p, int centred) {
+                                  Parameters p) {
     const int has_momentum = step->momentum != 0.0 || step->lookahead != 0.0, is_capped = step->cap < INFINITY;
     if (stop - start > 1 || run->n_axes > 0 || is_proximal(&run->penalty) || has_momentum || is_capped) {
-        const double value = NAME(batch_gradient)(run, start, stop, ahead, p, centred);
+        const double value = NAME(batch_gradient)(run, start, stop, ahead, p);
         return value + update(step, value, run, p);
     }
     const ptrdiff_t row = run->order[start];
@@ -199,34 +196,27 @@ INLINE double NAME(step_on_batch)(const Run *run, ptrdiff_t start, ptrdiff_t sto
     const REAL *const x = NAME(row_of)(run, row);
     const double s = run->weight[row * run->weight_stride], y = run->y[row * run->row_stride];
     double slope;
-    const double residual = NAME(residual)(x, run->center, p.coef, y, run->n_features, centred);
+    const double residual = NAME(residual)(x, run->center, p.coef, y, run->n_features);
     const double value = s * loss_at(&run->loss, residual, &slope);
-    return value + NAME(step_on_row)(run, step, s * slope, x, p, centred);
+    return value + NAME(step_on_row)(run, step, s * slope, x, p);
 }
 
-/* All batches; `centred` is a constant where this is inlined */
-INLINE void NAME(run_batches)(Run run, int centred) {
+CLONES
+void NAME(run)(const Run *given) {
+    const Run run = *given;
     const ptrdiff_t ahead = NAME(rows_ahead)(run.n_features), batch_size = run.batch_size;
     const int are_many = run.n_targets > FEW_TARGETS && batch_size >= HIGH;
     Run of_target = run;
     for (ptrdiff_t start = 0, batch = 0; start < run.n_rows; start += batch_size, batch++) {
         const ptrdiff_t stop = start + batch_size < run.n_rows ? start + batch_size : run.n_rows;
-        if (are_many) NAME(batch_gradients)(&run, batch, start, stop, ahead, centred);
+        if (are_many) NAME(batch_gradients)(&run, batch, start, stop, ahead);
         for (ptrdiff_t t = 0; t < run.n_targets; t++) {
             const Parameters p = parameters_of(&run, t);
             const Step *step = run.steps + t * run.n_batches + batch;
             double *objective = run.objectives + t * run.n_batches + batch;
             of_target.y = run.y + run.targets[t] * run.target_stride;
             if (are_many) *objective += update(step, *objective, &run, p);
-            else *objective = NAME(step_on_batch)(&of_target, start, stop, ahead, step, p, centred);
+            else *objective = NAME(step_on_batch)(&of_target, start, stop, ahead, step, p);
         }
     }
-}
-
-CLONES
-void NAME(run)(const Run *run) {
-    int centred = 0;
-    for (ptrdiff_t j = 0; j < run->n_features; j++) centred |= run->center[j] != 0.0;
-    if (centred) NAME(run_batches)(*run, 1);
-    else NAME(run_batches)(*run, 0);
 }

@@ -123,17 +123,13 @@ class Problem:
         return replace(self, **few, constant=constant, constant_loss=loss, unit=loss, most_reach=most)
 
     @cached_property
-    def compressed_rows(self):
-        """The arrays of sparse rows, of the types that the engine takes."""
-        X = self.rows.X
-        return X.data, X.indices.astype(np.int32, copy=False), X.indptr.astype(np.int64, copy=False)
-
-    @cached_property
     def engine_arguments(self):
         """The pass, its rows and the objective, as the engine takes them."""
-        sparse = self.rows.is_sparse
-        data = self.compressed_rows if sparse else (self.rows.X,)
-        return engine.descend_sparse if sparse else engine.descend, data, np.array(self.loss[:4]), np.array(self.penalty)
+        X, descend, data = self.rows.X, engine.descend, (self.rows.X,)
+        if self.rows.is_sparse:
+            descend = engine.descend_sparse
+            data = X.data, X.indices.astype(np.int32, copy=False), X.indptr.astype(np.int64, copy=False)
+        return descend, data, np.array(self.loss[:4]), np.array(self.penalty)
 
     def take_steps(self, order, steps, targets, parameters, objectives):
         """One step for each mini-batch of `order` and each of some targets; steps and objectives have a row for each target."""
@@ -155,17 +151,12 @@ class Problem:
             objectives[places] = found
         objectives += apart
 
-    @cached_property
-    def has_one_metric(self):
-        """Whether all targets are measured by the same metric."""
-        return all(geometry.metric is self.geometries[0].metric for geometry in self.geometries)
-
     def by_metric(self, targets):
         """Pairs of a metric and the places of the targets that are measured by it: the engine takes these together."""
-        if self.has_one_metric:
-            return [(self.geometries[0].metric, slice(None))]
         metrics = [self.geometries[k].metric for k in targets]
         found = {id(metric): metric for metric in metrics}
+        if len(found) == 1:
+            return [(metrics[0], slice(None))]
         return [(metric, [place for place, each in enumerate(metrics) if each is metric]) for metric in found.values()]
 
     def unpacked(self, which):

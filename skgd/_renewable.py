@@ -162,7 +162,8 @@ class Renewable:
         residual, n_parameters = residuals_at(rows, problem, ends), ends.shape[1]
         deciding = share_that_decides(problem.loss, residual, rows.weights)
         known = {"spread": typical_size(residual, rows.weights), "objective": objective, "deciding": deciding}
-        if len(problem.rows) <= min(FIRST_ROWS_PER_COLUMN * n_parameters / deciding.min(), len(rows)):
+        few = min(FIRST_ROWS_PER_COLUMN * n_parameters / deciding.min(), n_first_rows(deciding, n_parameters))
+        if len(problem.rows) <= min(few, len(rows)):
             losses = loss_and_slope(problem.loss, residual)[0] @ rows.weights / rows.total_weight
             return cls(fresh=rows, n_kept=len(rows), reached=losses, **known).with_own_rows()
         for k, end in enumerate(ends):
@@ -304,10 +305,8 @@ class Renewable:
         deciding = self.deciding + believed * (deciding - self.deciding)
         known = {"spread": spread + believed * (size - spread), "deciding": deciding}
         renewed = replace(self, reached=loss, waiting=0, faded_at=self.age, **known)
-        n_numbers = min(FIRST_NUMBERS / deciding.min(), MOST_KEPT)
-        n_first = max(n_numbers / ends.shape[1], FIRST_ROWS_PER_COLUMN * ends.shape[1])
         is_remembered = REMEMBERED * half_life * ends.shape[1] <= MOST_KEPT
-        if is_remembered or (before is None and len(rows) < n_first):
+        if is_remembered or (before is None and len(rows) < n_first_rows(deciding, ends.shape[1])):
             return replace(renewed, model=before, n_rows=n_seen - len(rows)), ends
         return renewed.left_behind(problem, ends, before, n_seen), ends
 
@@ -340,6 +339,11 @@ class Renewable:
     def widths(self, ends, n_seen):
         """The width of kinks for each target."""
         return width_of_kinks(np.broadcast_to(self.spread, len(ends)), self.deciding, ends.shape[1], n_seen)
+
+
+def n_first_rows(deciding, n_parameters):
+    """How many of its first rows a stream keeps: the more, the fewer of them decide."""
+    return max(min(FIRST_NUMBERS / deciding.min(), MOST_KEPT) / n_parameters, FIRST_ROWS_PER_COLUMN * n_parameters)
 
 
 def width_of_kinks(spread, deciding, n_parameters, n_seen):

@@ -321,8 +321,3 @@ def rows_between(X, start, stop):
     part = csr_array((stop - start, X.shape[1]), dtype=X.dtype)
     part.data, part.indices, part.indptr = X.data[first:last], X.indices[first:last], X.indptr[start : stop + 1] - first
     return part
-
-
-def squared(X):
-    """A CSR matrix of the squares, on the same indices."""
-    return csr_array((np.square(X.data, dtype=np.float64), X.indices, X.indptr), shape=X.shape)

@@ -2,14 +2,14 @@
 
 from collections.abc import Callable
 from contextlib import nullcontext
-from functools import cache, wraps
+from functools import cache
 from inspect import signature
 from threading import current_thread, main_thread
 from typing import Any, ClassVar, TypeVar
 from weakref import WeakKeyDictionary
 
 from sklearn.base import _fit_context
-from sklearn.utils._openmp_helpers import _openmp_effective_n_threads
+from sklearn.utils._openmp_helpers import _openmp_effective_n_threads as number_of_threads  # that its own loops would take
 from sklearn.utils._param_validation import (
     Interval,
     InvalidParameterError,
@@ -29,11 +29,6 @@ def fit_context(method: Method) -> Method:
     return checked
 
 
-def number_of_threads():
-    """How many threads scikit-learn's own loops would take: OMP_NUM_THREADS, joblib's workers and threadpoolctl have a say."""
-    return _openmp_effective_n_threads()
-
-
 def one_core():
     """A context in which each product of matrices stays on its core.
 
@@ -42,17 +37,6 @@ def one_core():
     if number_of_threads() == 1 or current_thread() is not main_thread():
         return nullcontext()
     return _get_threadpool_controller().limit(limits=1, user_api="blas")
-
-
-def on_one_core(function):
-    """The function, with each of its products of matrices on one core."""
-
-    @wraps(function)
-    def alone(*arguments):
-        with one_core():
-            return function(*arguments)
-
-    return alone
 
 
 def recheck(model):

@@ -29,11 +29,6 @@ def falling(t, eta0, constant_for, until):
     return eta0 / np.sqrt(1.0 + np.minimum(t, until) / constant_for)
 
 
-def optimal_offset(alpha):
-    """Where "optimal" begins: its first step is alpha^(-1/4), with alpha in SGDRegressor's convention (Bottou's heuristic)."""
-    return alpha**-0.75
-
-
 @dataclass
 class Schedule:
     """The steps of one call; what plateaus make of them is in `factor`, from which another call can go on."""
@@ -66,7 +61,7 @@ class Schedule:
     @classmethod
     def of_auto(cls, model, problem, state, in_fit, common):
         """Steps of one length that rows say is safe, shorter after each plateau, and their average."""
-        b, noisy, half_life = problem.batch_size, is_noisy(model, problem, in_fit), model.half_life or np.inf
+        b, noisy, half_life = problem.batch_size, is_noisy(problem, in_fit), model.half_life or np.inf
         return cls(
             partial(falling, eta0=1.0 - model.momentum, constant_for=constant_for(problem, in_fit), until=half_life / b),
             model.average if noisy or model.average != "auto" else 0,
@@ -85,9 +80,9 @@ class Schedule:
     @classmethod
     def of_plain(cls, model, problem, state, in_fit, common):
         """Steps of a schedule that is given."""
-        # "optimal" begins where SGDRegressor's does, whose alpha is half of ours for a loss that it halves.
+        # The first step of "optimal" is alpha^(-1/4) (Bottou), with SGDRegressor's alpha: half of ours for a loss it halves.
         halves = 2.0 if model.loss in HALVED else 1.0
-        offset = optimal_offset(model.alpha / halves) if model.learning_rate == "optimal" else 0.0
+        offset = (model.alpha / halves) ** -0.75 if model.learning_rate == "optimal" else 0.0
         eta = partial(SCHEDULES[model.learning_rate], eta0=model.eta0, power_t=model.power_t, alpha=model.alpha, offset=offset)
         schedule = cls(eta, 0 if model.average == "auto" else model.average, np.ones(len(problem.unit)), **common)
         if model.learning_rate == "adaptive":
@@ -149,7 +144,7 @@ def constant_for(problem, in_fit):
     return np.inf if in_fit or not is_straight(problem.loss) else problem.rows.n_features / problem.batch_size
 
 
-def is_noisy(model, problem, in_fit):
+def is_noisy(problem, in_fit):
     """Whether "auto" leaves noise that shorter steps make less: all but a quadratic on the full batch."""
     return not in_fit or not problem.is_full_batch or problem.loss != SQUARED_ERROR
 
@@ -164,7 +159,7 @@ def patience_of(model, problem, in_fit):
     if not in_fit or model.tol is None:
         return np.inf
     carried = problem.batch_size / len(problem.rows) / (1.0 - model.momentum)  # epochs that momentum may lead uphill
-    noisy = model.learning_rate == "auto" and is_noisy(model, problem, in_fit)
+    noisy = model.learning_rate == "auto" and is_noisy(problem, in_fit)
     return model.n_iter_no_change * max(1.0, carried, epochs_of_a_plateau(problem) if noisy else 1.0)
 
 

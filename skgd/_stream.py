@@ -52,38 +52,18 @@ class Stream(NamedTuple):
 
     @classmethod
     def after_fit(cls, moments, geometry, penalty, ends, losses, gradient, is_read, objective):
-        """What goes on from a fit that has ended at parameters `ends` with these objectives; the intercept is taken at zero.
+        """What goes on from a fit of an objective that has ended at parameters `ends` with these objectives.
 
-        A fit in mini-batches has not summed products of columns x and targets y. At an end w where the gradient g of the
-        objective by the coefficients is known, without that of the l1 norm, they follow. With C the covariance of the columns
-        (of a sample), mu their means, c their covariance with a target of variance s^2, and m by how much the mean prediction
-        is too large::
-
-            g = 2 (C w - c) + l2 w, and without an intercept + 2 m mu        so        c = C w + (l2 w - g) / 2 + (m mu)
-            MSE = m^2 + w'C w - 2 w.c + s^2
-
-        Residuals of two targets are taken for uncorrelated. An end whose gradient was not read (`is_read`) is at its minimum:
-        m is zero there, if there is an intercept. If C is not that of all rows, the products hold for this `objective` alone.
-        If `gradient` is None, they are not known.
+        The intercept is taken at zero. If `gradient` is None, products of columns and targets are not known.
         """
-        coef, covariance, holds_for = ends[:, :-1], geometry.covariance, None
-        if covariance is None or len(moments.mean) > MOST_CORRELATED:
+        holds_for = None
+        if geometry.covariance is None or len(moments.mean) > MOST_CORRELATED:
             second = np.append(moments.variance, moments.target_variance)
             moments = replace(moments, second=np.diagonal(moments.second) if moments.is_full else second)
         elif not moments.is_full:
             is_exact = moments.n_rows <= n_rows_that_tell(moments.n_features)  # the sample is all rows
             holds_for = () if gradient is None else None if is_exact else objective
-            mean, cross, of_targets = moments.mean, np.zeros_like(coef), np.diag(moments.target_variance)
-            if gradient is not None:
-                predicted, has_intercept = coef @ moments.column_means + ends[:, -1], geometry.metric[1, -1] > 0.0
-                amiss = predicted - moments.target_mean if is_read or not has_intercept else np.zeros(len(ends))
-                apart = 0.5 * (penalty.l2 * coef - gradient)  # c - C w
-                apart += 0.0 if has_intercept else np.outer(amiss, moments.column_means)
-                cross, mse = coef @ covariance + apart, losses - penalty_at(penalty, coef)
-                of_targets = coef @ cross.T + apart @ coef.T
-                np.fill_diagonal(of_targets, np.maximum(mse - amiss**2 + np.diag(of_targets), 0.0))  # up to rounding
-                mean = np.append(moments.column_means, predicted - amiss)
-            moments = replace(moments, mean=mean, second=np.block([[covariance, cross.T], [cross, of_targets]]))
+            moments = moments_at_end(moments, geometry, penalty, ends, losses, gradient, is_read)
         known = {"level": losses, "holds_for": holds_for}
         return cls(moments, moments.n_rows, geometry.longest, geometry.eigenvalue, **known)
 
@@ -199,6 +179,33 @@ class Stream(NamedTuple):
         mean = eigenvalue if moments.is_full else eigenvalue + penalised.max()
         smoothness = expected_smoothness(longest + penalised.max(), SAFETY * max(mean, 1.0), np.inf, b)
         return Geometry(metric, safe_length(smoothness), longest, eigenvalue, covariance, whitening)
+
+
+def moments_at_end(moments, geometry, penalty, ends, losses, gradient, is_read):
+    """Moments with products of columns x and targets y, which a fit in mini-batches has not summed.
+
+    At an end w where the gradient g of the objective by the coefficients is known, without that of the l1 norm, they follow.
+    With C the covariance of the columns (of a sample), mu their means, c their covariance with a target of variance s^2, and m
+    by how much the mean prediction is too large::
+
+        g = 2 (C w - c) + l2 w, and without an intercept + 2 m mu        so        c = C w + (l2 w - g) / 2 + (m mu)
+        MSE = m^2 + w'C w - 2 w.c + s^2
+
+    Residuals of two targets are taken for uncorrelated. An end whose gradient was not read (`is_read`) is at its minimum: m is
+    zero there, if there is an intercept. Where C is not that of all rows, the products hold for the objective of the fit alone.
+    """
+    coef, covariance, mean = ends[:, :-1], geometry.covariance, moments.mean
+    cross, of_targets = np.zeros_like(coef), np.diag(moments.target_variance)
+    if gradient is not None:
+        predicted, has_intercept = coef @ moments.column_means + ends[:, -1], geometry.metric[1, -1] > 0.0
+        amiss = predicted - moments.target_mean if is_read or not has_intercept else np.zeros(len(ends))
+        apart = 0.5 * (penalty.l2 * coef - gradient)  # c - C w
+        apart += 0.0 if has_intercept else np.outer(amiss, moments.column_means)
+        cross, mse = coef @ covariance + apart, losses - penalty_at(penalty, coef)
+        of_targets = coef @ cross.T + apart @ coef.T
+        np.fill_diagonal(of_targets, np.maximum(mse - amiss**2 + np.diag(of_targets), 0.0))  # up to rounding
+        mean = np.append(moments.column_means, predicted - amiss)
+    return replace(moments, mean=mean, second=np.block([[covariance, cross.T], [cross, of_targets]]))
 
 
 def metric_of_medians(rows):

@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 NAMES = """
-chunks conjugate descent finish geometry moments objective plan problem reading reference rows state step_size stopping stream
+chunks descent finish geometry moments objective plan problem reading reference rows state step_size stopping stream
 """
 PYTHON = [f"skgd/_{name}.py" for name in NAMES.split()]
 C = ["skgd/_kernel.h", "skgd/_pass.h", "skgd/_sparse_pass.h"]
@@ -45,7 +45,7 @@ CHANGES = [
     (r"\babs\(", "("),
     (r"\bfabs\(", "("),
 ]
-NAMES_OF_TESTS = "differential kernel chunks conjugate state reading sparse oracles auto objective laws input sequences lecture"
+NAMES_OF_TESTS = "differential kernel chunks state reading sparse oracles auto objective laws input sequences lecture"
 TESTS = [f"tests/test_{name}.py" for name in NAMES_OF_TESTS.split()]
 
 
