@@ -106,13 +106,27 @@ class Moments:
         coef = vectors @ ((vectors.T @ self.second[:n, n:]) / eigenvalues[kept, None])
         return np.column_stack([coef.T, self.target_mean])
 
-    def root(self):
-        """R with R'R = M, of the second moments M; what has no digits left in their products is zero."""
+    def minimum_through_zero(self, ridge):
+        """Least squares with a ridge and intercepts of zero.
+
+        The mean is one more row beside a root of the covariance, so that nothing far from zero is squared. What products may
+        hide counts as variance, since coefficients that stand for an intercept would be large along it.
+        """
+        n, table = self.n_features, np.vstack([self.mean, self.root(NEGLIGIBLE)])
+        X = np.vstack([table[:, :n], np.sqrt(ridge) * np.eye(n)])
+        size = np.linalg.norm(X, axis=0)
+        scale = np.divide(1.0, size, out=np.zeros(n), where=size > 0.0)
+        y = np.vstack([table[:, n:], np.zeros((n, table.shape[1] - n))])
+        coef = scale[:, None] * np.linalg.lstsq(X * scale, y, rcond=NEGLIGIBLE)[0]
+        return np.column_stack([coef.T, np.zeros(coef.shape[1])])
+
+    def root(self, hidden=0.0):
+        """R with R'R = M, of the second moments M. What has no digits left in their products is zero, or a share `hidden`."""
         deviation = np.sqrt(np.maximum(np.diag(self.second), 0.0))
         unit = np.where(deviation > 0.0, deviation, 1.0)
         eigenvalues, vectors = np.linalg.eigh(self.second / np.outer(unit, unit))
         largest = max(eigenvalues[-1], 0.0)
-        values = np.where(eigenvalues > NEGLIGIBLE * largest, eigenvalues, 0.0)
+        values = np.where(eigenvalues > NEGLIGIBLE * largest, eigenvalues, hidden * largest)
         return np.sqrt(values)[:, None] * vectors.T * deviation
 
     def as_rows(self, origin):

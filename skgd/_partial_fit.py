@@ -23,16 +23,16 @@ def fit_chunk(model, rows, state, go_on, watch):
     problem, stream, counted = problem_of_chunk(model, rows, state)
     if not go_on:
         state = State.start(start_of(model, problem), state.seed)
-    state = replace(state, told=tell_of_schedule(model, state))
+    told = tell_of_schedule(model, state)
     # What predict uses, on rows that it has not learned: progressive validation. At first it is the best constant.
     before = mean_losses(problem, state.parameters[:, AVERAGE]) if go_on else problem.constant_loss
     if model.learning_rate == "auto":
-        told = tell_of_half_life(model, len(rows), stream, tell_of_unusual(problem.rows, counted, state.told))
-        state = replace(state, told=told)
+        told = tell_of_half_life(model, len(rows), stream, tell_of_unusual(problem.rows, counted, told))
+        state = replace(state, told=told) if told else state
         state = with_chunk(model, problem, stream, counted, state, before)
         outcome = learn(model, problem, counted, state, watch, before)
     else:
-        outcome = take_plain_steps(model, problem, state, watch)
+        outcome = take_plain_steps(model, problem, replace(state, told=told), watch)
     return outcome, before
 
 
@@ -85,8 +85,8 @@ def with_chunk(model, problem, stream, counted, state, before):
         if model.half_life is None:
             renewable, told = held_against_order(problem, stream, state, renewable)
         renewable = renewable.with_rows(counted, before, model.half_life or np.inf)
-    state = replace(state, stream=stream.with_level(before, len(problem.rows)), renewable=renewable, told=told)
-    return replace(state, told=tell_of_lost(model, stream, is_complete(problem, state), told))
+    told = tell_of_lost(model, stream, is_complete(problem.loss, stream, renewable), told)
+    return replace(state, stream=stream.with_level(before, len(problem.rows)), renewable=renewable, told=told)
 
 
 def held_against_order(problem, stream, state, renewable):
@@ -99,16 +99,14 @@ def held_against_order(problem, stream, state, renewable):
     return renewable, tell_of_order(is_unlike, state.told)
 
 
-def is_complete(problem, state):
+def is_complete(loss, stream, renewable):
     """Whether what is kept of all rows that a stream has seen says where their minimum is, once there are enough."""
-    if problem.loss == SQUARED_ERROR:
-        return state.stream.is_of(state.renewable.objective)
-    return state.renewable.is_complete
+    return stream.is_of(renewable.objective) if loss == SQUARED_ERROR else renewable.is_complete
 
 
 def knows_minimum(problem, state):
     """Whether the minimum over all rows that a stream has seen is known."""
-    return state.stream.has_enough_rows and is_complete(problem, state)
+    return state.stream.has_enough_rows and is_complete(problem.loss, state.stream, state.renewable)
 
 
 def renewed(model, problem, counted, state, parameters):
@@ -131,10 +129,12 @@ def renewed(model, problem, counted, state, parameters):
 def minimum_of_squares(model, problem, counted, stream, start):
     """The minimum of the squared error over all rows seen, which their moments determine, and the stream as it was measured."""
     moments = stream.moments
-    if model.fit_intercept and is_quadratic(problem.loss, problem.penalty):
-        end = moments.minimum(0.5 * problem.penalty.l2 * moments.n_rows / moments.weight)
-        end[:, -1] += end[:, :-1] @ (problem.origin - moments.column_means)
-        return end, stream
-    problem, stream = measured_for_steps(model, problem, stream, counted)
-    promise = LEAST_PROMISE if problem.penalty.makes_zeros else 0.0
-    return finish(problem.on_few_rows(moments), start, np.ones(len(start), dtype=bool), promise)[0], stream
+    if not is_quadratic(problem.loss, problem.penalty):
+        problem, stream = measured_for_steps(model, problem, stream, counted)
+        return finish(problem.on_few_rows(moments), start, np.ones(len(start), dtype=bool), LEAST_PROMISE)[0], stream
+    ridge = 0.5 * problem.penalty.l2 * moments.n_rows / moments.weight
+    if not model.fit_intercept:
+        return moments.minimum_through_zero(ridge), stream
+    end = moments.minimum(ridge)
+    end[:, -1] += end[:, :-1] @ (problem.origin - moments.column_means)
+    return end, stream

@@ -19,8 +19,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from skgd._finish import finish
-from skgd._newton import LEAST_PROMISE, MOST_READINGS, OF_ZEROS, Newton
+from skgd._newton import FAR, LEAST_PROMISE, MOST_READINGS, OF_ZEROS, TIGHTER, Newton
 from skgd._objective import LARGEST, is_straight, loss_and_slope, penalty_at, typical_size
 from skgd._reading import Sums, Target, derivatives_over
 from skgd._rows import Rows
@@ -188,7 +187,9 @@ class Renewable:
 
         Rows that were left behind with another loss are in no sum that could serve: it is not complete.
         """
-        if self.objective in (None, objective):
+        if self.objective == objective:
+            return self
+        if self.objective is None:
             return replace(self, objective=objective)
         if self.objective[0] != objective[0] and (self.model is not None or not self.has_rows):
             return Renewable(objective=objective, is_complete=False, waiting=np.inf)
@@ -292,9 +293,9 @@ class Renewable:
         rows, n_targets, factor = problem.rows, len(starts), 0.5 ** (self.age - self.faded_at)
         before = self.model and self.model.moved_to(problem.origin).faded(np.full(n_targets, factor))
         n_seen = len(rows) + self.n_rows * factor
-        spread = np.broadcast_to(self.spread, n_targets)
+        spread, reached = np.broadcast_to(self.spread, n_targets), np.broadcast_to(self.reached, n_targets)
         if before is None:
-            ends, _ = finish(problem, starts, np.ones(n_targets, dtype=bool), OF_ZEROS)  # as a fit ends
+            ends = np.array([first_minimum(Target(problem, k), starts[k], reached[k]) for k in range(n_targets)])
         else:
             before, ends = self.later_minimum(problem, starts, before, n_seen, half_life < np.inf)
         residual, weight = residuals_at(rows.sampled, problem, ends), rows.sampled.weights
@@ -363,6 +364,24 @@ def share_that_decides(loss, residual, weight):
     low, high = sorted((loss.cap_above, loss.cap_below))
     beyond = (np.abs(residual) > loss.insensitive) @ weight / weight.sum() if loss.insensitive > 0.0 else np.ones(len(residual))
     return (2.0 * low / (low + high) if is_straight(loss) else 1.0) * np.maximum(beyond, 1.0 / len(weight))
+
+
+def first_minimum(target, start, reached):
+    """The minimum over the first rows, which are all there: a fit. The minimum before had a mean loss of `reached`.
+
+    Kinks are first as wide as the objective has risen since, so that rows far from it have a say; and wide if there was none
+    before, or if narrow ones have ended far too early.
+    """
+    constant = np.append(np.zeros(len(start) - 1), target.constant)
+    if target.unit == 0.0:  # all targets are zero
+        return constant
+    values = target.objectives(np.vstack([start, constant]), target.loss)[0]
+    if not values[0] <= values[1]:
+        return Newton.far(target, constant, OF_ZEROS).approach()[0]
+    loss = values[0] - penalty_at(target.penalty, start[:-1])
+    rise = loss / reached - 1.0 if reached > 0.0 else FAR
+    end, left = Newton(target, start, OF_ZEROS, target.rounded(start, float(np.clip(rise, OF_ZEROS, FAR)))).approach()
+    return end if TIGHTER**2 * left <= OF_ZEROS else Newton.far(target, end, OF_ZEROS).approach()[0]
 
 
 def residuals_at(rows, problem, ends):
