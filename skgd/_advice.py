@@ -4,10 +4,10 @@ import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
 from skgd._geometry import SAFETY, plain_metric, safe_step
-from skgd._objective import SQUARED_ERROR, is_straight
+from skgd._objective import SQUARED_ERROR, is_straight, rounding_of
 from skgd._reading import ROUNDING, Target, look_at
 from skgd._stopping import score_name
-from skgd._stream import ENOUGH_ROWS, UNUSUAL
+from skgd._stream import ENOUGH_ROWS, LEAST_SEEN, UNUSUAL
 from skgd._validation import warn
 
 NOTHING = 0.01  # next to none: huber's epsilon beside the spread of y, or what is explained of a constant's loss
@@ -72,9 +72,9 @@ def tell_of_lost(model, stream, is_complete, told):
     if is_complete or not stream.moments.is_full or model.average != "auto":
         return told
     message = (
-        "What is kept of earlier rows does not say where their minimum is, since loss, penalty, fit_intercept or average has "
-        "changed, or fit has ended elsewhere: by max_iter, tol=None or early_stopping. partial_fit goes on by steps and may "
-        "end far from the minimum. Fit a new model."
+        "What is kept of earlier rows does not say where their minimum is: a parameter of the loss or the penalty, "
+        "fit_intercept or average has changed, or fit has ended elsewhere, by max_iter, tol=None or early_stopping. "
+        "partial_fit goes on by steps and may end far from the minimum. Fit a new model."
     )
     return once(told, "lost", message, ConvergenceWarning)
 
@@ -151,13 +151,14 @@ def is_still_falling(model, value, history):
 
 def warn_of_epsilon(model, problem):
     """Warn if next to no row lies beyond epsilon, or huber's is so small that a penalty weighs more than its alpha says."""
-    spread = np.min(problem.deviation, initial=np.inf, where=problem.deviation > 0.0)
-    if problem.loss.insensitive > spread:
+    spread = np.min(problem.deviation, initial=np.inf, where=problem.deviation > rounding_of(problem.constant))
+    tells = model.fit_intercept and len(problem.rows) >= LEAST_SEEN  # deviations from a constant, of more than a few rows
+    if tells and problem.loss.insensitive > spread:
         warn(
             f"epsilon={model.epsilon:g} is larger than the deviation of y, which is {spread:.2g}. loss={model.loss!r} takes "
             f"most rows for exact and learns little from them: lower epsilon to the size of an error that does not matter."
         )
-    if model.loss != "huber" or model.penalty is None or model.alpha == 0.0:
+    if not tells or model.loss != "huber" or model.penalty is None or model.alpha == 0.0:
         return
     spread = np.max(problem.constant_loss) / (2.0 * model.epsilon)  # the mean |r| of the best constant, if it is this large
     if model.epsilon < NOTHING * spread and model.alpha * spread / model.epsilon > MATTERS:
@@ -235,8 +236,10 @@ def of_score(model, outcome):
         return f"{poor} y_val lies far from y: if y was transformed, as by TransformedTargetRegressor, transform y_val, too."
     moments, of_others = outcome.state.stream.moments, outcome.validation.rows.moments(False)
     if moments is not None:
-        apart = np.abs(of_others.column_means - moments.column_means) > UNUSUAL * np.sqrt(np.maximum(moments.variance, 0.0))
-        column = np.argmax(apart & (moments.variance > 0.0))
+        shift = np.abs(of_others.column_means - moments.column_means)
+        counts = np.any(np.abs(outcome.parameters[:, :-1]) * shift > problem.deviation[:, None], axis=0)
+        apart = counts & (shift > UNUSUAL * np.sqrt(np.maximum(moments.variance, 0.0)))
+        column = np.argmax(apart)
         if apart[column]:
             return (
                 f"{poor} X_val lies far from X, in column {column} for one: if a Pipeline has transformed X, have it transform "

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial, reduce
 from os import PathLike
+from pickle import PickleBuffer
+from zlib import crc32
 
 import numpy as np
 from scipy.sparse import issparse, vstack
@@ -97,7 +100,8 @@ class CannotReadAhead(Exception):
 def ahead(numbered, is_surveyed):
     """Pairs of a number and a chunk, each read in a thread while the one before is worked on.
 
-    In a first reading the second is read after the work on the first, to see whether they come in the same array.
+    In a first reading the second is read after the work on the first, to see whether the first changes then, or they come in
+    the same array.
     """
     pairs = iter(numbered)
     with ThreadPoolExecutor(1, "skgd-reads-ahead") as reader:
@@ -109,31 +113,38 @@ def ahead(numbered, is_surveyed):
             raise CannotReadAhead from error
         if before is None:
             return
+        checksum = None if is_surveyed else checksum_of(before[1])
         yield before
         coming = reader.submit(next, pairs, None)
         while (pair := coming.result()) is not None:
-            if not is_surveyed and share_memory(before[1], pair[1]):
+            is_same = checksum is None or checksum_of(before[1]) == checksum
+            if not is_same or (not is_surveyed and share_memory(before[1], pair[1])):
                 raise CannotReadAhead
+            checksum = None
             before, coming = pair, reader.submit(next, pairs, None)
             yield pair
 
 
 def share_memory(chunk, other):
-    """Whether two chunks come in the same lists or arrays."""
-    parts, others = (each if isinstance(each, tuple | list) else () for each in (chunk, other))
-    is_same = any(a is b for a in parts for b in others if a is not None)
-    return is_same or any(np.may_share_memory(a, b) for a in arrays_of(parts) for b in arrays_of(others))
+    """Whether two chunks come in the same arrays."""
+    return any(np.may_share_memory(a, b) for a in arrays_of(chunk) for b in arrays_of(other))
 
 
-def arrays_of(parts):
-    """The arrays that parts of a chunk lie in; those of a frame are those of its columns."""
-    arrays = []
-    for part in parts:
-        if hasattr(part, "columns") and hasattr(part, "__getitem__"):
-            arrays += [np.asarray(part[name]) for name in getattr(part, "column_names", part.columns)]
-        elif issparse(part) or hasattr(part, "__array__") or isinstance(part, memoryview):
-            arrays.append(part.data if issparse(part) else np.asarray(part))
-    return arrays
+def arrays_of(chunk):
+    """The arrays that a chunk comes in, as far as one can tell."""
+    parts = chunk if isinstance(chunk, tuple | list) else ()
+    numbers = (part.data if issparse(part) else part for part in parts)
+    return [each for each in numbers if isinstance(each, np.ndarray)]
+
+
+def checksum_of(chunk):
+    """A checksum of all that a chunk holds, without a copy of its arrays."""
+    buffers: list[PickleBuffer] = []
+    try:
+        head = pickle.dumps(chunk, protocol=5, buffer_callback=buffers.append)
+    except Exception as error:
+        raise CannotReadAhead from error
+    return reduce(lambda before, buffer: crc32(buffer.raw(), before), buffers, crc32(head))
 
 
 @dataclass(frozen=True)

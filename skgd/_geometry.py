@@ -281,8 +281,10 @@ def covariance_of(z, weight, metric):
 def geometry_of_solver(rows, moments, ridge, fit_intercept):
     """For solvers, which find the length of each step: scales, and of narrow rows uncorrelated coordinates."""
     metric = metric_of(rows, moments, ridge, fit_intercept)
+    some = rows.sampled.sample(n_rows_that_tell(rows.n_features))
+    longest = np.max(squared_norms(some, metric) / some.weights)
     if not moments.is_full:
-        return Geometry(metric, 1.0)
+        return Geometry(metric, 1.0, longest)
 
     def table():
         some = sample_rows(rows.representatives, cumulated_chances(squared_norms(rows.representatives, metric)), offset=0.25)
@@ -290,7 +292,6 @@ def geometry_of_solver(rows, moments, ridge, fit_intercept):
         return np.vstack([z, np.diag(np.sqrt(ridge * metric[1, :-1]))])
 
     spectrum = Spectrum.of(gram_of(moments, metric, ridge), metric, table)
-    longest = 1.0 + rows.n_features  # of a usual row
     return Geometry(metric, 1.0, longest, spectrum.values[-1], moments.covariance, *spectrum[2:])
 
 

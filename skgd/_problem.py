@@ -9,7 +9,6 @@ from functools import cached_property
 import numpy as np
 
 from skgd._geometry import Geometry
-from skgd._moments import HALF_OF_THE_DIGITS
 from skgd._objective import (
     LARGEST,
     LOSSES,
@@ -19,12 +18,13 @@ from skgd._objective import (
     best_constant,
     constant_loss,
     curvature_at,
+    is_straight,
     loss_and_slope,
     make_penalty,
     penalty_at,
     rounding_of,
 )
-from skgd._reading import slopes_over
+from skgd._reading import LEAST_REACH, slopes_over
 from skgd._reference import COEF, GRADIENT, update
 from skgd._rows import BLOCK, AllRows, Rows
 
@@ -83,7 +83,7 @@ class Problem:
         penalty = make_penalty(model.penalty, model.alpha, model.l1_ratio, model.positive)
         batch_size = len(rows) if model.batch_size is None else min(model.batch_size, len(rows))
         deviation = np.sqrt(moments.target_variance)
-        most = most_reach_of(least, loss_of_constant, model.fit_intercept)
+        most = most_reach_of(loss, least, loss_of_constant, model.fit_intercept)
         return cls(rows, batch_size, loss, penalty, constant, loss_of_constant, unit, curvature, most, deviation, rows.dtype)
 
     @property
@@ -119,7 +119,7 @@ class Problem:
         geometries = tuple(geometry.about_zero() for geometry in self.geometries)
         penalty = self.penalty.scaled(moments.n_rows / moments.weight)
         few = {"rows": rows, "batch_size": len(X), "geometries": geometries, "penalty": penalty}
-        most = most_reach_of(moments.target_variance, loss, has_intercept)
+        most = most_reach_of(self.loss, moments.target_variance, loss, has_intercept)
         return replace(self, **few, constant=constant, constant_loss=loss, unit=loss, most_reach=most)
 
     @cached_property
@@ -201,9 +201,14 @@ class Problem:
         return int(np.ceil(UPKEEP * self.rows.n_features / self.numbers_in_a_batch)) if self.rows.is_sparse else 1
 
 
-def most_reach_of(least, loss_of_constant, has_intercept):
-    """The largest unit of an excess: predictions of zero lose much where targets lie far from it, which tells little."""
-    return np.full(len(least), np.inf) if has_intercept else np.maximum(least, HALF_OF_THE_DIGITS * loss_of_constant)
+def most_reach_of(loss, least, loss_of_zero, has_intercept):
+    """The largest unit of an excess: where targets lie far from zero, predictions of zero lose much, which tells little.
+
+    It is what the best constant would lose, down to a thousandth of their size.
+    """
+    if has_intercept:
+        return np.full(len(least), np.inf)
+    return np.maximum(least, LEAST_REACH ** (1 if is_straight(loss) else 2) * loss_of_zero)
 
 
 def check_targets(moments, rows):

@@ -185,13 +185,13 @@ class Renewable:
     def for_objective(self, objective):
         """For rows of this objective: if it has changed, a minimum is due.
 
-        Rows that were left behind with another loss are in no sum that could serve: it is not complete.
+        Rows that were left behind were read near another minimum, where curvatures are others: it is not complete.
         """
         if self.objective == objective:
             return self
         if self.objective is None:
             return replace(self, objective=objective)
-        if self.objective[0] != objective[0] and (self.model is not None or not self.has_rows):
+        if self.model is not None or not self.has_rows:
             return Renewable(objective=objective, is_complete=False, waiting=np.inf)
         return replace(self, objective=objective, waiting=np.inf)
 
@@ -236,8 +236,10 @@ class Renewable:
         scatter = self.scatter + sums[[0, 2]]
         # An extreme quantile has few rows on one side: what all blocks before have scattered counts where it is more.
         by_chance = np.sqrt(np.maximum(sums[2], sums[0] * scatter[1] / scatter[0]))
-        is_unlike = self.model is not None and bool(np.any(np.abs(sums[1]) > UNLIKELY * by_chance))
-        return replace(self, slopes=0.0, scatter=scatter), is_unlike
+        if self.model is None:
+            return replace(self, slopes=0.0, scatter=scatter), False
+        by_chance *= np.sqrt(1.0 + sums[0] / self.model.weight)  # the minimum before is as uncertain as its rows are few
+        return replace(self, slopes=0.0, scatter=scatter), bool(np.any(np.abs(sums[1]) > UNLIKELY * by_chance))
 
     def joined(self):
         """With one table of the latest rows, without those that are forgotten."""

@@ -564,6 +564,28 @@ def test_arrays_that_are_used_again_are_noticed_in_frames_series_and_buffers(wra
     np.testing.assert_array_equal(clone(model).fit_chunks(Source(reused)).coef_, expected.coef_)
 
 
+def test_arrow_tables_and_places_of_sparse_values_that_are_used_again_are_noticed():
+    import pyarrow as pa
+
+    buffer, places = np.empty((5, 500)), np.empty(1000, np.int32)
+
+    def of_arrow(number):
+        X, y = drawn(number)
+        buffer[:4], buffer[4] = X.T, y
+        cut = [pa.chunked_array([pa.array(row[:250]), pa.array(row[250:])]) for row in buffer]
+        return pa.table({str(k): cut[k] for k in range(4)}), buffer[4].copy()
+
+    def sparse(number):
+        rng = np.random.default_rng(number)
+        places[:] = np.sort(np.argsort(rng.random((500, 30)), axis=1)[:, :2]).ravel()
+        X = csr_array((rng.standard_normal(1000), places, np.arange(0, 1001, 2)), shape=(500, 30))
+        return X, X @ np.arange(30.0)
+
+    model = MiniBatchLinearRegressor(None)
+    for source, coef in (of_arrow, [1.0, -2.0, 0.5, 3.0]), (sparse, np.arange(30.0)):
+        np.testing.assert_allclose(clone(model).fit_chunks(Source(source)).coef_, coef, atol=0.1)  # as above
+
+
 def test_lists_that_are_used_again_are_noticed():
     of_X, of_y = [], []
 

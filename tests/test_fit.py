@@ -1,5 +1,7 @@
 """What a fit does with weights, patience, momentum, held-out rows and targets that hardly vary."""
 
+import warnings
+
 import numpy as np
 import pytest
 from scipy.sparse import csr_array
@@ -204,6 +206,17 @@ def test_a_full_batch_of_squared_error_is_followed_without_noise():
     assert model.n_iter_ <= 20
     assert (np.diff(model.loss_curve_) <= 1e-12 * model.loss_curve_[0]).all()
     np.testing.assert_allclose(State.restored(model._state).parameters[0, 2], State.restored(model._state).parameters[0, 0])
+
+
+@pytest.mark.parametrize("loss", ["squared_error", "huber", "quantile", "epsilon_insensitive"])
+@pytest.mark.parametrize("batch_size", [1, 32, None])
+@pytest.mark.parametrize("n", [3, 10, 200])
+def test_without_an_intercept_a_constant_target_is_fitted_soon_and_without_a_word(n, batch_size, loss):
+    X = np.random.default_rng(0).standard_normal((n, 3))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        model = MiniBatchLinearRegressor(batch_size, loss=loss, fit_intercept=False, random_state=0).fit(X, np.full(n, 30.0))
+    assert model.n_iter_ < 200
 
 
 @pytest.mark.parametrize("loss", ["squared_error", "huber", "quantile"])

@@ -862,8 +862,26 @@ def test_validation_columns_that_a_pipeline_has_not_transformed_are_named():
     X, y = diabetes()
     model = make_pipeline(StandardScaler(), MiniBatchLinearRegressor(early_stopping=True, random_state=0))
     name = "minibatchlinearregressor__"
-    with pytest.warns(ConvergenceWarning, match="X_val lies far from X, in column 0 for one: .*transform_input"):
+    with pytest.warns(ConvergenceWarning, match=r"X_val lies far from X, in column \d for one: .*transform_input"):
         model.fit(X[:300], y[:300], **{f"{name}X_val": X[300:], f"{name}y_val": y[300:]})
+
+
+def test_a_column_that_counts_for_little_is_not_taken_for_one_that_was_not_transformed():
+    rng = np.random.default_rng(0)
+    X, X_val, y, y_val = rng.standard_normal((200, 3)), rng.standard_normal((50, 3)), *np.split(rng.standard_normal(250), [200])
+    X[:, 2], X_val[:, 2] = np.arange(200) < 2, 1.0
+    with pytest.warns(ConvergenceWarning, match="carry no information about y"):
+        MiniBatchLinearRegressor(early_stopping=True, random_state=0).fit(X, y, X_val=X_val, y_val=y_val)
+
+
+def test_an_epsilon_is_not_held_against_targets_of_no_spread_or_far_from_zero_or_a_few():
+    X = np.random.default_rng(0).standard_normal((200, 3))
+    model = MiniBatchLinearRegressor(loss="epsilon_insensitive", random_state=0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        clone(model).fit(X, np.full(200, 30.0))
+        clone(model).set_params(fit_intercept=False).fit(X, 30.0 + 0.01 * X[:, 0])
+        clone(model).partial_fit(X[:2], np.array([1.0, 1.05]))
 
 
 @pytest.mark.parametrize("call", ["fit", "partial_fit"])

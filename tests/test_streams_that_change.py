@@ -72,6 +72,8 @@ FITS = {
     "early stopping": ({"early_stopping": True}, {"early_stopping": False}),
     "no intercept": ({"fit_intercept": False}, {"fit_intercept": True}),
     "a stronger penalty": ({}, {"alpha": 1.0}),
+    "a weaker penalty of a quantile": ({"loss": "quantile", "alpha": 0.2}, {"alpha": 0.0}),
+    "no intercept of huber": ({"loss": "huber", "fit_intercept": False}, {"fit_intercept": True}),
     "epochs": ({"loss": "huber", "tol": None, "max_iter": 5}, {}),
 }
 
@@ -84,6 +86,36 @@ def test_a_stream_says_if_a_fit_does_not_tell_it_the_minimum(case):
     with pytest.warns(ConvergenceWarning, match=LOST):
         model.partial_fit(X[2000:2100], y[2000:2100])
     model.partial_fit(X[2100:], y[2100:])  # once is enough
+
+
+@pytest.mark.parametrize("loss", OTHERS)
+def test_shuffled_rows_are_not_told_to_change_however_many_come_after_few(loss):
+    for seed in range(10):
+        rng = np.random.default_rng(seed)
+        X = rng.standard_normal((10_400, 3))
+        y = X.sum(axis=1) + 3.0 + rng.standard_normal(len(X))
+        model = MiniBatchLinearRegressor(random_state=0, **OTHERS[loss]).fit(X[:400], y[:400])
+        model.partial_fit(X[400:], y[400:])
+
+
+def test_sorted_rows_are_told_to_change_after_a_fit_of_few():
+    X, y = table(10_400, 3)
+    order = np.argsort(y[400:]) + 400
+    model = MiniBatchLinearRegressor(loss="quantile", random_state=0).fit(X[:400], y[:400])
+    with pytest.warns(ConvergenceWarning, match="change as they come"):
+        streamed(model, X[order], y[order], 500)
+
+
+@pytest.mark.parametrize("way", ["fit", "fit_chunks"])
+def test_long_rows_are_usual_after_a_full_batch_that_has_met_such(way):
+    for seed in range(3):
+        rng = np.random.default_rng(seed)
+        X = rng.lognormal(size=(6000, 1))
+        y = np.sqrt(X[:, 0]) + 0.1 * rng.standard_normal(6000)
+        model, first = MiniBatchLinearRegressor(None), (X[:3000], y[:3000])
+        model = model.fit(*first) if way == "fit" else model.fit_chunks([first])
+        streamed(model, X[3000:], y[3000:], 500)
+        np.testing.assert_allclose(model.coef_, LinearRegression().fit(X, y).coef_, rtol=1e-9)
 
 
 @pytest.mark.parametrize("loss", EVERY_LOSS)
