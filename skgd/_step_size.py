@@ -25,7 +25,11 @@ SCHEDULES = {
 
 
 def falling(t, eta0, constant_for, until):
-    """eta0 / sqrt(1 + t / constant_for), which falls no further after step `until`: for losses without curvature."""
+    """eta0 / sqrt(1 + t / constant_for), which falls no further after step `until`: for streams of a loss that grows linearly.
+
+    Averages of its steps of one length are off to one side. They fall after as many rows as there are columns: on
+    20,000 x 510, a tenth or ten times as many double the excess.
+    """
     return eta0 / np.sqrt(1.0 + np.minimum(t, until) / constant_for)
 
 
@@ -62,8 +66,11 @@ class Schedule:
     def of_auto(cls, model, problem, state, in_fit, common):
         """Steps of one length that rows say is safe, shorter after each plateau, and their average."""
         b, noisy, half_life = problem.batch_size, is_noisy(problem, in_fit), model.half_life or np.inf
+        eta = partial(SCHEDULES["constant"], eta0=1.0 - model.momentum)
+        if not in_fit and is_straight(problem.loss):
+            eta = partial(falling, eta0=1.0 - model.momentum, constant_for=problem.rows.n_features / b, until=half_life / b)
         return cls(
-            partial(falling, eta0=1.0 - model.momentum, constant_for=constant_for(problem, in_fit), until=half_life / b),
+            eta,
             model.average if noisy or model.average != "auto" else 0,
             np.array([geometry.step for geometry in problem.geometries]) / problem.curvature,
             **common,
@@ -133,15 +140,6 @@ def cap_of(problem, in_fit):
     all others that its length does not count in full.
     """
     return np.inf if in_fit and problem.batch_size == 1 and problem.loss == SQUARED_ERROR else SAFE_CAP
-
-
-def constant_for(problem, in_fit):
-    """The steps after which those of "auto" begin to fall.
-
-    Where a loss grows linearly, averages of steps of one length are off to one side. So those of a stream fall after as many
-    rows as there are columns. On 20,000 x 510, a tenth or ten times as many double the excess.
-    """
-    return np.inf if in_fit or not is_straight(problem.loss) else problem.rows.n_features / problem.batch_size
 
 
 def is_noisy(problem, in_fit):
