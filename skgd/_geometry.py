@@ -273,7 +273,8 @@ def gram_of(moments, metric, ridge):
 
 def covariance_of(z, weight, metric):
     """The covariance of the columns in the user's units, of rows `standardised` with these weights."""
-    mean, gram = np.sqrt(weight) @ z[:, :-1] / weight.sum(), z[:, :-1].T @ z[:, :-1] / weight.sum()
+    total = weight.sum() or 1.0  # a sample of rows that do not vary has none
+    mean, gram = np.sqrt(weight) @ z[:, :-1] / total, z[:, :-1].T @ z[:, :-1] / total
     deviation = np.divide(1.0, np.sqrt(metric[1, :-1]), out=np.zeros(len(gram)), where=metric[1, :-1] > 0.0)
     return (gram - np.outer(mean, mean)) * np.outer(deviation, deviation)
 

@@ -219,6 +219,15 @@ def test_without_an_intercept_a_constant_target_is_fitted_soon_and_without_a_wor
     assert model.n_iter_ < 200
 
 
+@pytest.mark.parametrize("batch_size", [32, None])
+def test_a_column_of_zeros_is_fitted_without_a_word_from_numpy(batch_size):
+    y = np.random.default_rng(0).standard_normal(2500)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", RuntimeWarning)
+        model = MiniBatchLinearRegressor(batch_size, fit_intercept=False, random_state=0).fit(np.zeros((2500, 1)), y)
+    assert model.coef_ == 0.0
+
+
 @pytest.mark.parametrize("loss", ["squared_error", "huber", "quantile"])
 @pytest.mark.parametrize("batch_size", [1, 32, None])
 def test_without_an_intercept_the_promise_is_in_units_of_what_a_constant_loses(loss, batch_size):
