@@ -28,8 +28,7 @@ def fit_chunk(model, rows, state, go_on, watch):
     before = mean_losses(problem, state.parameters[:, AVERAGE]) if go_on else problem.constant_loss
     if model.learning_rate == "auto":
         told = tell_of_half_life(model, len(rows), stream, tell_of_unusual(problem.rows, counted, told))
-        state = replace(state, told=told) if told else state
-        state = with_chunk(model, problem, stream, counted, state, before)
+        state = with_chunk(model, problem, stream, counted, replace(state, told=told), before)
         outcome = learn(model, problem, counted, state, watch, before)
     else:
         outcome = take_plain_steps(model, problem, replace(state, told=told), watch)
