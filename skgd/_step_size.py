@@ -33,6 +33,14 @@ def falling(t, eta0, constant_for, until):
     return eta0 / np.sqrt(1.0 + np.minimum(t, until) / constant_for)
 
 
+def eta_of_auto(model, problem, in_fit):
+    """eta(t) of "auto", as a share of the safe step: constant, and of a stream whose loss grows linearly falling."""
+    eta0, b = 1.0 - model.momentum, problem.batch_size
+    if in_fit or not is_straight(problem.loss):
+        return partial(SCHEDULES["constant"], eta0=eta0)
+    return partial(falling, eta0=eta0, constant_for=problem.rows.n_features / b, until=(model.half_life or np.inf) / b)
+
+
 @dataclass
 class Schedule:
     """The steps of one call; what plateaus make of them is in `factor`, from which another call can go on."""
@@ -66,11 +74,8 @@ class Schedule:
     def of_auto(cls, model, problem, state, in_fit, common):
         """Steps of one length that rows say is safe, shorter after each plateau, and their average."""
         b, noisy, half_life = problem.batch_size, is_noisy(problem, in_fit), model.half_life or np.inf
-        eta = partial(SCHEDULES["constant"], eta0=1.0 - model.momentum)
-        if not in_fit and is_straight(problem.loss):
-            eta = partial(falling, eta0=1.0 - model.momentum, constant_for=problem.rows.n_features / b, until=half_life / b)
         return cls(
-            eta,
+            eta_of_auto(model, problem, in_fit),
             model.average if noisy or model.average != "auto" else 0,
             np.array([geometry.step for geometry in problem.geometries]) / problem.curvature,
             **common,
