@@ -91,9 +91,7 @@ def with_chunk(model, problem, stream, counted, state, before):
 def held_against_order(problem, stream, state, renewable):
     """What a stream keeps, after its slopes at the rows of a chunk, and what it has told of if these do not come shuffled."""
     is_first = stream.n_rows <= len(problem.rows)  # what it would be held against
-    if (
-        is_first or not stream.has_enough_rows or np.isinf(renewable.waiting)
-    ):  # inf: another objective has its minimum elsewhere
+    if is_first or not stream.has_enough_rows:
         return renewable, state.told
     slopes = slopes_at(problem, state.parameters[:, AVERAGE], stream.moments)
     renewable, is_unlike = renewable.with_slopes(problem.rows, slopes)
