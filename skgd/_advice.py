@@ -152,13 +152,13 @@ def is_still_falling(model, value, history):
 def warn_of_epsilon(model, problem):
     """Warn if next to no row lies beyond epsilon, or huber's is so small that a penalty weighs more than its alpha says."""
     spread = np.min(problem.deviation, initial=np.inf, where=problem.deviation > rounding_of(problem.constant))
-    tells = model.fit_intercept and len(problem.rows) >= LEAST_SEEN  # deviations from a constant, of more than a few rows
-    if tells and problem.loss.insensitive > spread:
+    is_known = model.fit_intercept and len(problem.rows) >= LEAST_SEEN  # how far targets lie from a constant
+    if is_known and problem.loss.insensitive > spread:
         warn(
             f"epsilon={model.epsilon:g} is larger than the deviation of y, which is {spread:.2g}. loss={model.loss!r} takes "
             f"most rows for exact and learns little from them: lower epsilon to the size of an error that does not matter."
         )
-    if not tells or model.loss != "huber" or model.penalty is None or model.alpha == 0.0:
+    if model.loss != "huber" or model.penalty is None or model.alpha == 0.0:
         return
     spread = np.max(problem.constant_loss) / (2.0 * model.epsilon)  # the mean |r| of the best constant, if it is this large
     if model.epsilon < NOTHING * spread and model.alpha * spread / model.epsilon > MATTERS:

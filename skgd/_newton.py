@@ -300,14 +300,14 @@ class Readings(Solver):
     @classmethod
     def approach(cls, target, start, value, accuracy):
         """Readings from a start that is near the minimum, or else, and where these end too early, from farther away."""
-        accuracy = min(OF_ZEROS, accuracy) if target.penalty.makes_zeros else accuracy
+        promise, accuracy = accuracy, min(OF_ZEROS, accuracy) if target.penalty.makes_zeros else accuracy
         cost = 0.5 * accuracy * target.reach(value) / value
         way = Newton(target, start, accuracy, target.rounded(start, cost))
         way.read()
         if not way.conclude() and way.left > FAR * target.reach(value):
             way = Newton.far(target, start, accuracy)
         end, left = way.approach()
-        return (end, left) if left <= accuracy else Newton.far(target, end, accuracy).approach()
+        return (end, left) if left <= promise else Newton.far(target, end, accuracy).approach()
 
     @property
     def memory(self):
