@@ -97,3 +97,8 @@ def test_crossings_that_were_silent_once_are_so_no_more(seed):
     """Each ended up to 5 times the reach above the minimum: a model's word, or a search for zeros, was taken for an end."""
     found = verdict(seed)
     assert found is None or found[0] != SILENT
+
+
+@pytest.mark.parametrize("seed", [62000079, 62000663, 62000942, 62002367, 62002911])
+def test_an_end_that_came_too_early_is_looked_for_again_from_farther_and_needs_no_warning(seed):
+    assert verdict(seed) is None
