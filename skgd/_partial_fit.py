@@ -12,9 +12,9 @@ from skgd._finish import finish
 from skgd._fit import Outcome, rest_at, run_of, start_of
 from skgd._newton import LEAST_PROMISE
 from skgd._objective import SQUARED_ERROR, constant_loss, is_quadratic, mean_losses, objective_of
+from skgd._order import slopes_at
 from skgd._plan import measured_for_steps, problem_of_chunk, problem_of_latest
 from skgd._reference import AVERAGE
-from skgd._renewable import slopes_at
 from skgd._state import State
 
 
@@ -75,27 +75,27 @@ def learn(model, problem, counted, state, watch, before):
 
 def with_chunk(model, problem, stream, counted, state, before):
     """The state of a stream with the rows of a chunk, before anything is learned from them."""
-    renewable, told = state.renewable.for_objective(objective_of(model)), state.told
+    renewable = state.renewable.for_objective(objective_of(model))
     if problem.loss == SQUARED_ERROR and stream.has_enough_rows:  # the moments are all it needs
         renewable = replace(renewable, latest=(), fresh=None, n_kept=0, waiting=renewable.waiting + len(counted))
     elif model.average != "auto":  # steps are what was asked for: no minimum will need the rows
         renewable = replace(renewable, latest=(), fresh=None, n_kept=0, is_complete=False)
     elif stream.moments.is_full and renewable.is_complete:
         if model.half_life is None:
-            renewable, told = held_against_order(problem, stream, state, renewable)
+            state = held_against_order(problem, stream, state)
         renewable = renewable.with_rows(counted, before, model.half_life or np.inf)
-    told = tell_of_lost(model, stream, is_complete(problem.loss, stream, renewable), told)
+    told = tell_of_lost(model, stream, is_complete(problem.loss, stream, renewable), state.told)
     return replace(state, stream=stream.with_level(before, len(problem.rows)), renewable=renewable, told=told)
 
 
-def held_against_order(problem, stream, state, renewable):
-    """What a stream keeps, after its slopes at the rows of a chunk, and what it has told of if these do not come shuffled."""
-    is_first = stream.n_rows <= len(problem.rows)  # what it would be held against
+def held_against_order(problem, stream, state):
+    """The state after a chunk was compared with all rows before it, and after a warning if rows do not come shuffled."""
+    is_first = stream.n_rows <= len(problem.rows)
     if is_first or not stream.has_enough_rows:
-        return renewable, state.told
-    slopes = slopes_at(problem, state.parameters[:, AVERAGE], stream.moments)
-    renewable, is_unlike = renewable.with_slopes(problem.rows, slopes)
-    return renewable, tell_of_order(is_unlike, state.told)
+        return state
+    slopes, model = slopes_at(problem, state.parameters[:, AVERAGE], stream.moments), state.renewable.model
+    order, is_unlike = state.order.after(problem.rows.weights, slopes, model and model.weight)
+    return replace(state, order=order, told=tell_of_order(is_unlike, state.told))
 
 
 def is_complete(loss, stream, renewable):

@@ -7,11 +7,12 @@ import numpy as np
 
 from skgd._descent import Passes
 from skgd._geometry import Geometry, check_range, geometry_of_batches, geometry_of_solver, metric_of, plain_metric
-from skgd._newton import LeastSquares, Readings
+from skgd._least_squares import ConjugateGradients, LeastSquares
+from skgd._newton import Readings
 from skgd._objective import SQUARED_ERROR, is_quadratic, is_straight, secant_curvature
 from skgd._problem import Problem
 from skgd._reference import AVERAGE
-from skgd._wide import ConjugateGradients, CoordinateDescent, QuasiNewton
+from skgd._wide import CoordinateDescent, QuasiNewton
 
 
 def solver_of(rows, loss, penalty):

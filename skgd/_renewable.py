@@ -1,15 +1,12 @@
-"""What a stream keeps for every loss but the squared error: a quadratic model that adds up, and the latest rows.
+"""Streams of every loss but the squared error: a model of the rows left behind, the latest rows, and the minimum over both.
 
-Rows that are read at parameters w give the gradient g and the curvature H of their loss, whose kinks are rounded over a
-width h. Their model g.(v - w) + (v - w)'H(v - w) / 2 is, up to a constant, v'Hv / 2 - (Hw - g).v: two sums, A = sum H and
-b = sum (H w - g). (Renewable estimation, Luo & Song 2020; of quantiles, convolution smoothing as in Fernandes, Guerre & Horta
-2021. Of the squared error A and b are the moments, whatever w was.) A stream is at the minimum over its parameters v of
+With A and b the sums of the model (see _past_rows.py), a stream is at the minimum over its parameters v of
 
     (v'Av / 2 - b.v + sum_latest s_i l_h(x_i.v - y_i)) / S + R(v)
 
-found by Newton's damped steps (_newton.py), which no chunk can lead astray: with all of their damping this objective cannot
-rise. Then the latest rows are left behind in A and b, and forgotten. The first rows are kept longer, until the minimum over
-them is a place where curvatures can be trusted.
+where kinks are rounded over a width h. Newton's damped steps (_newton.py) find it, and no chunk can lead them astray: with all
+of their damping this objective cannot rise. Then the latest rows are left behind in A and b, and forgotten. The first rows are
+kept longer, until the minimum over them is a place where curvatures can be trusted.
 """
 
 from __future__ import annotations
@@ -19,11 +16,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from skgd._newton import FAR, LEAST_PROMISE, MOST_READINGS, OF_ZEROS, TIGHTER, Newton
+from skgd._newton import FAR, LEAST_PROMISE, OF_ZEROS, TIGHTER, Newton
 from skgd._objective import LARGEST, is_straight, loss_and_slope, penalty_at, typical_size
-from skgd._reading import Sums, Target, derivatives_over
+from skgd._past_rows import Quadratic, TargetOfStream, model_of_rows
+from skgd._quadratic import MOST_STEPS
+from skgd._reading import Target
 from skgd._rows import Rows
-from skgd._stream import A_FEW, UNUSUAL
+from skgd._stream import UNUSUAL
 
 FIRST_NUMBERS = 2**16  # of X that a stream keeps at first, half a megabyte: with no more it ends where a fit does
 FIRST_ROWS_PER_COLUMN = 10  # that a stream keeps at first, where these are more: curvatures are known then
@@ -34,91 +33,6 @@ CHEAP = 20  # columns whose minimum may be had for every row: it costs d^3, and 
 FEW_NUMBERS = 2**14  # of X that are read anew for every chunk: a tenth of a millisecond each time
 REMEMBERED = 7  # half-lives after which rows are forgotten: a hundredth is left of them
 SHRUNK = 0.5 ** np.arange(8)  # parts of the way from the best constant, which a stream of few rows must not lose against
-UNLIKELY = 6.0  # standard errors that the mean slope of A_FEW rows may be from zero: 1e-9 of shuffled ones are farther
-
-
-@dataclass(frozen=True)
-class Quadratic:
-    """Models v'Av / 2 - b.v of the parameters of each target, summed over rows.
-
-    The intercept comes last and is taken at `origin`.
-    """
-
-    weight: np.ndarray  # (n_targets,)
-    origin: np.ndarray  # (n_features,)
-    curvature: np.ndarray  # A: (n_targets, n_features + 1, n_features + 1)
-    linear: np.ndarray  # b: (n_targets, n_features + 1)
-    constant: np.ndarray  # (n_targets,): so that values are about those of the loss
-
-    def __add__(self, other):
-        """The sum of models; the other's is moved to the origin of this one."""
-        other = other.moved_to(self.origin)
-        return Quadratic(
-            self.weight + other.weight,
-            self.origin,
-            self.curvature + other.curvature,
-            self.linear + other.linear,
-            self.constant + other.constant,
-        )
-
-    def faded(self, factor):
-        """The model of rows that count less, by a factor for each target."""
-        curvature, linear = factor[:, None, None] * self.curvature, factor[:, None] * self.linear
-        return replace(self, weight=factor * self.weight, curvature=curvature, linear=linear, constant=factor * self.constant)
-
-    def credible_at(self, parameters, loss, scale):
-        """The model, faded where it pulls harder than its rows can: a quadratic knows nothing of the caps of their slopes.
-
-        Along a column of deviation 1, rows of weights s and slopes between the caps pull by at most sum_i s_i times a cap.
-        `scale` makes such columns.
-        """
-        pull = np.einsum("kij,kj->ki", self.curvature, parameters) - self.linear
-        most, size = max(loss.cap_above, loss.cap_below) * self.weight, np.max(np.abs(pull) * scale, axis=1)
-        return self.faded(np.divide(most, size, out=np.ones_like(size), where=size > most))
-
-    def moved_to(self, origin):
-        """This model with the intercept taken at another origin: v = T v', and so T'AT and T'b."""
-        shift = np.eye(len(origin) + 1)
-        shift[-1, :-1] = self.origin - origin
-        return replace(self, origin=origin, curvature=shift.T @ self.curvature @ shift, linear=self.linear @ shift)
-
-
-class TargetOfStream(Target):
-    """One target of the latest rows, with the model of those before.
-
-    Parameters
-    ----------
-    problem : Problem
-        Of the latest rows.
-    k : int
-    width : float
-        Over which kinks are rounded.
-    before : Quadratic or None
-        With the intercept at the origin of the problem.
-    """
-
-    def __init__(self, problem, k, width, before):
-        super().__init__(problem, k)
-        self.loss, self.before = problem.loss.rounded(width), before
-
-    @property
-    def total_weight(self):
-        return self.rows.total_weight + (self.before.weight[self.k] if self.before else 0.0)
-
-    def completed(self, sums, parameters):
-        """Sums over the latest rows, with those of the model."""
-        if self.before is None:
-            return sums
-        scale = np.append(np.diag(self.basis), self.has_intercept)
-        curvature, linear = self.before.curvature[self.k], self.before.linear[self.k]
-        pull = curvature @ parameters
-        value = 0.5 * parameters @ pull - linear @ parameters + self.before.constant[self.k]
-        values, gradient, hessian, extra = sums
-        return Sums(values + value, gradient + scale * (pull - linear), hessian + np.outer(scale, scale) * curvature, extra)
-
-    def reach(self, value):
-        """The loss itself: what constants lose over all rows seen is not known."""
-        return max(value, self.unit)
 
 
 class Table(NamedTuple):
@@ -132,7 +46,7 @@ class Table(NamedTuple):
 
 @dataclass(frozen=True)
 class Renewable:
-    """Where a stream stands: its model, the latest rows, and what says whether the rows come shuffled."""
+    """Where a stream stands: its model of the rows left behind, the latest rows, and what decides when they are left."""
 
     model: Quadratic | None = None
     n_rows: float = 0.0  # in the model
@@ -147,8 +61,6 @@ class Renewable:
     objective: tuple | None = None  # what was learned last: see `objective_of`
     deciding: np.ndarray | float = 1.0  # (n_targets,): the share of rows that decide where the minimum lies
     is_complete: bool = True  # whether model and latest rows are all that the parameters have learned from
-    slopes: np.ndarray | float = 0.0  # (3, n_targets): sums of weights, slopes and their squares over the present block
-    scatter: np.ndarray | float = 0.0  # (2, n_targets): sums of weights and squared slopes over all blocks before
 
     @classmethod
     def after_fit(cls, problem, ends, objective):
@@ -222,24 +134,6 @@ class Renewable:
         rows, X = self.fresh, np.array(self.fresh.take(self.fresh.numbers), dtype=np.float64, order="C")
         table = Table(X, rows.targets.copy(), rows.weights.copy(), np.full(len(rows), self.age))
         return replace(self, latest=(*self.latest, table), fresh=None)
-
-    def with_slopes(self, rows, slopes):
-        """After further rows, and whether a block of them is unlike the rows before.
-
-        `slopes`, of shape (n_targets, n), are those of the objective before it has learned the rows, along a direction in which
-        it is at its minimum: their mean is zero but for chance.
-        """
-        weight = rows.weights
-        sums = self.slopes + np.array([np.full(len(slopes), weight.sum()), slopes @ weight, slopes**2 @ weight])
-        if sums[0, 0] < A_FEW:
-            return replace(self, slopes=sums), False
-        scatter = self.scatter + sums[[0, 2]]
-        # An extreme quantile has few rows on one side: what all blocks before have scattered counts where it is more.
-        by_chance = np.sqrt(np.maximum(sums[2], sums[0] * scatter[1] / scatter[0]))
-        if self.model is None:
-            return replace(self, slopes=0.0, scatter=scatter), False
-        by_chance *= np.sqrt(1.0 + sums[0] / self.model.weight)  # the minimum before is as uncertain as its rows are few
-        return replace(self, slopes=0.0, scatter=scatter), bool(np.any(np.abs(sums[1]) > UNLIKELY * by_chance))
 
     def joined(self):
         """With one table of the latest rows, without those that are forgotten."""
@@ -316,7 +210,7 @@ class Renewable:
     def later_minimum(self, problem, starts, before, n_seen, forgets):
         """The model of earlier rows, as it is credible if the stream `forgets`, and the minimum with the latest rows."""
         scale, widths = np.sqrt(problem.geometries[0].metric[1]), self.widths(starts, n_seen)
-        for _ in range(MOST_READINGS):  # a limit that no stream has met: a halving each would do for a pull of 1e12
+        for _ in range(MOST_STEPS):  # a limit that no stream has met: a halving each would do for a pull of 1e12
             ends = starts.copy()
             for k, start in enumerate(starts):
                 target = TargetOfStream(problem, k, widths[k], before)
@@ -391,24 +285,3 @@ def residuals_at(rows, problem, ends):
     moved = ends.copy()
     moved[:, -1] -= ends[:, :-1] @ problem.origin
     return rows.residuals(moved)
-
-
-def slopes_at(problem, parameters, moments):
-    """The slope of the objective at each row, along the intercept, or without one along the predictions themselves.
-
-    Parameters have their intercept at zero. The penalty's part is that of `moments.weight` rows.
-    """
-    residual = problem.rows.residuals(parameters)
-    slope = loss_and_slope(problem.loss, residual)[1]
-    if problem.geometries[0].metric[1, -1] > 0.0:
-        return slope
-    penalty, coef = problem.penalty.scaled(moments.n_rows / moments.weight), parameters[:, :-1]
-    pull = penalty.l2 * np.sum(coef**2, axis=1) + penalty.l1 * np.sum(np.abs(coef), axis=1)
-    return slope * (residual + problem.rows.targets) + pull[:, None]
-
-
-def model_of_rows(target, end):
-    """A, b and the constant of the model of the target's rows, read at `end`."""
-    ((value,), gradient, curvature, _) = derivatives_over(target.rows, *target.at(end), None, (target.loss,))
-    pull = curvature @ end
-    return curvature, pull - gradient, value - gradient @ end + 0.5 * end @ pull

@@ -7,8 +7,10 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from skgd._moments import Moments
+from skgd._order import Order
+from skgd._past_rows import Quadratic
 from skgd._reference import AVERAGE, COEF
-from skgd._renewable import Quadratic, Renewable, Table
+from skgd._renewable import Renewable, Table
 from skgd._stream import Stream
 from skgd._version import __version__
 
@@ -24,6 +26,7 @@ class State:
     n_steps: int = 0
     stream: Stream = Stream()  # noqa: RUF009 (immutable)
     renewable: Renewable = Renewable()  # noqa: RUF009 (immutable)
+    order: Order = Order()  # noqa: RUF009 (immutable)
     told: tuple = ()  # what a stream has warned of
     factor: np.ndarray | float = 1.0  # (n_targets,), of the step: what plateaus have made of it
     plateau: dict = field(default_factory=dict)  # of a fit that max_iter has ended: see `Plateau.state`
@@ -46,6 +49,7 @@ class State:
         return vars(self) | {
             "skgd": __version__,
             "stream": self.stream._asdict() | {"moments": moments},
+            "order": tuple(self.order),
             "renewable": vars(self.renewable) | {"model": model, "latest": tuple(map(tuple, self.renewable.latest))},
         }
 
@@ -58,6 +62,7 @@ class State:
             model = renewable["model"] and Quadratic(**renewable["model"])
             parts["stream"] = Stream(**stream | {"moments": moments and Moments(**moments)})
             latest = tuple(Table(*table) for table in renewable["latest"])
+            parts["order"] = Order(*stored["order"])
             parts["renewable"] = Renewable(**renewable | {"model": model, "latest": latest})
             return cls(**parts)
         except (KeyError, TypeError, IndexError) as error:

@@ -1,26 +1,13 @@
-"""Columns too many for their products: conjugate gradients, coordinate descent and L-BFGS-B, each as far as a bound says.
+"""Columns too many for their products, with zeros or any loss: methods that go by rounds, each as far as the duality gap says.
 
-The squared error without zeros goes by conjugate gradients (Hestenes & Stiefel 1952). With H the curvature and D the scales of
-the parameters, as the metric has them::
-
-    w <- w + a p        a = -(g.p) / (p.H p)        p <- -D g + (g.D g / g_before.D g_before) p
-
-H p is the gradient at p if all targets are zero, so that a step reads the rows once, as a step of any full batch does. How much
-F can still fall is bounded by g.g / (2 l2) with an l2 norm, which is the duality gap of t = l'(r), and by F itself. Without a
-penalty it is g.D g / (2 theta), where theta is the least eigenvalue of D^(1/2) H D^(1/2). Its estimate is the least Ritz value,
-which the lengths a and the ratios determine (Meurant & Tichy 2019). It is believed once it has not fallen for some steps, since
-flat directions show late; it is no bound.
-
-With an l1 norm or a bound the squared error goes by scikit-learn's coordinate descent, and any other loss by L-BFGS-B. Both are
-ended by the duality gap (see _duality.py).
+The squared error with an l1 norm or a bound goes by scikit-learn's coordinate descent, and any other loss by L-BFGS-B. After
+each round the duality gap (see _duality.py) says how much is left, and the next is asked for less.
 """
 
-from operator import attrgetter
 from typing import NamedTuple
 from warnings import catch_warnings, simplefilter
 
 import numpy as np
-from scipy.linalg import eigvalsh_tridiagonal
 from scipy.optimize import minimize
 from scipy.sparse import csc_array
 from scipy.sparse.linalg import LinearOperator, cg
@@ -29,86 +16,13 @@ from sklearn.linear_model import enet_path
 
 from skgd._descent import Solver
 from skgd._duality import DualSums, duality_gap
-from skgd._moments import HALF_OF_THE_DIGITS, NEGLIGIBLE
+from skgd._moments import NEGLIGIBLE
 from skgd._newton import FAR, TIGHTER
-from skgd._objective import SQUARED_ERROR, bend, is_straight, penalty_at
+from skgd._objective import bend, is_straight, penalty_at
 from skgd._reading import ROUNDING, look_at
 
-SETTLED = 10  # steps over which a Ritz value must not have halved: with 50 factors and 1e-3 of noise the noise showed after 9
-MOST_ROUNDS = 8  # of a method of its own and its gap: the last asks for 1e-7 of the promise
+MOST_ROUNDS = 8  # of a method and its gap: the last asks for 1e-7 of the promise
 MOST_IN_A_ROUND = 200  # steps of L-BFGS-B, or of conjugate gradients for a dual point: more than a hundred are rare
-
-
-class ConjugateGradients(Solver):
-    """Each step is one along a direction that is conjugate to those before, for each target."""
-
-    most_steps = MOST_ROUNDS * MOST_IN_A_ROUND  # as many as other methods may make: columns dependent to 1e-6 take a thousand
-    remembered = ("gradient", "direction", "lengths", "ratios")
-    next = property(attrgetter("best"))
-
-    def __init__(self, targets, starts, accuracy, memory=None):
-        self.targets, self.accuracy, self.best = targets, accuracy, starts.copy()
-        self.scale = np.array([target.geometry.metric[1] for target in targets])
-        self.value, self.gradient = map(np.array, zip(*look_at(targets, self.best, SQUARED_ERROR), strict=True))
-        self.direction = -self.scale * self.gradient
-        self.lengths = self.ratios = np.zeros((len(targets), 0))  # of the steps; NaN for targets that had arrived
-        self.go_on(memory)
-
-    def least_curvature(self, k, n_ago=0):
-        """The least Ritz value: the least eigenvalue of D^(1/2) H D^(1/2), as far as the steps had met it so many steps ago."""
-        made = np.flatnonzero(np.isfinite(self.lengths[k]))
-        made = made[: len(made) - n_ago]
-        lengths, ratios = self.lengths[k, made], self.ratios[k, made]
-        diagonal = 1.0 / lengths
-        if len(diagonal) == 1:
-            return diagonal[0]
-        diagonal[1:] += ratios[:-1] / lengths[:-1]
-        return eigvalsh_tridiagonal(diagonal, np.sqrt(ratios[:-1]) / lengths[:-1], select="i", select_range=(0, 0))[0]
-
-    @property
-    def left(self):
-        return np.array([self.left_of(k) for k in range(len(self.targets))])
-
-    def left_of(self, k):
-        """How much the objective of a target can still fall: a bound, or less by a Ritz value that has settled."""
-        target, gradient, bound = self.targets[k], self.gradient[k], self.value[k]
-        l2, squares = target.penalty.l2, self.scale[k] @ gradient**2
-        if squares <= HALF_OF_THE_DIGITS**2 * 2.0 * SQUARED_ERROR.curvature * bound:
-            return 0.0
-        if l2 > 0.0:  # t = l'(r) less its mean
-            slope = gradient[:-1] - gradient[-1] * target.mean_of_columns
-            bound = min(bound, 0.5 * slope @ slope / l2 + 0.5 * gradient[-1] ** 2 / SQUARED_ERROR.curvature)
-        if np.count_nonzero(np.isfinite(self.lengths[k])) > SETTLED:
-            least = self.least_curvature(k)
-            if 0.5 * squares / least < bound and self.least_curvature(k, SETTLED) <= 2.0 * least:
-                return 0.5 * squares / least
-        return bound
-
-    @property
-    def is_done(self):
-        return self.excess() <= self.accuracy
-
-    def step(self):
-        """Read the rows and move each target that has not arrived; the objectives before."""
-        which, objective = np.flatnonzero(~self.is_done), self.value.copy()
-        if not len(which):
-            return objective
-        gradient, direction, scale = self.gradient[which], self.direction[which], self.scale[which]
-        targets = [self.targets[k] for k in which]
-        bent = np.array([product for _, product in look_at(targets, direction, SQUARED_ERROR, without_targets=True)])
-        slope, curvature = np.sum(gradient * direction, axis=1), np.sum(direction * bent, axis=1)
-        length = np.divide(-slope, curvature, out=np.zeros_like(slope), where=curvature > 0.0)
-        before = np.sum(scale * gradient**2, axis=1)
-        gradient += length[:, None] * bent
-        ratio = np.divide(np.sum(scale * gradient**2, axis=1), before, out=np.zeros_like(before), where=before > 0.0)
-        self.value[which] += 0.5 * length * slope
-        self.best[which] += length[:, None] * direction
-        self.gradient[which] = gradient
-        self.direction[which] = ratio[:, None] * direction - scale * gradient
-        made = np.full((2, len(self.targets), 1), np.nan)
-        made[0, which, 0], made[1, which, 0] = np.where(length > 0.0, length, np.nan), ratio
-        self.lengths, self.ratios = np.hstack([self.lengths, made[0]]), np.hstack([self.ratios, made[1]])
-        return objective
 
 
 def descend_bounded(target, start, loss, enough):

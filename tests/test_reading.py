@@ -10,8 +10,8 @@ from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import Lasso, Ridge
 
-from skgd import MiniBatchLinearRegressor, _newton
-from skgd._newton import minimum_of
+from skgd import MiniBatchLinearRegressor, _least_squares
+from skgd._quadratic import minimum_of
 from skgd._reading import derivatives_over
 from tests.conftest import (
     LOSSES,
@@ -139,7 +139,7 @@ def test_a_descent_that_has_not_arrived_and_cannot_be_mended_is_warned_of(monkey
     with warnings.catch_warnings():
         warnings.simplefilter("error", ConvergenceWarning)
         assert gap(MiniBatchLinearRegressor(random_state=0).fit(X, y), X, y) < 1e-3
-    monkeypatch.setattr(_newton.LeastSquares, "most_steps", 0)
+    monkeypatch.setattr(_least_squares.LeastSquares, "most_steps", 0)
     with pytest.warns(ConvergenceWarning, match="can still fall by about"):
         MiniBatchLinearRegressor(random_state=0).fit(X, y)
 
@@ -455,7 +455,7 @@ def test_a_reading_that_has_made_it_worse_is_followed_by_the_step_that_always_ga
     for _ in range(10):  # twice the damping, at least
         way.trial = way.trial + 100.0
         assert way.read() > first
-        np.testing.assert_array_equal(way.point[:-1], 0.0)
+        np.testing.assert_array_equal(way.model.point[:-1], 0.0)
     assert way.damping == 1.0
     assert way.read() < first
 
@@ -574,7 +574,7 @@ def test_each_step_minimises_its_damped_model_and_knows_what_it_gains(options):
     for damping in (1e-3, 0.3, 1.0):
         way = Newton.far(Target(problem, 0), start, 1e-5)
         way.read()
-        step = way.step(damping)
+        step = way.model.step(damping)
         inverse = np.linalg.pinv(way.target.basis)
 
         def change(end, damped, way=way, model=way.model, inverse=inverse):

@@ -12,7 +12,8 @@ from sklearn.linear_model import ElasticNet, Lasso, Ridge
 from skgd import MiniBatchLinearRegressor, _rows
 from skgd._finish import proximal_step
 from skgd._geometry import full_batch_step
-from skgd._wide import ConjugateGradients, descend_bounded
+from skgd._least_squares import ConjugateGradients
+from skgd._wide import descend_bounded
 from tests.conftest import Target, approach, penalty_at, problem_of_fit, rows_of
 from tests.test_crossing import verdict
 from tests.test_reading import EVERY_LOSS, lowest_objective, text

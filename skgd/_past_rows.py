@@ -1,0 +1,106 @@
+"""The rows that a stream has left behind, as a quadratic model; the models of two chunks add up to that of both together.
+
+Rows that are read at parameters w give the gradient g and the Hessian H of their loss, whose kinks are rounded. Their model
+g.(v - w) + (v - w)'H(v - w) / 2 is, up to a constant, v'Hv / 2 - (Hw - g).v: two sums, A = sum H and b = sum (H w - g).
+(Renewable estimation, Luo & Song 2020; of quantiles, convolution smoothing as in Fernandes, Guerre & Horta 2021. Of the squared
+error A and b are the moments, whatever w was.)
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from skgd._reading import Sums, Target, derivatives_over
+
+
+@dataclass(frozen=True)
+class Quadratic:
+    """Models v'Av / 2 - b.v of the parameters of each target, summed over rows.
+
+    The intercept comes last and is taken at `origin`.
+    """
+
+    weight: np.ndarray  # (n_targets,)
+    origin: np.ndarray  # (n_features,)
+    curvature: np.ndarray  # A: (n_targets, n_features + 1, n_features + 1)
+    linear: np.ndarray  # b: (n_targets, n_features + 1)
+    constant: np.ndarray  # (n_targets,): so that values are about those of the loss
+
+    def __add__(self, other):
+        """The sum of models; the other's is moved to the origin of this one."""
+        other = other.moved_to(self.origin)
+        return Quadratic(
+            self.weight + other.weight,
+            self.origin,
+            self.curvature + other.curvature,
+            self.linear + other.linear,
+            self.constant + other.constant,
+        )
+
+    def faded(self, factor):
+        """The model of rows that count less, by a factor for each target."""
+        curvature, linear = factor[:, None, None] * self.curvature, factor[:, None] * self.linear
+        return replace(self, weight=factor * self.weight, curvature=curvature, linear=linear, constant=factor * self.constant)
+
+    def credible_at(self, parameters, loss, scale):
+        """The model, faded where it pulls harder than its rows can: a quadratic knows nothing of the caps of their slopes.
+
+        Along a column of deviation 1, rows of weights s and slopes between the caps pull by at most sum_i s_i times a cap.
+        `scale` makes such columns.
+        """
+        pull = np.einsum("kij,kj->ki", self.curvature, parameters) - self.linear
+        most, size = max(loss.cap_above, loss.cap_below) * self.weight, np.max(np.abs(pull) * scale, axis=1)
+        return self.faded(np.divide(most, size, out=np.ones_like(size), where=size > most))
+
+    def moved_to(self, origin):
+        """This model with the intercept taken at another origin: v = T v', and so T'AT and T'b."""
+        shift = np.eye(len(origin) + 1)
+        shift[-1, :-1] = self.origin - origin
+        return replace(self, origin=origin, curvature=shift.T @ self.curvature @ shift, linear=self.linear @ shift)
+
+
+class TargetOfStream(Target):
+    """One target of the latest rows, with the model of those before.
+
+    Parameters
+    ----------
+    problem : Problem
+        Of the latest rows.
+    k : int
+    width : float
+        Over which kinks are rounded.
+    before : Quadratic or None
+        With the intercept at the origin of the problem.
+    """
+
+    def __init__(self, problem, k, width, before):
+        super().__init__(problem, k)
+        self.loss, self.before = problem.loss.rounded(width), before
+
+    @property
+    def total_weight(self):
+        return self.rows.total_weight + (self.before.weight[self.k] if self.before else 0.0)
+
+    def completed(self, sums, parameters):
+        """Sums over the latest rows, with those of the model."""
+        if self.before is None:
+            return sums
+        scale = np.append(np.diag(self.basis), self.has_intercept)
+        curvature, linear = self.before.curvature[self.k], self.before.linear[self.k]
+        pull = curvature @ parameters
+        value = 0.5 * parameters @ pull - linear @ parameters + self.before.constant[self.k]
+        values, gradient, hessian, extra = sums
+        return Sums(values + value, gradient + scale * (pull - linear), hessian + np.outer(scale, scale) * curvature, extra)
+
+    def reach(self, value):
+        """The loss itself: what constants lose over all rows seen is not known."""
+        return max(value, self.unit)
+
+
+def model_of_rows(target, end):
+    """A, b and the constant of the model of the target's rows, read at `end`."""
+    ((value,), gradient, curvature, _) = derivatives_over(target.rows, *target.at(end), None, (target.loss,))
+    pull = curvature @ end
+    return curvature, pull - gradient, value - gradient @ end + 0.5 * end @ pull
