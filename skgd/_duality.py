@@ -13,7 +13,8 @@ it must be, since the step ends where the gradient of its model is that of the p
 are multiplied by one factor.
 """
 
-from dataclasses import dataclass
+from operator import add
+from typing import NamedTuple
 
 import numpy as np
 
@@ -22,8 +23,7 @@ from skgd._objective import bend, loss_and_slope, penalty_at, shrunk_below
 FEASIBLE = 1e-6  # of the mean |t_i|: a larger part of v that must be zero is not rounding
 
 
-@dataclass(frozen=True)
-class DualSums:
+class DualSums(NamedTuple):
     """What rows add up to for a duality gap; those of all rows are the sums of these."""
 
     loss: float  # sum_i s_i l(r_i), of the exact loss,
@@ -51,14 +51,7 @@ class DualSums:
         return total
 
     def __add__(self, other):
-        return DualSums(
-            self.loss + other.loss,
-            self.linear + other.linear,
-            self.quadratic + other.quadratic,
-            self.size + other.size,
-            self.v + other.v,
-            min(self.factor, other.factor),
-        )
+        return DualSums(*map(add, self[:-1], other[:-1]), min(self.factor, other.factor))
 
 
 def duality_gap(sums, total_weight, penalty, parameters, deviation):

@@ -135,8 +135,9 @@ def expected_smoothness(longest, mean, n_samples, batch_size):
     return of_mean * mean + (1.0 - of_mean) * longest
 
 
-def safe_length(smoothness):
-    """The step for that curvature; none where nothing can move."""
+def safe_length(longest, mean, n_samples, batch_size):
+    """The step 1 / L(b), or 0 where nothing can move."""
+    smoothness = expected_smoothness(longest, mean, n_samples, batch_size)
     return 1.0 / smoothness if smoothness > 0.0 else 0.0
 
 
@@ -308,8 +309,8 @@ def geometry_of_batches(rows, moments, batch_size, ridge, fit_intercept, separab
     covariance = None if rows.is_wide else covariance_of(z, weight, metric)
     if separable or rows.is_wide:
         eigenvalue = largest_eigenvalue(z) + penalised.max()
-        smoothness = expected_smoothness(longest + penalised.max(), SAFETY * max(eigenvalue, 1.0), len(rows), batch_size)
-        return Geometry(metric, safe_length(smoothness), longest, eigenvalue, covariance)
+        step = safe_length(longest + penalised.max(), SAFETY * max(eigenvalue, 1.0), len(rows), batch_size)
+        return Geometry(metric, step, longest, eigenvalue, covariance)
     gram, table = z[:, :-1].T @ z[:, :-1], np.vstack([z[:, :-1], np.diag(np.sqrt(penalised))])
     spectrum = Spectrum.of(gram + np.diag(penalised), metric, lambda: table)
     axes, bounds, _ = axes_to_correct(spectrum, longest, len(rows), batch_size)
@@ -326,8 +327,8 @@ def geometry_of_batches(rows, moments, batch_size, ridge, fit_intercept, separab
         metric = with_axes(metric, axes, gains)
         del chances, norms  # free this array before another of its size is made
         reach = longest_of(rows, metric)
-    smoothness = expected_smoothness(reach + penalised.max(), SAFETY * max(mean, 1.0), len(rows), batch_size)
-    return Geometry(metric, safe_length(smoothness), longest, spectrum.values[-1], covariance, *spectrum[2:])
+    step = safe_length(reach + penalised.max(), SAFETY * max(mean, 1.0), len(rows), batch_size)
+    return Geometry(metric, step, longest, spectrum.values[-1], covariance, *spectrum[2:])
 
 
 @dataclass(frozen=True)
@@ -367,4 +368,4 @@ def safe_step(rows, batch_size, metric):
     norms = squared_norms(rows, metric)
     longest = norms.max()
     mean = largest_eigenvalue(standardised(rows, metric, *sample_rows(rows, cumulated_chances(norms), offset=0.5)))
-    return safe_length(expected_smoothness(longest, SAFETY * mean, len(rows), batch_size))
+    return safe_length(longest, SAFETY * mean, len(rows), batch_size)

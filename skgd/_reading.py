@@ -1,8 +1,9 @@
 """Readings: what all rows add up to at given parameters."""
 
 from copy import copy
-from dataclasses import dataclass
 from functools import cached_property
+from operator import add
+from typing import NamedTuple
 
 import numpy as np
 
@@ -140,8 +141,7 @@ def look_at(targets, parameters, loss, without_targets=False):
         yield value + penalty_at(target.penalty, row[:-1]), gradient
 
 
-@dataclass(frozen=True)
-class Sums:
+class Sums(NamedTuple):
     """What a reading has added up over some rows; those of all rows are the sums of these."""
 
     values: np.ndarray  # of several losses
@@ -149,11 +149,8 @@ class Sums:
     hessian: np.ndarray
     secant: np.ndarray  # what parabolas above the loss are curved beyond it
 
-    def __iter__(self):
-        return iter((self.values, self.gradient, self.hessian, self.secant))
-
     def __add__(self, other):
-        return Sums(*(a + b for a, b in zip(self, other, strict=True)))
+        return Sums(*map(add, self, other))
 
     def __truediv__(self, total):
         return Sums(*(a / total for a in self))

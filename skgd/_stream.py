@@ -13,7 +13,6 @@ from skgd._geometry import (
     Spectrum,
     axes_to_correct,
     cumulated_chances,
-    expected_smoothness,
     gram_of,
     largest_eigenvalue,
     metric_of,
@@ -177,8 +176,8 @@ class Stream(NamedTuple):
             z = standardised(counted, metric, *some)
             eigenvalue += weight / moments.weight * (largest_eigenvalue(z) * weight / len(rows) - eigenvalue)
         mean = eigenvalue if moments.is_full else eigenvalue + penalised.max()
-        smoothness = expected_smoothness(longest + penalised.max(), SAFETY * max(mean, 1.0), np.inf, b)
-        return Geometry(metric, safe_length(smoothness), longest, eigenvalue, covariance, whitening)
+        step = safe_length(longest + penalised.max(), SAFETY * max(mean, 1.0), np.inf, b)
+        return Geometry(metric, step, longest, eigenvalue, covariance, whitening)
 
 
 def moments_at_end(moments, geometry, penalty, ends, losses, gradient, is_read):

@@ -154,7 +154,7 @@ def test_whitening_counts_what_the_penalty_adds_to_each_column():
 
 
 def test_a_safe_step_is_one_over_the_curvature_and_none_where_there_is_none():
-    assert [safe_length(smoothness) for smoothness in (0.0, 0.5, 4.0)] == [0.0, 2.0, 0.25]
+    assert [safe_length(longest, 0.0, 8, 1) for longest in (0.0, 0.5, 4.0)] == [0.0, 2.0, 0.25]
 
 
 def eigenvalues_along_the_descent(geometry, X):
