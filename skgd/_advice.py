@@ -10,8 +10,9 @@ from skgd._stopping import score_name
 from skgd._stream import ENOUGH_ROWS, LEAST_SEEN, UNUSUAL
 from skgd._validation import warn
 
-NOTHING = 0.01  # next to none: huber's epsilon beside the spread of y, or what is explained of a constant's loss
-MATTERS = 1e-3  # an alpha that weighs as much as this one of the squared error is told of
+NOTHING = (
+    0.01  # next to none: of huber's epsilon beside the spread of y, of alpha, or of what is explained of a constant's loss
+)
 
 
 def of_divergence(model, problem, epoch, eta):
@@ -161,7 +162,7 @@ def warn_of_epsilon(model, problem):
     if model.loss != "huber" or model.penalty is None or model.alpha == 0.0:
         return
     spread = np.max(problem.constant_loss) / (2.0 * model.epsilon)  # the mean |r| of the best constant, if it is this large
-    if model.epsilon < NOTHING * spread and model.alpha * spread / model.epsilon > MATTERS:
+    if model.epsilon < NOTHING * spread and model.alpha * spread / model.epsilon > NOTHING:
         warn(
             "epsilon is far smaller than the spread of y. This makes loss='huber' small, and a penalty weighs far more than "
             f"its alpha says. epsilon={model.epsilon:g} with alpha={model.alpha:g}, but y spreads by about {spread:.2g}: raise "

@@ -30,8 +30,8 @@ from skgd._rows import BUFFER, MOST_COLUMNS, SAMPLE
 INDISTINCT = 1e-4  # of a deviation: what rounding may make of a direction of the columns, or of predictions, and not be seen
 WORTHWHILE = 1.5  # the factor by which an eigenvalue must miss its bound to be corrected
 LEAST_AXES = 32  # corrected at any batch size; more only as far as they cost no more than the rows of a batch
-LEAST_SAMPLE = 1000  # rows of a sample for eigenvalues, or ten for each column up to SAMPLE, and for a checksum of all rows
-ROUGHLY = 1e-2  # accuracy of an eigenvalue that is found by iteration
+ROWS_PER_COLUMN = 10  # from which curvatures and eigenvalues are known well enough, in a sample and at the start of a stream
+LEAST_SAMPLE = SAMPLE // 10  # rows of a sample for eigenvalues, or ROWS_PER_COLUMN, and for a checksum of all rows
 SAFETY = 1.1  # of an eigenvalue estimated from a sample
 
 
@@ -147,12 +147,12 @@ def largest_eigenvalue(z):
         gram = z.T @ z if z.shape[1] <= z.shape[0] else z @ z.T
         return np.linalg.eigvalsh(gram.toarray() if issparse(gram) else gram)[-1]
     start = np.random.default_rng(0).standard_normal(min(z.shape))
-    return svds(z, k=1, v0=start, tol=ROUGHLY, return_singular_vectors=False)[0] ** 2
+    return svds(z, k=1, v0=start, tol=SAFETY - 1.0, return_singular_vectors=False)[0] ** 2
 
 
 def n_rows_that_tell(n_features):
     """How many rows of a sample say how so many columns lie."""
-    return max(LEAST_SAMPLE, min(10 * n_features, SAMPLE, BUFFER // n_features))
+    return max(LEAST_SAMPLE, min(ROWS_PER_COLUMN * n_features, SAMPLE, BUFFER // n_features))
 
 
 def cumulated_chances(norms):

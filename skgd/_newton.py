@@ -24,7 +24,6 @@ HALVING = 2.0  # what a reading divides damping and kinks by at most, and a lost
 FAR = 0.05  # share of the objective that rounding may add far from the minimum, where as much is left; half, double: 3 %
 LEAST_PROMISE = 1e-6  # of the reach, or of the loss of a stream: the smallest excess asked for, since no prediction shows less
 OF_ZEROS = 1e-5  # of the reach: the largest excess where zeros are exact, or of first rows; double: 9 % fewer readings
-UNDAMPED = 1e-6  # a damping that is next to none: steps are Newton's; with 1e-3 the same fits of 4,000 are warned of
 SMALLER = 8  # times: a fit of a sample so much smaller, to start from, costs less than it saves; 4 or 12: a tenth more or less
 TIGHTER = 0.1  # of what is asked for, or what rounding costs: so much is little, and is asked for where a gap is too large
 
@@ -173,8 +172,10 @@ class Newton:
             if self.conclude():
                 break
             self.read()
-        else:  # undamped steps are enough, but where rounding has made them short: their gain does not say what is left then
-            self.left = self.certify() if self.damping <= UNDAMPED or not self.model.extra.any() else self.left
+        else:
+            # So many steps of next to no damping are enough unless rounding errors make them short. What is left then is not
+            # what they would gain, and the gap has to say it.
+            self.left = self.certify() if self.damping <= TIGHTER**3 or not self.model.extra.any() else self.left
         return self.end(), self.target.share_of_reach(self.left, self.best_value)
 
     def settle(self):

@@ -28,6 +28,13 @@ class Quadratic:
     linear: np.ndarray  # b: (n_targets, n_features + 1)
     constant: np.ndarray  # (n_targets,): so that values are about those of the loss
 
+    @classmethod
+    def about(cls, points, origin, weight, values, gradients, curvature):
+        """Models of rows of this weight by the values, gradients and Hessians of their loss at a point for each target."""
+        pull = np.array([hessian @ point for hessian, point in zip(curvature, points, strict=True)])
+        constant = values - np.sum(gradients * points, axis=1) + 0.5 * np.sum(points * pull, axis=1)
+        return cls(np.full(len(points), weight), origin, curvature, pull - gradients, constant)
+
     def __add__(self, other):
         """The sum of models; the other's is moved to the origin of this one."""
         other = other.moved_to(self.origin)
@@ -99,8 +106,14 @@ class TargetOfStream(Target):
         return max(value, self.unit)
 
 
-def model_of_rows(target, end):
-    """A, b and the constant of the model of the target's rows, read at `end`."""
-    ((value,), gradient, curvature, _) = derivatives_over(target.rows, *target.at(end), None, (target.loss,))
-    pull = curvature @ end
-    return curvature, pull - gradient, value - gradient @ end + 0.5 * end @ pull
+def derivatives_at(target, point):
+    """Value, gradient and Hessian of the target's rounded loss at a point, summed over its rows."""
+    ((value,), gradient, hessian, _) = derivatives_over(target.rows, *target.at(point), None, (target.loss,))
+    return value, gradient, hessian
+
+
+def gradient_at_minimum(penalty, end, read):
+    """The gradient of the loss at a minimum, which balances that of the penalty; as it was read where a coefficient is zero."""
+    coef, most = end[:-1], np.inf if penalty.lowest == 0.0 else penalty.l1
+    balanced = -penalty.l2 * coef - penalty.l1 * np.sign(coef)
+    return np.append(np.where((coef == 0.0) & penalty.makes_zeros, np.clip(read[:-1], -penalty.l1, most), balanced), 0.0)

@@ -40,7 +40,7 @@ except ImportError:
         stacklevel=2,
     )
 
-LONGEST_RUN = 16384  # batches in one compiled call: their steps then fit into the cache
+LONGEST_RUN = BLOCK // 16  # batches in one compiled call: their steps, of six numbers each, then fit into the cache
 UPKEEP = 4  # a call for sparse rows also visits each column, and so reads at least this many numbers for each
 LARGEST_RUN = 2**26  # numbers that a call may visit: some tenths of a second, between which Ctrl-C is served
 

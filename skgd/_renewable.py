@@ -16,17 +16,17 @@ from typing import NamedTuple
 
 import numpy as np
 
+from skgd._geometry import ROWS_PER_COLUMN
 from skgd._newton import FAR, LEAST_PROMISE, OF_ZEROS, TIGHTER, Newton
 from skgd._objective import LARGEST, is_straight, loss_and_slope, penalty_at, typical_size
-from skgd._past_rows import Quadratic, TargetOfStream, model_of_rows
+from skgd._past_rows import Quadratic, TargetOfStream, derivatives_at, gradient_at_minimum
 from skgd._quadratic import MOST_STEPS
 from skgd._reading import Target
-from skgd._rows import Rows
+from skgd._rows import BLOCK, Rows
 from skgd._stream import UNUSUAL
 
 FIRST_NUMBERS = 2**16  # of X that a stream keeps at first, half a megabyte: with no more it ends where a fit does
-FIRST_ROWS_PER_COLUMN = 10  # that a stream keeps at first, where these are more: curvatures are known then
-MOST_KEPT = 2**18  # numbers of X, two megabytes, that a stream keeps for an extreme quantile, or while rows fade
+MOST_KEPT = BLOCK  # numbers of X that a stream keeps for an extreme quantile, or while rows fade: two megabytes
 FIRST_GROWTH = 0.01  # share of the first rows that wait for the next minimum over them: twice as many cost extreme quantiles
 GROWTH = 1e-3  # share of all rows that wait for the next minimum, once the first are left behind
 CHEAP = 20  # columns whose minimum may be had for every row: it costs d^3, and with 500 columns some hundred rows wait
@@ -66,33 +66,25 @@ class Renewable:
     def after_fit(cls, problem, ends, objective):
         """What goes on from a fit that has ended at its minimum: the curvature there, of a sample of the rows.
 
-        The gradient of the loss is that of the penalty but for its sign; where a coefficient is zero, it is read. Rows too few
-        to trust curvatures are kept.
+        Rows too few to trust curvatures are kept.
         """
-        rows, penalty, models = problem.rows.sampled, problem.penalty, []
+        rows, found = problem.rows.sampled, []
         residual, n_parameters = residuals_at(rows, problem, ends), ends.shape[1]
         deciding = share_that_decides(problem.loss, residual, rows.weights)
         known = {"spread": typical_size(residual, rows.weights), "objective": objective, "deciding": deciding}
-        few = min(FIRST_ROWS_PER_COLUMN * n_parameters / deciding.min(), n_first_rows(deciding, n_parameters))
+        few = min(ROWS_PER_COLUMN * n_parameters / deciding.min(), n_first_rows(deciding, n_parameters))
         if len(problem.rows) <= min(few, len(rows)):
             losses = loss_and_slope(problem.loss, residual)[0] @ rows.weights / rows.total_weight
             return cls(fresh=rows, n_kept=len(rows), reached=losses, **known).with_own_rows()
         for k, end in enumerate(ends):
             width = width_of_kinks(known["spread"][k], deciding[k], n_parameters, len(rows))
             target = TargetOfStream(replace(problem, rows=rows), k, width, None)
-            curvature, linear, constant = (part / rows.total_weight for part in model_of_rows(target, end))
-            pull, value = curvature @ end, 0.5 * end @ curvature @ end - linear @ end + constant
-            read = np.clip((pull - linear)[:-1], -penalty.l1, np.inf if penalty.lowest == 0.0 else penalty.l1)
-            balanced = -penalty.l2 * end[:-1] - penalty.l1 * np.sign(end[:-1])
-            gradient = np.append(np.where((end[:-1] == 0.0) & penalty.makes_zeros, read, balanced), 0.0)
-            models.append((curvature, pull - gradient, value - gradient @ end + 0.5 * end @ pull))
+            value, read, hessian = (part / rows.total_weight for part in derivatives_at(target, end))
+            found.append((value, gradient_at_minimum(problem.penalty, end, read), hessian))
         weight = problem.rows.total_weight
-        curvature, linear, constant = (weight * np.array(part) for part in zip(*models, strict=True))
-        return cls(
-            Quadratic(np.full(len(ends), weight), problem.origin, curvature, linear, constant),
-            float(len(problem.rows)),
-            **known,
-        )
+        derivatives = (weight * np.array(part) for part in zip(*found, strict=True))
+        model = Quadratic.about(ends, problem.origin, weight, *derivatives)
+        return cls(model, float(len(problem.rows)), **known)
 
     def for_objective(self, objective):
         """For rows of this objective: if it has changed, a minimum is due.
@@ -223,14 +215,14 @@ class Renewable:
 
     def left_behind(self, problem, ends, before, n_seen):
         """The stream with the latest rows in its model, read at the minimum of the rounded loss."""
-        parts = []
+        found, points = [], ends.copy()
         for k, end in enumerate(ends):
             target = TargetOfStream(problem, k, self.widths(ends, n_seen)[k], before)
             if before is None:
-                end = Newton(target, end, LEAST_PROMISE, target.loss).settle()
-            parts.append(model_of_rows(target, end))
-        curvature, linear, constant = (np.array(part) for part in zip(*parts, strict=True))
-        model = Quadratic(np.full(len(ends), problem.rows.total_weight), problem.origin, curvature, linear, constant)
+                points[k] = Newton(target, end, LEAST_PROMISE, target.loss).settle()
+            found.append(derivatives_at(target, points[k]))
+        derivatives = map(np.array, zip(*found, strict=True))
+        model = Quadratic.about(points, problem.origin, problem.rows.total_weight, *derivatives)
         return replace(self, model=model + before if before else model, n_rows=n_seen, latest=(), fresh=None, n_kept=0)
 
     def widths(self, ends, n_seen):
@@ -240,7 +232,7 @@ class Renewable:
 
 def n_first_rows(deciding, n_parameters):
     """How many of its first rows a stream keeps: the more, the fewer of them decide."""
-    return max(min(FIRST_NUMBERS / deciding.min(), MOST_KEPT) / n_parameters, FIRST_ROWS_PER_COLUMN * n_parameters)
+    return max(min(FIRST_NUMBERS / deciding.min(), MOST_KEPT) / n_parameters, ROWS_PER_COLUMN * n_parameters)
 
 
 def width_of_kinks(spread, deciding, n_parameters, n_seen):

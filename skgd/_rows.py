@@ -18,12 +18,12 @@ from scipy.sparse import csr_array, issparse
 from skgd._moments import Moments
 from skgd._sklearn import number_of_threads, one_core
 
-GROUP = 2**21  # numbers in a group of rows, which one core sums: half as many cost 1 % more, and twice as many leave cores idle
 MOST_THREADS = 8  # two are 1.6 times as fast as one: a quarter of the time holds Python's lock, and more would only wait for it
 BLOCK = 2**18  # numbers in a block of rows, two megabytes: with an eighth or four times of it readings take a quarter longer
 MOST_COLUMNS = 1000  # up to here an eigendecomposition pays for itself, and sparse rows are unpacked
 SAMPLE = 10_000  # rows that say what a typical residual is
 BUFFER = 2**23  # numbers of X that are shuffled together where not all are in memory: 64 megabytes
+GROUP = 8 * BLOCK  # numbers in a group of rows, which one core sums: half as many cost 1 % more, twice as many leave cores idle
 FULL = 0.25  # sparse rows are also unpacked where a larger share of their numbers is not zero
 
 
