@@ -10,13 +10,11 @@ from skgd._stopping import score_name
 from skgd._stream import ENOUGH_ROWS, LEAST_SEEN, UNUSUAL
 from skgd._validation import warn
 
-NOTHING = (
-    0.01  # next to none: of huber's epsilon beside the spread of y, of alpha, or of what is explained of a constant's loss
-)
+NOTHING = 0.01  # a share that counts as nothing: of the spread of y, of an alpha, or of the loss that is explained
 
 
 def of_divergence(model, problem, epoch, eta):
-    """The error to raise."""
+    """The error to raise after a divergence, with its likely cause and a cure."""
     (n_not_finite,) = problem.rows.add_up((count_not_finite,))
     if n_not_finite:
         return ValueError("X contains NaN or infinity, which assume_finite=True has let in.")
@@ -31,16 +29,16 @@ def of_divergence(model, problem, epoch, eta):
 
 
 def once(told, name, message, category=UserWarning):
-    """What a stream has told of, after a warning that it gives once."""
+    """Give a warning unless `told` names it already; returns the names of warnings that a stream has given."""
     if name in told:
         return told
     warn(f"{message} This is said once for a model.", category)
     return (*told, name)
 
 
-def tell_of_unusual(rows, counted, told):
-    """What has been told of, after a warning of rows that count less than others, once."""
-    n = np.count_nonzero(counted.weights < rows.weights) if counted is not rows else 0
+def tell_of_unusual(rows, bounded, told):
+    """Warn once of rows that count less than others; see `once`."""
+    n = np.count_nonzero(bounded.weights < rows.weights) if bounded is not rows else 0
     if n == 0:
         return told
     message = (
@@ -51,7 +49,7 @@ def tell_of_unusual(rows, counted, told):
 
 
 def tell_of_half_life(model, n_new, stream, told):
-    """What has been told of, after a warning of a half-life that never leaves enough rows for a minimum, once.
+    """Warn once of a half-life that never leaves enough rows for a minimum; see `once`.
 
     Of chunks of n rows, n / (1 - 2^(-n / half_life)) are remembered in the end.
     """
@@ -69,7 +67,7 @@ def tell_of_half_life(model, n_new, stream, told):
 
 
 def tell_of_lost(model, stream, is_complete, told):
-    """What has been told of, after a warning of a stream that can't know the minimum over all its rows, once."""
+    """Warn once of a stream that cannot know the minimum over all its rows; see `once`."""
     if is_complete or not stream.moments.is_full or model.average != "auto":
         return told
     message = (
@@ -81,7 +79,7 @@ def tell_of_lost(model, stream, is_complete, told):
 
 
 def tell_of_schedule(model, state):
-    """What has been told of, after a warning of a stream that has changed between "auto" and a plain schedule, once."""
+    """Warn once of a stream that has changed between "auto" and a plain schedule; see `once`."""
     is_plain = state.stream.moments is None
     if state.n_steps == 0 or is_plain != (model.learning_rate == "auto"):
         return state.told
@@ -93,7 +91,7 @@ def tell_of_schedule(model, state):
 
 
 def tell_of_order(is_unlike, told):
-    """What has been told of, after a warning of rows that do not come shuffled, once."""
+    """Warn once of rows that do not come shuffled; see `once`."""
     if not is_unlike:
         return told
     message = (
@@ -127,7 +125,7 @@ def check_end(model, problem, passes, start, end, history):
 
 
 def check_chunk(model, problem, passes, end, history):
-    """An error if a plain stream has diverged: where a chunk's loss was far above all before, the model makes it no better."""
+    """Raise an error if a plain stream has diverged: a chunk's loss was far above all before, and still is."""
     suspicious = history.objective[-1] > UNUSUAL * passes.largest
     if suspicious.any() and np.any((objectives_at(problem, end) > UNUSUAL * passes.largest)[suspicious]):
         raise of_divergence(model, problem, 1, last_step(passes))
@@ -146,7 +144,7 @@ def objectives_at(problem, parameters):
 
 
 def is_still_falling(model, value, history):
-    """Whether all plain epochs that were asked for were made, and the end is better than the last of them was on its way."""
+    """Whether a plain descent with tol=None still improves: its end is better than the mean of its last epoch."""
     return (value < history.objective[-1]) & (model.tol is None) & (model.learning_rate != "auto")
 
 
@@ -171,7 +169,7 @@ def warn_of_epsilon(model, problem):
 
 
 def warn_of_alpha(model, problem, history, parameters):
-    """Warn if a penalty leaves next to nothing of a loss that is in units of y, where one of the squared error might not."""
+    """Warn if the penalty leaves next to nothing of the fit, because the loss is in units of y and not of y squared."""
     if not is_straight(problem.loss) or model.loss == "huber" or model.penalty is None or model.alpha == 0.0:
         return
     ridges, geometries = problem.penalty.l2 / problem.curvature, problem.geometries

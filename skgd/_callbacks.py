@@ -1,4 +1,4 @@
-"""Who looks on while a fit descends: verbose, and scikit-learn's callbacks, an experimental interface known here alone."""
+"""Reports of a descent: verbose, and scikit-learn's callbacks, an experimental interface that only this module uses."""
 
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -13,7 +13,7 @@ try:
 except ImportError:
 
     class CallbackSupportMixin:  # type: ignore[no-redef]
-        """Says what is missing."""
+        """Stands in where scikit-learn has no callbacks."""
 
         def set_callbacks(self, *callbacks):
             """Not available: needs scikit-learn 1.9 or newer."""
@@ -37,7 +37,7 @@ def with_callbacks(method: Method) -> Method:
 
 
 class Watch:
-    """Tells of each epoch, and hears whether to stop after it.
+    """Reports each epoch to verbose and to callbacks, which may stop the fit.
 
     Parameters
     ----------

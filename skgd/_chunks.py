@@ -1,4 +1,4 @@
-"""Rows that come in chunks and are never in memory together: what `Rows` is for rows that are."""
+"""Rows that come in chunks and are never in memory all at once: the counterpart of `Rows`."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from skgd._rows import BUFFER, MOST_COLUMNS, SAMPLE, Rows, added
 from skgd._stream import UNUSUAL
 from skgd._validation import check_alike, check_weighted, warn
 
-UNLIKE = 0.02  # share of a column's variance between chunks that matters; or UNUSUAL times what chance makes of it
+UNLIKE = 0.02  # chunks differ if more of a column's variance lies between them, and more than UNUSUAL times what chance makes
 
 
 class Chunks:
-    """An iterable of (X, y) or (X, y, sample_weight), as Rows that `check` has made of them; chunks without rows are left out.
+    """The chunks (X, y) or (X, y, sample_weight) of an iterable, as Rows made by `check`; chunks without rows are left out.
 
     Parameters
     ----------
@@ -52,7 +52,7 @@ class Chunks:
         return self.visited(range(len(self.source))) if self.is_indexed else self.rows_of(enumerate(self.source))
 
     def in_order(self, rng):
-        """The chunks in an order drawn at random, if they can be had by their numbers; else as they come."""
+        """The chunks in random order if the source can be indexed, else as they come."""
         return self.visited(rng.permutation(len(self.source)).tolist()) if self.is_indexed else iter(self)
 
     def visited(self, numbers):
@@ -60,7 +60,7 @@ class Chunks:
         return self.rows_of((number, self.source[number]) for number in numbers)
 
     def rows_of(self, numbered):
-        """Rows of pairs of a number and a chunk; all must be of the kind of the first."""
+        """The Rows of numbered chunks, which must all be of the kind of the first."""
         for number, chunk in ahead(numbered, self.is_surveyed) if self.reads_ahead else numbered:
             rows = checked(self.check_kind, "Chunk", number, chunk)
             if len(rows):
@@ -94,14 +94,14 @@ class Chunks:
 
 
 class CannotReadAhead(Exception):
-    """A source gives its chunks in arrays that it uses again, or cannot be read in a thread."""
+    """The source reuses the arrays of its chunks, or cannot be read in another thread."""
 
 
 def ahead(numbered, is_surveyed):
-    """Pairs of a number and a chunk, each read in a thread while the one before is worked on.
+    """Pairs of a number and a chunk, each read in a thread while the one before is processed.
 
-    In a first reading the second is read after the work on the first, to see whether the first changes then, or they come in
-    the same array.
+    In the first pass over a source, the second chunk is read only after the first is processed. If the first changes then, or
+    both share memory, the source reuses its arrays and cannot be read ahead.
     """
     pairs = iter(numbered)
     with ThreadPoolExecutor(1, "skgd-reads-ahead") as reader:
@@ -126,7 +126,7 @@ def ahead(numbered, is_surveyed):
 
 
 def share_memory(chunk, other):
-    """Whether two chunks come in the same arrays."""
+    """Whether two chunks may share memory."""
     return any(np.may_share_memory(a, b) for a in arrays_of(chunk) for b in arrays_of(other))
 
 
@@ -176,7 +176,7 @@ class Sample:
         return Sample(keys[chosen], X, np.hstack([self.y, other.y])[:, chosen], np.append(self.weight, other.weight)[chosen])
 
     def as_rows(self, moments):
-        """The sample as rows of the mean weight, or with their own weights if these are all rows that the moments have read."""
+        """The sample as Rows: each of the mean weight, or of its own weight if the sample holds all rows of these moments."""
         everything = len(self.keys) == moments.n_rows
         weight = self.weight if everything else np.full(len(self.keys), moments.weight / moments.n_rows)
         return Rows.of(self.X, np.ascontiguousarray(self.y), weight)
@@ -184,7 +184,7 @@ class Sample:
 
 @dataclass(frozen=True)
 class Survey:
-    """What a first reading of chunks says."""
+    """What a first pass over chunks finds: moments, a sample, and how much chunks differ."""
 
     moments: Moments
     sample: Sample
@@ -213,7 +213,7 @@ class Survey:
 
 
 def prepared(rows, unit, far):
-    """A chunk's rows as they take part: weights divided by a unit, and columns of sparse rows centred, if so by `far`."""
+    """A chunk's rows as the descent takes them: weights divided by `unit`, and, given `far`, sparse columns centred."""
     rows = rows.with_weight_over(unit)
     return rows.with_far_columns_centred(*far) if far else rows
 
@@ -256,7 +256,7 @@ class RowsInChunks:
         return cls(source, survey)
 
     def warn_if_unlike(self):
-        """Warn of chunks that no order makes as good as shuffled rows."""
+        """Warn if chunks differ so much that no order of them replaces shuffled rows."""
         if len(self) * self.n_features > BUFFER and not self.survey.are_alike:
             warn(
                 f"The rows differ from chunk to chunk, and no order of {self.survey.n_chunks} chunks makes up for shuffled "
@@ -293,7 +293,7 @@ class RowsInChunks:
         return type(self)(self.source, self.survey, centred=True)
 
     def parts(self, chunks=None):
-        """Rows for each chunk, with weights as they count."""
+        """The `prepared` rows of each chunk; an error if their number has changed."""
         n_rows = 0
         for rows in chunks or self.source:
             n_rows += len(rows)
@@ -344,7 +344,7 @@ def checked(check, noun, number, chunk):
         is_empty = hasattr(X, "shape") and X.shape[0] == 0
         return () if is_empty else check(X, y, sample_weight)
     except (TypeError, ValueError) as error:
-        kind = TypeError if isinstance(error, TypeError) else ValueError  # others of these may take other arguments
+        kind = TypeError if isinstance(error, TypeError) else ValueError  # a subclass may take other arguments
         raise kind(f"{noun} {number}: {error}") from error
 
 
@@ -358,18 +358,18 @@ def check_number_of_columns(n_features):
 
 
 def smallest(keys):
-    """Where the SAMPLE smallest keys are, in their order."""
+    """The indices of the SAMPLE smallest keys, in ascending order of keys."""
     chosen = np.argpartition(keys, SAMPLE)[:SAMPLE] if len(keys) > SAMPLE else np.arange(len(keys))
     return chosen[np.argsort(keys[chosen], kind="stable")]
 
 
 def stacked(parts):
-    """Tables on top of each other."""
+    """Tables stacked row-wise."""
     return vstack(parts, format="csr") if issparse(parts[0]) else np.concatenate(parts)
 
 
 def joined(several, rng):
-    """The rows of several, in an order drawn at random by the generator, if there is one."""
+    """Several Rows as one, in random order if `rng` is given."""
     X = stacked([rows.X if len(rows) == rows.X.shape[0] else rows.X[rows.numbers] for rows in several])
     y = np.hstack([rows.targets for rows in several])
     weight = np.concatenate([rows.weights for rows in several])

@@ -21,14 +21,14 @@ class Divergence(ValueError):
 
 @dataclass
 class History:
-    """What was seen on the way: an entry an epoch, or a step for the path, with a number for each target."""
+    """The record of a descent: an entry for each epoch, or each step for the paths, with a number for each target."""
 
     objective: list = field(default_factory=list)
     score: list = field(default_factory=list)
     step_objective: list = field(default_factory=list)
     path: list = field(default_factory=list)  # the parameters at the start and after each step, if they are recorded
     converged: bool = False
-    interrupted: bool = False  # by one who watches
+    interrupted: bool = False  # by a callback
 
     def note_step(self, objective, parameters):
         """Record the objective before a step and the parameters after it, if the start was recorded."""
@@ -82,10 +82,10 @@ def descend(epochs, parameters, passes, plateau, watch, fitted, score=None, reco
 
 
 class Solver:
-    """Epochs of the full batch under "auto": each reads all rows and moves each target that has not arrived.
+    """The base of the solvers of the full batch under "auto": each epoch reads all rows and moves the targets not yet done.
 
-    LeastSquares, Readings, ConjugateGradients, CoordinateDescent and QuasiNewton know how far the minimum is. By `approach`
-    they also lead there what another descent has left too early. A solver has
+    LeastSquares, Readings, ConjugateGradients, CoordinateDescent and QuasiNewton estimate their suboptimality. By `approach`
+    they also finish what another descent has ended too early. A solver has
 
     - `targets`, and `step()`, which moves them and gives the objectives before;
     - `best` and `next`, of shape (n_targets, n_features + 1): the parameters to predict with, and those that it tries next;
@@ -117,7 +117,7 @@ class Solver:
 
     @classmethod
     def approach(cls, target, start, value, accuracy):
-        """Steps of one target from a start of this objective, until no more than a share is left; the end, and its excess."""
+        """Minimise for one target to this accuracy, from a start with the objective `value`; the end, and its excess."""
         way = cls([target], start[None], accuracy)
         for _ in range(cls.most_steps):
             if way.is_done.all():
@@ -131,7 +131,7 @@ class Solver:
         return {name: getattr(self, name) for name in self.remembered}
 
     def go_on(self, memory):
-        """Take up what a descent that has paused has left."""
+        """Restore the `memory` of a descent that has paused."""
         for name, part in (memory or {}).items():
             setattr(self, name, np.array(part))
 
@@ -154,7 +154,7 @@ class Solver:
         return (self.is_done | plateau.ended).all()
 
     def length(self, t):
-        """The rows say how long a step is."""
+        """Step sizes of 1, since a solver finds the length of its own steps."""
         return np.ones(len(self.targets))
 
     def end(self, parameters=None):
@@ -174,7 +174,7 @@ class Passes:
     seed : int or None
         Of the shuffling; None visits the rows as they stand.
     is_done : ndarray of shape (n_targets,)
-        Which targets stay as they are. They become more as the descent goes on.
+        Which targets no longer move. Others join them as the descent goes on.
     objective : ndarray of shape (n_targets,), optional
         What was minimised in the epoch before, of targets that are done.
     largest : ndarray of shape (n_targets,), optional
@@ -192,7 +192,7 @@ class Passes:
         self.leave(is_done)
 
     def leave(self, is_done):
-        """Descend with the other targets only."""
+        """Stop moving the targets that are done."""
         self.is_done, self.targets = is_done, np.flatnonzero(~is_done).astype(np.int32)
         self.places = self.targets if is_done.any() else slice(None)
 
@@ -212,7 +212,7 @@ class Passes:
 
     @property
     def factor(self):
-        """What plateaus have made of the step."""
+        """The factor by which plateaus have cut the step."""
         return self.schedule.factor
 
     def length(self, t):
@@ -245,7 +245,7 @@ class Passes:
         return objective
 
     def pass_over_rows(self, epoch, parameters, history):
-        """Make an epoch, wherever it leads; the mean of the objectives before its steps."""
+        """Make an epoch without a check for divergence; returns the mean of the objectives before its steps."""
         n_batches, targets, made, total = self.n_batches, self.targets, 0, 0.0
         for problem, order in self.runs(epoch, 1 if history.path else self.run):
             n_steps = -(-len(order) // problem.batch_size)
@@ -265,7 +265,7 @@ class Passes:
         return self.objective.copy()
 
     def check(self, objective, parameters, history):
-        """Raise an error if an epoch has diverged. The steps of "auto" are bounded, and their numbers may only overflow."""
+        """Raise an error if an epoch has diverged; under "auto", where steps are bounded, only if numbers overflow."""
         most = DIVERGED * self.largest if self.schedule.is_plain else np.finfo(np.float64).max
         if not ((objective <= most).all() and np.isfinite(parameters[:, :GRADIENT]).all()):
             raise Divergence(len(history.objective) + 1, float(np.max(self.schedule.length(self.n_steps))))

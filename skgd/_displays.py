@@ -46,7 +46,7 @@ def best_of(estimator):
 
 
 def by_name(estimator):
-    """A dict of fitted estimators, from one or a dict of several; searches and pipelines stand for what ends them."""
+    """A dict of fitted estimators, from one or a dict of several; for a search or a pipeline, the estimator that ends it."""
     several = estimator if isinstance(estimator, dict) else {"": estimator}
     several = {name: best_of(model) for name, model in several.items()}
     final = {name: best_of(model[-1]) if hasattr(model, "steps") else model for name, model in several.items()}
@@ -392,7 +392,7 @@ class DescentPathDisplay:
 
 
 def least(model, table, y, weight, rest, columns):
-    """The parameters `columns` of the table, the intercept's ones included, at the minimum, while all others are `rest`."""
+    """The minimum over the parameters `columns`, the last of which may be the intercept, with all others fixed at `rest`."""
     n_features, others = table.shape[1] - 1, np.setdiff1d(np.arange(table.shape[1]), columns)
     drawn = [column for column in columns if column < n_features]
     given = {name: getattr(model, name) for name in OF_THE_OBJECTIVE}

@@ -1,16 +1,16 @@
-"""The duality gap: how far an objective can be from its minimum. It may be too large, but never too small.
+"""The duality gap: an upper bound of the suboptimality.
 
-With residuals r_i = x_i.w + b - y_i, one number t_i for each row and v = (1/S) sum_i s_i t_i x_i (Fenchel's inequality)::
+With residuals r_i = x_i.w + b - y_i, any dual variables t_i, and v = (1/S) sum_i s_i t_i x_i (Fenchel's inequality)::
 
     F(w, b) - min F  <=  (1/S) sum_i s_i (l(r_i) + l*(t_i) - t_i r_i)  +  R(w) + R*(-v) + v.w         sum_i s_i t_i = 0
 
-The sum must be zero only if there is an intercept. Of a loss of four numbers the conjugate is
+The constraint on the right is needed only with an intercept. The conjugate of a loss, in its four numbers, is
 l*(t) = insensitive |t| + t^2 / (2 curvature) between the caps, and infinite beyond. R*(-v) is |shrink(v, l1)|^2 / (2 l2), or
-0 where |v_j| <= l1 if there is no l2, and infinite elsewhere. With coefficients that must be >= 0, only -v_j counts.
+without an l2 norm 0 where all |v_j| <= l1 and infinite elsewhere. If coefficients must be >= 0, -v_j takes the place of |v_j|.
 
-t_i is the slope of the rounded loss after Newton's step d, to first order: t_i = l_h'(r_i) + l_h''(r_i) z_i.d. So v is what
-it must be, since the step ends where the gradient of its model is that of the penalty. Where some t_i lie beyond a cap, all
-are multiplied by one factor.
+t_i is the slope of the smoothed loss after a Newton step d, to first order: t_i = l_h'(r_i) + l_h''(r_i) z_i.d. Then v
+satisfies the constraints, since the step ends where the gradient of its model balances that of the penalty. If some t_i lie
+beyond a cap, all are multiplied by one factor.
 """
 
 from operator import add
@@ -20,11 +20,11 @@ import numpy as np
 
 from skgd._objective import bend, loss_and_slope, penalty_at, shrunk_below
 
-FEASIBLE = 1e-6  # of the mean |t_i|: a larger part of v that must be zero is not rounding
+FEASIBLE = 1e-6  # share of the mean |t_i|: where v violates its constraints by more, there is no bound
 
 
 class DualSums(NamedTuple):
-    """What rows add up to for a duality gap; those of all rows are the sums of these."""
+    """The sums over some rows that a duality gap needs; those of parts add up to those of all rows."""
 
     loss: float  # sum_i s_i l(r_i), of the exact loss,
     linear: float  # of s_i (insensitive |t_i| - t_i r_i),
@@ -34,11 +34,11 @@ class DualSums(NamedTuple):
     factor: float  # at most 1: what brings all t_i between the caps
 
     @classmethod
-    def over(cls, rows, k, center, parameters, has_intercept, rounded, loss, step):
-        """Over some rows, for target k, after a reading of the rounded loss at these parameters and a step from there."""
+    def over(cls, rows, k, center, parameters, has_intercept, smoothed, loss, step):
+        """The sums over some rows for target k: t is the slope of the smoothed loss after `step` from these parameters."""
         total = cls(0.0, 0.0, 0.0, 0.0, np.zeros(len(parameters)), 1.0)
         for X, weight, residual in rows.residual_blocks(k, center, parameters):
-            t = loss_and_slope(rounded, residual)[1] + bend(rounded, residual) * (X @ step[:-1] + has_intercept * step[-1])
+            t = loss_and_slope(smoothed, residual)[1] + bend(smoothed, residual) * (X @ step[:-1] + has_intercept * step[-1])
             s = weight * t
             total += cls(
                 weight @ loss_and_slope(loss, residual)[0],
@@ -55,9 +55,9 @@ class DualSums(NamedTuple):
 
 
 def duality_gap(sums, total_weight, penalty, parameters, deviation):
-    """F(parameters) minus a lower bound of its minimum; inf if the sums give none.
+    """F(parameters) minus a lower bound of the minimum of F; inf if the sums give none.
 
-    `deviation` holds that of each column, so that parts of v are compared in the same unit.
+    `deviation` is that of each column, so that entries of v are compared in the same unit.
     """
     coef, v, factor = parameters[:-1], sums.v / total_weight, sums.factor
     beyond = shrunk_below(v[:-1], penalty)  # where R* is infinite without l2

@@ -432,8 +432,9 @@ class MiniBatchLinearRegressor(CheckedParameters, CallbackSupportMixin, Regresso
         With a plain schedule, batch_size=None makes the call exactly one step, and with shuffle=False calls with multiples of
         batch_size rows take the steps of one epoch of `fit` over all of them. Under learning_rate="auto" a call ends at the
         minimum over all rows seen so far, once there are enough: see the Notes of the class. A stream never forgets, unless
-        half_life is given. Weights are used as given: their loss is divided by the number of rows, so that weights of mean 2
-        count twice beside the penalty. After `fit` they are divided by the mean of its weights. Callbacks watch `fit` only.
+        half_life is given. Weights are used as given: the weighted loss is divided by the number of rows, so that with
+        mean weight 2 it counts twice beside the penalty. After `fit` weights are divided by the mean of its weights. Callbacks
+        watch `fit` only.
 
         Parameters
         ----------
@@ -563,9 +564,9 @@ class MiniBatchLinearRegressor(CheckedParameters, CallbackSupportMixin, Regresso
         return State.start(np.zeros((rows.n_targets, rows.n_features + 1)), seed)
 
     def _fit(self, rows, state, go_on, watch, held_out=None, start=(None, None)):
-        """Fit rows, their weights scaled to mean 1, publish what has come of it, and warn where it must be told of."""
+        """Fit rows with weights scaled to mean 1, set the fitted attributes, and warn of a poor result."""
         state, rows = replace(state, mean_weight=rows.mean_weight), rows.with_mean_weight_1()
-        with one_core():  # sums over many rows are on all cores: so no bit depends on how many there are
+        with one_core():  # no bit may depend on the number of cores: only sums over many rows take all of them
             outcome = fit_rows(self, rows, state, go_on, watch, held_out, start)
         problem, history = outcome.problem, outcome.history
         self._publish(outcome)

@@ -1,4 +1,4 @@
-"""The end of a descent under "auto": see whether it is as near to the minimum as promised, and go there if not."""
+"""The end of a descent under "auto": check that it is as near to the minimum as promised, and call a solver if not."""
 
 import numpy as np
 
@@ -10,8 +10,8 @@ from skgd._reading import Target, look_at
 
 
 def proximal_step(target, start):
-    """A step on all rows, short enough for each of them, that ends on exact zeros; where it leads if the objective falls."""
-    penalty, loss = target.penalty, target.rounded(start, FAR)
+    """One proximal gradient step on all rows, which makes zeros exact; the start, if the objective would rise."""
+    penalty, loss = target.penalty, target.smoothed(start, FAR)
     eta = full_batch_step(target.geometry, penalty.l2 / target.curvature) * target.geometry.metric[1] / loss.steepest
     end = start - eta * target.look(start, loss)[1]
     end[:-1] = proximal(end[:-1], eta[:-1] * penalty.l1, penalty.lowest)
@@ -20,25 +20,25 @@ def proximal_step(target, start):
 
 
 def finish(problem, parameters, is_on_plateau, promise):
-    """Where a descent ends: targets on a plateau as near to their minimum as promised, all others where they are.
+    """Finish a descent: targets on a plateau come as near to their minimum as promised, all others stay where they are.
 
-    With a penalty that makes zeros, the others make one proximal step, so that their zeros are exact, too.
+    With a penalty that makes zeros, the others take one proximal step, so that their zeros are exact, too.
 
     Parameters
     ----------
     problem : Problem
     parameters : ndarray of shape (n_targets, n_features + 1)
-        Where the descent has ended; the intercept is taken at the origin of the problem.
+        Where the descent has ended; the intercept is the prediction at the problem's origin.
     is_on_plateau : ndarray of shape (n_targets,)
     promise : float
-        The excess over the minimum that is accepted, as a share of the excess of the best constant prediction.
+        The largest suboptimality that is accepted, as a share of that of the best constant prediction.
 
     Returns
     -------
     parameters : ndarray
         Their objective is no higher than before, up to rounding.
     excess : ndarray of shape (n_targets,)
-        What is still to be gained, in the unit of the promise; 0 where it is within the promise, or was not asked.
+        The suboptimality at the end, in the unit of the promise; 0 where no solver was needed or asked for.
     """
     ends, excess, targets = parameters.copy(), np.zeros(len(parameters)), [Target(problem, k) for k in range(len(parameters))]
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
@@ -53,7 +53,7 @@ def finish(problem, parameters, is_on_plateau, promise):
 
 
 def finish_target(target, start, value, gradient, promise):
-    """Where one target ends, and its excess there, after a start of this objective and gradient."""
+    """The end of one target and its excess there, from a start with this objective and gradient."""
     constant = np.append(np.zeros(len(start) - 1), target.constant)
     if target.unit == 0.0:  # all targets are zero
         return constant, 0.0
@@ -66,7 +66,7 @@ def finish_target(target, start, value, gradient, promise):
 
 
 def gain_of_whitened_step(target, gradient):
-    """What is left of a squared error whose columns were whitened, so that its curvature is known; inf for any other."""
+    """The suboptimality of a squared error, by its gradient in whitened coordinates, where the Hessian is known; else inf."""
     if target.loss != SQUARED_ERROR or target.penalty.makes_zeros or target.rows.is_wide:
         return np.inf
     slope = np.append(gradient[:-1] @ target.basis, gradient[-1])

@@ -1,4 +1,4 @@
-"""A call of fit, from rows to what is published: plan, descend, end, and what a later call goes on from."""
+"""A call of fit: plan, descend, end, and the state from which a later call goes on."""
 
 from __future__ import annotations
 
@@ -36,10 +36,10 @@ class Outcome:
 
     problem: Problem
     state: State
-    parameters: np.ndarray  # (n_targets, n_features + 1): what predict uses; the intercept is taken at zero
+    parameters: np.ndarray  # (n_targets, n_features + 1): what predict uses; the intercept is the prediction at x = 0
     length: np.ndarray | float  # of the last step
     history: History
-    excess: np.ndarray | float = 0.0  # (n_targets,): what is still to be gained, where that is known
+    excess: np.ndarray | float = 0.0  # (n_targets,): the suboptimality as a share of the reach, where it is known
     value: np.ndarray | None = None  # (n_targets,): the objective at the end, where it was looked at
     validation: Validation | None = None  # the rows that early stopping watched
 
@@ -55,7 +55,7 @@ class Run:
 
     @property
     def is_on_plateau(self):
-        """Which targets have come to a plateau; others were ended by a score, by max_iter, or by one who watches."""
+        """Which targets have come to a plateau; others were ended by a score, by max_iter, or by a callback."""
         return (self.passes.is_done | self.history.converged) & ~self.plateau.ended
 
 
@@ -129,7 +129,7 @@ def start_of(model, problem, coef_init=None, intercept_init=None):
 
 
 def run_of(model, problem, state, watch, n_epochs=None, validation=None):
-    """Descend from the state: so many epochs of a fit, or one pass over a chunk of a stream."""
+    """Descend from the state: `n_epochs` of a fit or, if None, one pass over a chunk of a stream."""
     in_fit, parameters = n_epochs is not None, state.at(problem.origin)
     plateau = plateau_of(model, problem, state, in_fit)
     if validation:
@@ -159,9 +159,10 @@ def run_of(model, problem, state, watch, n_epochs=None, validation=None):
 
 
 def end_of(model, problem, run, validation):
-    """Where the fit ends, and what is left to gain there. Each target ends as its own fit would.
+    """The end of the fit, and its suboptimality as a share of the reach. Each target ends as its own fit would.
 
-    After convergence, a later call continues from there too, except where zeros are exact or with early stopping.
+    After convergence `run.parameters` are set to the end, so that a later call goes on from there, except with a penalty that
+    makes zeros or with early stopping.
     """
     end, is_on_plateau, makes_zeros = run.passes.end(run.parameters), run.is_on_plateau, problem.penalty.makes_zeros
     excess, is_auto = np.zeros(len(end)), model.learning_rate == "auto"
@@ -186,14 +187,14 @@ def better_of(problem, validation, has_ended, end, excess, is_auto):
 
 
 def value_at(model, problem, run, state, end):
-    """The objective at the end, where neither a plateau nor a bound tells of it; an error if a plain descent has diverged."""
+    """The objective at the end, if no stopping rule vouches for the end; an error if a plain descent has diverged."""
     if model.learning_rate != "auto":
         return check_end(model, problem, run.passes, state.at(problem.origin)[:, COEF], end, run.history)
     return objectives_at(problem, end) if model.tol is None else None
 
 
 def rest_at(end, parameters):
-    """Have the engine's parameters stand still at `end`."""
+    """Set the engine's coefficients and averages to `end`, and its velocities to zero."""
     parameters[:, [COEF, AVERAGE]], parameters[:, VELOCITY] = end[:, None], 0.0
 
 
@@ -210,7 +211,7 @@ def stream_after(model, problem, moments, end, history):
     losses = history.objective[-1]
     if problem.loss == SQUARED_ERROR and not (model.early_stopping or moments.is_full or problem.rows.is_wide):
         gradient = np.zeros_like(end[:, :-1])
-        if is_read:  # elsewhere it is not zero, nor at a zero
+        if is_read:  # otherwise it is zero, at the minimum
             targets = [Target(problem, k) for k in range(len(end))]
             losses, gradient = map(np.array, zip(*look_at(targets, end, problem.loss), strict=True))
             gradient = gradient[:, :-1]

@@ -1,19 +1,19 @@
-"""How the data lie: what learning_rate="auto" finds out about the columns before it takes a step.
+"""The preconditioner and the safe step size of learning_rate="auto", found from the columns before the first step.
 
-The descent is done as if the columns had mean 0, deviation 1 and no slow direction. A metric (see _reference.py) turns the
-gradient g into D g, with
+The descent is as if the columns had mean 0, standard deviation 1 and no slow direction. A metric (see _reference.py) turns the
+gradient g into D g, where the preconditioner is
 
     D = S (I + sum_k gain_k q_k q_k') S        S = diag(1 / sigma)        sigma_j^2 = var(x_j) + ridge
 
-where the axes q_k are those eigenvectors of the standardised covariance along which plain steps would be too slow to arrive
-within an epoch, or too steep for a long step, and 1 + gain_k brings their eigenvalue to the nearest bound. The step is the
-largest safe one, 1 / L(b), for batches of b out of n rows (expected smoothness, Gower et al. 2019, arXiv:1901.09401):
+The axes q_k are those eigenvectors of the standardised covariance whose eigenvalue is too small for steps to converge within
+an epoch, or so large that it would shorten all steps; 1 + gain_k brings it to the nearest bound. The step is the largest safe
+one, 1 / L(b), for batches of b out of n rows (expected smoothness, Gower et al. 2019, arXiv:1901.09401):
 
     L(b) = n(b-1) / (b(n-1)) * L + (n-b) / (b(n-1)) * L_max
     L = lambda_max(D^(1/2) C D^(1/2))        L_max = max_i s_i ((x_i - mu)' D (x_i - mu) + 1)
 
-with C the covariance, and `ridge` its like in the l2 penalty: alpha over the curvature of the loss. All this is for a loss of
-curvature 1; for another, the step is divided by it. None of it moves the minimum.
+with C the covariance. `ridge` is what the l2 penalty adds to its diagonal: its strength divided by the curvature of the loss.
+All this is for a loss of curvature 1; for another, the step is divided by the curvature. None of it moves the minimum.
 """
 
 from dataclasses import dataclass
@@ -27,12 +27,12 @@ from skgd._moments import HALF_OF_THE_DIGITS, NEGLIGIBLE
 from skgd._objective import rounding_of
 from skgd._rows import BUFFER, MOST_COLUMNS, SAMPLE
 
-INDISTINCT = 1e-4  # of a deviation: what rounding may make of a direction of the columns, or of predictions, and not be seen
+INDISTINCT = 1e-4  # share of a deviation: smaller rounding errors, of directions of columns or of predictions, do not count
 WORTHWHILE = 1.5  # the factor by which an eigenvalue must miss its bound to be corrected
-LEAST_AXES = 32  # corrected at any batch size; more only as far as they cost no more than the rows of a batch
-ROWS_PER_COLUMN = 10  # from which curvatures and eigenvalues are known well enough, in a sample and at the start of a stream
-LEAST_SAMPLE = SAMPLE // 10  # rows of a sample for eigenvalues, or ROWS_PER_COLUMN, and for a checksum of all rows
-SAFETY = 1.1  # of an eigenvalue estimated from a sample
+LEAST_AXES = 32  # axes that may be corrected at any batch size; larger batches may have as many as rows, at no higher cost
+ROWS_PER_COLUMN = 10  # enough for reliable eigenvalues and Hessians: in a sample, and at the start of a stream
+LEAST_SAMPLE = SAMPLE // 10  # least rows of a sample for eigenvalues: see `n_rows_that_tell`; also rows in a checksum
+SAFETY = 1.1  # factor on an eigenvalue estimated from a sample
 
 
 def check_range(moments, rows):
@@ -60,10 +60,10 @@ class Geometry(NamedTuple):
     metric: np.ndarray
     step: float
     longest: float = 0.0  # s (x - mu)' D (x - mu) + 1 of the longest row, without axes
-    eigenvalue: float = 0.0  # the largest of the columns' second moments, without axes
+    eigenvalue: float = 0.0  # the largest one of the columns' second moments in the metric, without axes
     covariance: np.ndarray | None = None  # of the columns, if it was looked at
-    whitening: np.ndarray | None = None  # (n_features, k): makes of centred rows uncorrelated ones of deviation 1, about
-    is_doubtful: bool = False  # whether the columns are too nearly dependent for their second moments to say all
+    whitening: np.ndarray | None = None  # (n_features, k): centred rows times this have about identity covariance
+    is_doubtful: bool = False  # whether the columns are too nearly dependent for their second moments to be accurate
 
     def about_zero(self):
         """This geometry for rows that are centred already."""
@@ -81,9 +81,9 @@ def plain_metric(n_features, fit_intercept):
 
 
 def standard_metric(mean, variance, ridge, fit_intercept, is_sparse=False):
-    """Columns centred and scaled to variance 1, the penalty's `ridge` included; a constant column is not moved.
+    """The metric that centres columns and scales them to variance 1, `ridge` included; constant columns do not move.
 
-    Of sparse rows columns are left where they are, and scales are rounded down to powers of two: see _reference.py.
+    Columns of sparse rows are not centred, and their scales are rounded down to powers of two: see _reference.py.
     """
     metric = plain_metric(len(mean), fit_intercept)
     rounding = (8 * np.finfo(np.float64).eps * mean) ** 2
@@ -99,7 +99,7 @@ def standard_metric(mean, variance, ridge, fit_intercept, is_sparse=False):
 
 
 def metric_of(rows, moments, ridge, fit_intercept):
-    """The standard metric of rows that are all, or some, of those with these moments."""
+    """The standard metric of rows, from the moments of these rows or of more."""
     return standard_metric(moments.column_means - rows.offset, moments.variance, ridge, fit_intercept, rows.is_sparse)
 
 
@@ -127,7 +127,7 @@ def squared_norms(rows, metric):
 
 
 def expected_smoothness(longest, mean, n_samples, batch_size):
-    """L(b): the curvature to expect of b out of n rows, or inf, from that of the mean of all rows and of the longest one."""
+    """The expected smoothness L(b) of batches from n rows (inf for a stream), with L in `mean` and L_max in `longest`."""
     n, b = n_samples, min(batch_size, n_samples)
     if n == 1:
         return longest
@@ -151,20 +151,20 @@ def largest_eigenvalue(z):
 
 
 def n_rows_that_tell(n_features):
-    """How many rows of a sample say how so many columns lie."""
+    """The size of a sample that is enough for the eigenvalues of so many columns."""
     return max(LEAST_SAMPLE, min(ROWS_PER_COLUMN * n_features, SAMPLE, BUFFER // n_features))
 
 
 def cumulated_chances(norms):
-    """The running sum, in their place, of norms raised by their mean: chances of rows in a sample that prefers long ones."""
+    """Cumulated probabilities, unnormalised, of a sample that prefers long rows: norm plus mean norm. Overwrites `norms`."""
     norms += norms.mean()
     return np.cumsum(norms, out=norms)
 
 
 def sample_rows(rows, cumulated, offset):
-    """Numbers and weights of a sample of rows, over which any weighted sum estimates the mean of all rows.
+    """Numbers and weights of a sample of rows, whose weighted sums estimate weighted means over all rows.
 
-    Taken at even distances along the chances that are `cumulated`: long rows more often, each with the inverse of its chance.
+    Systematic sampling along the `cumulated` probabilities. Each row is weighted by the inverse of its probability.
     """
     size = n_rows_that_tell(rows.n_features)
     if len(rows) <= size:
@@ -180,7 +180,7 @@ def sample_rows(rows, cumulated, offset):
 
 
 def standardised(rows, metric, which, weight):
-    """Rows sqrt(s_i) z_i of the table as the metric centres and scales it, the intercept included."""
+    """Rows sqrt(s_i) z_i, where z_i is row i centred and scaled by the metric, with the intercept as its last column."""
     X = rows.take(which)
     if rows.is_sparse:
         z = hstack([X, np.ones((len(weight), 1))]) @ diags_array(np.sqrt(metric[1]))
@@ -194,10 +194,11 @@ def standardised(rows, metric, which, weight):
 
 
 def axes_to_correct(spectrum, longest, n_samples, batch_size):
-    """The eigenvectors along which steps are too slow or too steep, the eigenvalues that they shall have, and the largest then.
+    """The eigenvectors along which steps are too slow or too steep, the eigenvalues they are to have, and the largest then.
 
-    An epoch of steps of 1 / L(b) crosses a direction whose eigenvalue is at least L(b) over its number of batches. Above
-    L_max / b an eigenvalue shortens the step; a smaller bound would not lengthen it, since the rows' own lengths rule.
+    Steps of 1 / L(b) converge within an epoch along a direction whose eigenvalue is at least L(b) / (number of batches): the
+    lower bound. An eigenvalue above about L_max / b shortens the step. A smaller upper bound would not lengthen it, since
+    L_max rules.
     """
     eigenvalues, by_rows = spectrum.values, expected_smoothness(longest, 0.0, n_samples, batch_size)
     high = max(1.0, by_rows)
@@ -220,7 +221,7 @@ def axes_out_of_band(spectrum, low, high, most):
 
 
 class Spectrum(NamedTuple):
-    """Eigenvalues and eigenvectors of the columns' second moments as a metric scales them, and the whitening these give."""
+    """Eigenvalues and eigenvectors of the columns' second moments in a metric, and the whitening that these give."""
 
     values: np.ndarray  # ascending
     vectors: np.ndarray
@@ -229,7 +230,7 @@ class Spectrum(NamedTuple):
 
     @classmethod
     def of(cls, gram, metric, table_of=None):
-        """From second moments, and where these span more than their products have digits, from a table with these moments."""
+        """From second moments; if their eigenvalues span too many digits, a table with these moments gives the whitening."""
         values, vectors = np.linalg.eigh(gram)
         is_near = values < HALF_OF_THE_DIGITS * values[-1]
         table = table_of() if table_of is not None and is_near[0] else None
@@ -241,10 +242,10 @@ class Spectrum(NamedTuple):
 
 
 def whitening_of(eigenvalues, eigenvectors, metric, z=None):
-    """A matrix whose columns make uncorrelated variables of deviation 1 of centred rows, redundant ones left out.
+    """The whitening: a matrix that turns centred rows into uncorrelated variables of variance 1, without redundant ones.
 
-    From the eigenvalues of z'z, or, given z, by a second look at it in the coordinates that these have found (as in Cholesky
-    QR: Yamamoto et al. 2015).
+    From the eigendecomposition of z'z. Given z, a second one in the coordinates of the first restores the digits that z'z has
+    lost (as in CholeskyQR2: Yamamoto et al. 2015).
     """
     largest, root = eigenvalues[-1], np.sqrt(metric[1, :-1])
     if largest <= 0.0:
@@ -253,7 +254,7 @@ def whitening_of(eigenvalues, eigenvectors, metric, z=None):
         kept = eigenvalues > NEGLIGIBLE * largest
         return root[:, None] * eigenvectors[:, kept] / np.sqrt(eigenvalues[kept])
     deviation = np.linalg.norm(z @ eigenvectors, axis=0)
-    rounding = rounding_of(np.abs(metric[0, :-1]) * root + 1.0) @ np.abs(eigenvectors)  # of what a direction sums up
+    rounding = rounding_of(np.abs(metric[0, :-1]) * root + 1.0) @ np.abs(eigenvectors)  # of sums along eigenvectors
     kept = rounding < INDISTINCT * deviation
     vectors = eigenvectors[:, kept] / deviation[kept]
     table = z @ vectors
@@ -281,7 +282,7 @@ def covariance_of(z, weight, metric):
 
 
 def geometry_of_solver(rows, moments, ridge, fit_intercept):
-    """For solvers, which find the length of each step: scales, and of narrow rows uncorrelated coordinates."""
+    """The geometry for solvers, which find their own step sizes: scales, and a whitening if the moments are full."""
     metric = metric_of(rows, moments, ridge, fit_intercept)
     some = rows.sampled.sample(n_rows_that_tell(rows.n_features))
     longest = np.max(squared_norms(some, metric) / some.weights)
@@ -298,7 +299,7 @@ def geometry_of_solver(rows, moments, ridge, fit_intercept):
 
 
 def geometry_of_batches(rows, moments, batch_size, ridge, fit_intercept, separable):
-    """For steps on batches of `batch_size` of these rows; without axes if D must be `separable`."""
+    """The geometry for steps on batches of `batch_size` rows; without axes if D must be diagonal (`separable`)."""
     metric = metric_of(rows, moments, ridge, fit_intercept)
     penalised = ridge * metric[1, :-1]  # what the l2 norm adds to the curvature of each column
     norms = squared_norms(rows.representatives, metric)
@@ -318,9 +319,9 @@ def geometry_of_batches(rows, moments, batch_size, ridge, fit_intercept, separab
     if len(axes):
         (along,) = rows.add_up((Extent.along, metric, axes))
         gains = bounds / (along.total / rows.total_weight + axes**2 @ penalised) - 1.0
-        if batch_size < len(rows):  # no gain that made a row longer than all are now, since that would shorten the step
+        if batch_size < len(rows):  # no gain may make a row longer than the longest now: that would shorten the step
             gains = np.minimum(gains, longest / np.maximum(along.longest, NEGLIGIBLE**2 * longest))
-        some = sample_rows(rows.representatives, chances, offset=0.75)  # others, to judge the axes found in the first
+        some = sample_rows(rows.representatives, chances, offset=0.75)  # a new sample, to judge these axes
         others = standardised(rows.representatives, metric, *some)[:, :-1]
         stretch = np.eye(rows.n_features) + (axes.T * (np.sqrt(1.0 + gains) - 1.0)) @ axes
         mean = np.linalg.eigvalsh(stretch @ (others.T @ others + np.diag(penalised)) @ stretch)[-1]
@@ -333,7 +334,7 @@ def geometry_of_batches(rows, moments, batch_size, ridge, fit_intercept, separab
 
 @dataclass(frozen=True)
 class Extent:
-    """Sums of squares over some rows, and the largest of them; those of all rows are the sum of these."""
+    """The sum and the largest of squared lengths over some rows; the extents of parts add up to that of all rows."""
 
     total: np.ndarray | float
     longest: np.ndarray | float

@@ -1,15 +1,16 @@
-"""The squared error without zeros: by Newton's step, which leads to the minimum, or by conjugate gradients.
+"""Solvers of the squared error with at most an l2 penalty: one Newton step, or conjugate gradients.
 
-Up to MOST_COLUMNS columns all products of two of them are summed, and one step of Newton's is exact. More columns go by
-conjugate gradients (Hestenes & Stiefel 1952). With H the curvature and D the scales of the parameters, as the metric has them::
+Up to MOST_COLUMNS columns, the Hessian is computed and one Newton step is exact. More columns take preconditioned conjugate
+gradients (Hestenes & Stiefel 1952). With H the Hessian and D the diagonal preconditioner, which holds the scales of the
+metric::
 
     w <- w + a p        a = -(g.p) / (p.H p)        p <- -D g + (g.D g / g_before.D g_before) p
 
-H p is the gradient at p if all targets are zero, so that a step reads the rows once, as a step of any full batch does. How much
-F can still fall is bounded by g.g / (2 l2) with an l2 norm, which is the duality gap of t = l'(r), and by F itself. Without a
-penalty it is g.D g / (2 theta), where theta is the least eigenvalue of D^(1/2) H D^(1/2). Its estimate is the least Ritz value,
-which the lengths a and the ratios determine (Meurant & Tichy 2019). It is believed once it has not fallen for some steps, since
-flat directions show late; it is no bound.
+H p is the gradient at p with all targets set to zero, so that each step reads the rows once. The suboptimality is at most F
+itself, and with an l2 norm at most g.g / (2 l2), the duality gap of t = l'(r). It is also at most g.D g / (2 theta), where
+theta is the smallest eigenvalue of D^(1/2) H D^(1/2). The smallest Ritz value estimates theta; the step sizes a and the ratios
+of g.D g determine it (Meurant & Tichy 2019). The estimate is used once it has settled for some steps, since flat directions
+show late. It is no strict bound.
 """
 
 from operator import attrgetter
@@ -27,9 +28,9 @@ SETTLED = 10  # steps over which a Ritz value must not have halved: with 50 fact
 
 
 class LeastSquares(Solver):
-    """The squared error without zeros, whose curvature is the same everywhere: Newton's step leads to the minimum, to rounding.
+    """The solver by one Newton step: the Hessian is constant, so the step leads to the minimum, up to rounding errors.
 
-    What Newton's step would gain is then the duality gap itself. All targets share their curvature.
+    The decrease that the Newton step predicts is the duality gap itself. All targets share one Hessian.
     """
 
     most_steps = 3
@@ -38,7 +39,7 @@ class LeastSquares(Solver):
     def __init__(self, targets, starts, accuracy, memory=None):
         self.targets, self.accuracy, self.best = targets, accuracy, starts.copy()
         self.is_done = self.has_stalled = np.zeros(len(targets), dtype=bool)
-        self.basis, self.has_moved = targets[0].basis, False  # one step is exact where it gains too little to be seen, too
+        self.basis, self.has_moved = targets[0].basis, False  # at least one step is made, however small its gain
         target = targets[0]
         (sums,) = target.rows.add_up((derivatives_over, *target.at(starts[0]), self.basis, (target.loss,)))
         hessian = sums.hessian / target.total_weight
@@ -66,7 +67,7 @@ class LeastSquares(Solver):
 
 
 class ConjugateGradients(Solver):
-    """Each step is one along a direction that is conjugate to those before, for each target."""
+    """The solver by conjugate gradients: each step reads the rows once and moves every target that has not arrived."""
 
     most_steps = 1600  # columns dependent to 1e-6 take a thousand
     remembered = ("gradient", "direction", "lengths", "ratios")
@@ -81,7 +82,7 @@ class ConjugateGradients(Solver):
         self.go_on(memory)
 
     def least_curvature(self, k, n_ago=0):
-        """The least Ritz value: the least eigenvalue of D^(1/2) H D^(1/2), as far as the steps had met it so many steps ago."""
+        """The smallest Ritz value of D^(1/2) H D^(1/2), from all steps but the last `n_ago`."""
         made = np.flatnonzero(np.isfinite(self.lengths[k]))
         made = made[: len(made) - n_ago]
         lengths, ratios = self.lengths[k, made], self.ratios[k, made]
@@ -96,12 +97,12 @@ class ConjugateGradients(Solver):
         return np.array([self.left_of(k) for k in range(len(self.targets))])
 
     def left_of(self, k):
-        """How much the objective of a target can still fall: a bound, or less by a Ritz value that has settled."""
+        """The suboptimality of a target: an upper bound, or a smaller estimate once the Ritz value has settled."""
         target, gradient, bound = self.targets[k], self.gradient[k], self.value[k]
         l2, squares = target.penalty.l2, self.scale[k] @ gradient**2
         if squares <= HALF_OF_THE_DIGITS**2 * 2.0 * SQUARED_ERROR.curvature * bound:
             return 0.0
-        if l2 > 0.0:  # t = l'(r) less its mean
+        if l2 > 0.0:  # the duality gap of t = l'(r) minus its mean, which must be zero
             slope = gradient[:-1] - gradient[-1] * target.mean_of_columns
             bound = min(bound, 0.5 * slope @ slope / l2 + 0.5 * gradient[-1] ** 2 / SQUARED_ERROR.curvature)
         if np.count_nonzero(np.isfinite(self.lengths[k])) > SETTLED:

@@ -11,8 +11,8 @@ from scipy.linalg import helmert
 from scipy.sparse import issparse
 from sklearn.utils.sparsefuncs import mean_variance_axis
 
-NEGLIGIBLE = 1e-13  # an eigenvalue below this share of the largest is a redundant column and rounding
-HALF_OF_THE_DIGITS = 1e-8  # of float64: what products of columns keep of directions with a smaller share, or sums of squares
+NEGLIGIBLE = 1e-13  # an eigenvalue below this share of the largest is a rounding error: a redundant column
+HALF_OF_THE_DIGITS = 1e-8  # share of the largest eigenvalue below which products of columns lose half of their digits
 
 
 @dataclass(frozen=True)
@@ -25,14 +25,14 @@ class Moments:
         mean = mean_a + f delta        M = (1 - f) M_a + f M_b + f (1 - f) delta delta'
     """
 
-    n_rows: float  # of a stream that forgets, as far as it remembers
+    n_rows: float  # in a stream that forgets, faded like the weights
     weight: float  # the sum of the rows' weights
     mean: np.ndarray  # (n_features + n_targets,)
     second: np.ndarray  # (n_features + n_targets,) * 2, or only its diagonal
     n_features: int
 
     @classmethod
-    @np.errstate(over="ignore", invalid="ignore")  # check_range says it better
+    @np.errstate(over="ignore", invalid="ignore")  # check_range reports it
     def of(cls, rows, is_full):
         """The moments of some rows; `is_full` asks for products of different columns, too."""
         # A block of as many rows as columns, so that adding up second moments does not cost more than computing them.
@@ -61,7 +61,7 @@ class Moments:
         return Moments(self.n_rows + other.n_rows, total, self.mean + fraction * delta, second, self.n_features)
 
     def faded(self, factor):
-        """The moments of rows that count less."""
+        """The moments with the number and the weight of their rows multiplied by `factor`."""
         return replace(self, n_rows=factor * self.n_rows, weight=factor * self.weight) if factor < 1.0 else self
 
     @property
@@ -92,13 +92,13 @@ class Moments:
         return self.second[: self.n_features, : self.n_features]
 
     def minimum(self, ridge):
-        """Least squares of the rows with a `ridge` on their mean square, and the intercepts at the columns' means.
+        """Ridge regression on these moments, with `ridge` added to the covariance; of shape (n_targets, n_features + 1).
 
-        Of shape (n_targets, n_features + 1). Directions in which products of columns have no digits left stay at zero.
+        Intercepts are the predictions at the columns' means. Coefficients along directions lost to rounding errors are zero.
         """
         n, gram = self.n_features, self.covariance
         has_digits = np.diag(gram) > (8 * np.finfo(np.float64).eps * self.column_means) ** 2
-        gram = gram + ridge * np.eye(n)  # which scales the columns, too: the ridge of a tiny one must not hide others
+        gram = gram + ridge * np.eye(n)  # the scales include it, so that that of a tiny column hides no others
         scale = np.divide(1.0, np.sqrt(np.diag(gram)), out=np.zeros(n), where=has_digits)
         eigenvalues, vectors = np.linalg.eigh(gram * np.outer(scale, scale))
         kept = eigenvalues > NEGLIGIBLE * max(eigenvalues[-1], 0.0)
@@ -107,10 +107,11 @@ class Moments:
         return np.column_stack([coef.T, self.target_mean])
 
     def minimum_through_zero(self, ridge):
-        """Least squares with a ridge and intercepts of zero.
+        """Ridge regression on these moments without an intercept: intercepts are zero.
 
-        The mean is one more row beside a root of the covariance, so that nothing far from zero is squared. What products may
-        hide counts as variance, since coefficients that stand for an intercept would be large along it.
+        Solved as least squares on the mean, as one row, above a root of the second moments, so that large means are not
+        squared. Directions lost to rounding errors get a tiny variance: otherwise coefficients would grow along them to act as
+        an intercept.
         """
         n, table = self.n_features, np.vstack([self.mean, self.root(NEGLIGIBLE)])
         X = np.vstack([table[:, :n], np.sqrt(ridge) * np.eye(n)])
@@ -121,7 +122,7 @@ class Moments:
         return np.column_stack([coef.T, np.zeros(coef.shape[1])])
 
     def root(self, hidden=0.0):
-        """R with R'R = M, of the second moments M. What has no digits left in their products is zero, or a share `hidden`."""
+        """A root R of the second moments M = R'R. Eigenvalues lost to rounding become the share `hidden` of the largest."""
         deviation = np.sqrt(np.maximum(np.diag(self.second), 0.0))
         unit = np.where(deviation > 0.0, deviation, 1.0)
         eigenvalues, vectors = np.linalg.eigh(self.second / np.outer(unit, unit))
@@ -130,7 +131,7 @@ class Moments:
         return np.sqrt(values)[:, None] * vectors.T * deviation
 
     def as_rows(self, origin):
-        """A table of one row more than it has columns that has these moments: columns of X - origin, then targets.
+        """X - origin and y of an equivalent small table: it has exactly these moments, and one row more than columns.
 
         With R a root of the second moments and Q orthonormal columns that sum to zero (Helmert's), the rows of
         mean + sqrt(m) Q R have that mean and these moments. The squared error cannot tell them from the rows that were read.
@@ -146,7 +147,7 @@ def moments_of_dense(table, weight, is_full):
         return table[0].astype(np.float64), np.broadcast_to(0.0, (table.shape[1],) * (1 + is_full))
     mean = weight @ table.astype(np.float64, copy=False)
     z = table - mean
-    rounding = weight @ z  # of the mean, without which a constant column would seem to vary
+    rounding = weight @ z  # error of the mean; uncorrected, a constant column would seem to vary
     if is_full:
         z *= np.sqrt(weight)[:, None]
         second = z.T @ z - np.outer(rounding, rounding)  # a product of one matrix with itself costs BLAS half as much

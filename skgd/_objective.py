@@ -1,4 +1,4 @@
-"""What is minimised: the losses as a table of four numbers each, and the penalty.
+"""The objective: losses, each given by four numbers, and the penalty.
 
     F(w, b) = (1/S) sum_i s_i l(x_i.w + b - y_i) + alpha * R(w)        S = sum_i s_i
 
@@ -10,8 +10,9 @@ bends upwards with a constant curvature until its slope reaches a cap, and is li
 
 with one cap for predictions above the target and one for those below.
 
-A loss with kinks is a straight line and c |r + insensitive| + c |r - insensitive|. These kinks can be given a width h: each |r|
-becomes sqrt(r^2 + h^2), which lies above it, comes down to it with h, and has a curvature everywhere (Nesterov 2005)::
+Up to a constant, a loss with kinks is a multiple of r plus c |r + insensitive| + c |r - insensitive|. Kinks can be smoothed
+over a width h: each |r| becomes sqrt(r^2 + h^2), which lies above |r| and tends to it as h tends to 0 (Nesterov 2005). With
+F_h the smoothed objective and w* the minimum of F::
 
     F(w) - min F  <=  (F_h(w) - min F_h) + (F_h(w*) - F(w*)) - (F_h(w) - F(w))
 """
@@ -33,13 +34,13 @@ class Loss(NamedTuple):
     cap_below: float
     width: float = 0.0  # of the kinks
 
-    def rounded(self, width):
-        """The loss with its kinks, if it has any, rounded over this width."""
+    def smoothed(self, width):
+        """The loss with its kinks, if it has any, smoothed over this width."""
         return self._replace(width=width) if self.curvature == STEEP else self
 
     @property
     def steepest(self):
-        """The largest curvature."""
+        """An upper bound of the second derivative."""
         return 0.5 * (self.cap_above + self.cap_below) / self.width if self.width > 0.0 else self.curvature
 
 
@@ -50,13 +51,14 @@ class Penalty(NamedTuple):
     l1: float
     lowest: float = -np.inf  # or 0
 
-    def scaled(self, factor):
-        """The penalty beside a loss that is divided by another number."""
+    def per_weight(self, n_rows, weight):
+        """The penalty beside a loss that is divided by the weight of the rows, where the objective divides it by their number."""
+        factor = n_rows / weight
         return self._replace(l2=factor * self.l2, l1=factor * self.l1)
 
     @property
     def makes_zeros(self):
-        """Whether coefficients are exactly zero at the minimum, where proximal steps put them."""
+        """Whether coefficients may be exactly zero at the minimum: with an l1 norm or a bound."""
         return self.l1 > 0.0 or self.lowest > -np.inf
 
 
@@ -67,7 +69,7 @@ LOSSES = {
     "squared_epsilon_insensitive": lambda epsilon, quantile: Loss(epsilon, 2.0, np.inf, np.inf),
     "quantile": lambda epsilon, quantile: Loss(0.0, STEEP, 1.0 - quantile, quantile),
 }
-HALVED = {"squared_error", "huber"}  # of these, scikit-learn's SGD takes half
+HALVED = {"squared_error", "huber"}  # SGDRegressor defines these as half of ours
 SQUARED_ERROR = LOSSES["squared_error"](None, None)
 
 
@@ -79,13 +81,13 @@ def loss_and_slope(loss, residual):
         value = line * residual + c * np.sum(distance - insensitive, axis=0)
         return value, line + c * np.sum(apart / distance, axis=0)
     excess = np.maximum(np.abs(residual) - insensitive, 0.0)
-    with np.errstate(over="ignore"):  # a kink's curvature times any excess: the cap holds
+    with np.errstate(over="ignore"):  # STEEP times a large excess; the cap bounds the slope
         steepness = np.minimum(curvature * excess, np.where(residual > 0.0, cap_above, cap_below))
     return steepness * (excess - 0.5 * steepness / curvature), np.copysign(steepness, residual)
 
 
 def kinks(loss, residual):
-    """Half of what each kink turns the slope by, distances of residuals from the kinks, and what their sizes are rounded to."""
+    """Half the jump of the slope at each kink, signed distances of residuals from the kinks, and their smoothed sizes."""
     at = [loss.insensitive, -loss.insensitive] if loss.insensitive > 0.0 else [0.0]
     apart = np.stack([residual - place for place in at])
     return 0.5 * (loss.cap_above + loss.cap_below) / len(at), apart, np.sqrt(apart * apart + loss.width**2)
@@ -109,7 +111,7 @@ def secant(loss, residual):
 
 
 def make_penalty(name, alpha, l1_ratio, positive=False):
-    """The strengths of both norms for penalty=`name`, and the bound."""
+    """The Penalty for the estimator's parameters penalty=`name`, alpha, l1_ratio and positive."""
     l1_share = {"l2": 0.0, "l1": 1.0, "elasticnet": l1_ratio}.get(name, 0.0)
     strength = 0.0 if name is None else float(alpha)
     return Penalty(l2=strength * (1.0 - l1_share), l1=strength * l1_share, lowest=0.0 if positive else -np.inf)
@@ -122,12 +124,12 @@ def objective_of(model):
 
 
 def proximal(coef, threshold, lowest):
-    """The proximal step of the l1 norm and the bound."""
+    """The proximal operator of the l1 norm and the bound."""
     return np.maximum(np.copysign(np.maximum(np.abs(coef) - threshold, 0.0), coef), lowest)
 
 
 def shrunk_below(v, penalty):
-    """What of v the l1 norm and the bound do not hold at zero: the prox of their conjugate, which is a projection."""
+    """By how much each |v_j|, or -v_j if coefficients must be >= 0, exceeds l1: zero where the dual point is feasible."""
     return np.maximum(-v - penalty.l1, 0.0) if penalty.lowest == 0.0 else np.maximum(np.abs(v) - penalty.l1, 0.0)
 
 
@@ -148,7 +150,7 @@ def best_constant(loss, rows):
 
 
 def constant_between(loss, y, weight):
-    """The best constant for sorted targets: first the two targets that it lies between, then halvings of their distance."""
+    """The best constant for sorted targets by bisection, first over the targets, then between two neighbours."""
 
     def is_above(constant):
         return loss_and_slope(loss, constant - y)[1] @ weight > 0.0
@@ -172,7 +174,7 @@ def constant_loss(loss, rows, constant):
 
 
 def mean_losses(problem, parameters):
-    """Weighted mean loss of the problem's rows for each target, at parameters whose intercept is taken at zero."""
+    """Weighted mean loss of the problem's rows for each target; the intercept is the prediction at x = 0."""
     rows, total = problem.rows, np.zeros(len(parameters))
     with np.errstate(over="ignore", invalid="ignore"):
         for place, _ in rows.blocks():  # so that nothing as long as y is held
@@ -188,9 +190,9 @@ def weighted_losses(rows, loss, constant):
 
 
 def typical_size(residual, weight, rounding=0.0):
-    """What stands for the mean size of residuals, of shape (n_targets, n), and does not care how far off a few of them are.
+    """A robust mean of |residual| for each target, from residuals of shape (n_targets, n); outliers do not change it.
 
-    The median of those that are larger than `rounding`, of shape (n_targets,), times their share.
+    It is the weighted median of those above `rounding`, of shape (n_targets,), times their share of the weight.
     """
     sizes = np.zeros(len(residual))
     for k, (size, none) in enumerate(zip(np.abs(residual), np.broadcast_to(rounding, len(residual)), strict=True)):
@@ -204,7 +206,7 @@ def typical_size(residual, weight, rounding=0.0):
 
 
 def curvature_at(loss, rows, constant):
-    """The curvature of a parabola as steep as the loss at the residuals of a constant prediction, for each target.
+    """The curvature that step sizes assume: of a parabola as steep as the loss at the residuals of a constant.
 
     For a loss that grows quadratically, this is its own curvature. For one that grows linearly it is the mean slope divided by
     the typical residual: far from the minimum, the step depends on the distance to it and not on how sharp the bend is. Also
@@ -220,12 +222,12 @@ def curvature_at(loss, rows, constant):
 
 
 def rounding_of(value):
-    """Differences of numbers about as large as this that may be rounding."""
+    """The largest difference of numbers of this size that may be a rounding error."""
     return 8.0 * np.finfo(np.float64).eps * np.abs(value)
 
 
 def is_straight(loss):
-    """Whether the loss grows linearly in the end, so that its slope is bounded."""
+    """Whether the loss grows linearly for large residuals, so that its slope is bounded."""
     return loss.cap_above < np.inf
 
 
@@ -235,5 +237,5 @@ def is_quadratic(loss, penalty):
 
 
 def secant_curvature(loss, slope, size):
-    """Mean slope over typical residual, but no more than the curvature of the loss; 1 where neither is known."""
+    """Mean slope over typical residual, but no more than the curvature of the loss; 1 where the slope is zero."""
     return np.minimum(np.divide(slope, size, out=np.ones_like(slope), where=slope > 0.0), loss.curvature)

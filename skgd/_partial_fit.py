@@ -19,17 +19,17 @@ from skgd._state import State
 
 
 def fit_chunk(model, rows, state, go_on, watch):
-    """Learn the rows of a chunk; the Outcome, and the loss that these rows had before."""
-    problem, stream, counted = problem_of_chunk(model, rows, state)
+    """Learn the rows of a chunk; returns the Outcome, and the loss of these rows before they were learned."""
+    problem, stream, bounded = problem_of_chunk(model, rows, state)
     if not go_on:
         state = State.start(start_of(model, problem), state.seed)
     told = tell_of_schedule(model, state)
-    # What predict uses, on rows that it has not learned: progressive validation. At first it is the best constant.
+    # Progressive validation: the loss of the current model on rows that it has not learned; at first, of the best constant.
     before = mean_losses(problem, state.parameters[:, AVERAGE]) if go_on else problem.constant_loss
     if model.learning_rate == "auto":
-        told = tell_of_half_life(model, len(rows), stream, tell_of_unusual(problem.rows, counted, told))
-        state = with_chunk(model, problem, stream, counted, replace(state, told=told), before)
-        outcome = learn(model, problem, counted, state, watch, before)
+        told = tell_of_half_life(model, len(rows), stream, tell_of_unusual(problem.rows, bounded, told))
+        state = with_chunk(model, problem, stream, bounded, replace(state, told=told), before)
+        outcome = learn(model, problem, bounded, state, watch, before)
     else:
         outcome = take_plain_steps(model, problem, replace(state, told=told), watch)
     return outcome, before
@@ -42,7 +42,7 @@ def published(problem, state, parameters, length, history):
 
 
 def take_plain_steps(model, problem, state, watch):
-    """A pass by a schedule. The start predicts zero, and its loss is what a divergence is measured by."""
+    """One pass by a plain schedule. Divergence is judged by the loss of predicting zero, as a new model does."""
     start = constant_loss(problem.loss, problem.rows, np.zeros(len(problem.constant)))
     run = run_of(model, problem, replace(state, largest=np.maximum(state.largest, start)), watch)
     check_chunk(model, problem, run.passes, run.parameters[:, AVERAGE], run.history)
@@ -50,21 +50,21 @@ def take_plain_steps(model, problem, state, watch):
     return published(problem, state, run.parameters, length, run.history)
 
 
-def learn(model, problem, counted, state, watch, before):
-    """Steps on a chunk while the minimum over all rows is not known, and this minimum once it is."""
+def learn(model, problem, bounded, state, watch, before):
+    """Go to the minimum over all rows seen, if what is kept determines it; otherwise take steps on the chunk."""
     keeps_steps = model.average != "auto"
     if not keeps_steps and knows_minimum(problem, state) and not model.record_steps:
         watch.end_epoch(History(objective=[before]), None)
         parameters = state.at(problem.origin)
-        state = renewed(model, problem, counted, state, parameters)
+        state = renewed(model, problem, bounded, state, parameters)
         return published(problem, state, parameters, 1.0, History())
-    measured, stream = measured_for_steps(model, problem, state.stream, counted)
+    measured, stream = measured_for_steps(model, problem, state.stream, bounded)
     state = replace(state, stream=stream)
     run = run_of(model, measured, state, watch)
     state, parameters = replace(state, largest=run.passes.largest), run.parameters
     length = run.passes.length(state.n_steps + run.passes.n_batches)
     if not keeps_steps and knows_minimum(problem, state):
-        state = renewed(model, measured, counted, state, parameters)
+        state = renewed(model, measured, bounded, state, parameters)
     elif not keeps_steps and state.renewable.has_rows:
         renewable = state.renewable.joined()
         latest = problem_of_latest(model, renewable.rows, state.stream.moments, is_all=False)
@@ -73,23 +73,23 @@ def learn(model, problem, counted, state, watch, before):
     return published(measured, state, parameters, length, run.history)
 
 
-def with_chunk(model, problem, stream, counted, state, before):
+def with_chunk(model, problem, stream, bounded, state, before):
     """The state of a stream with the rows of a chunk, before anything is learned from them."""
     renewable = state.renewable.for_objective(objective_of(model))
     if problem.loss == SQUARED_ERROR and stream.has_enough_rows:  # the moments are all it needs
-        renewable = replace(renewable, latest=(), fresh=None, n_kept=0, waiting=renewable.waiting + len(counted))
+        renewable = replace(renewable, latest=(), fresh=None, n_kept=0, waiting=renewable.waiting + len(bounded))
     elif model.average != "auto":  # steps are what was asked for: no minimum will need the rows
         renewable = replace(renewable, latest=(), fresh=None, n_kept=0, is_complete=False)
     elif stream.moments.is_full and renewable.is_complete:
         if model.half_life is None:
             state = held_against_order(problem, stream, state)
-        renewable = renewable.with_rows(counted, before, model.half_life or np.inf)
+        renewable = renewable.with_rows(bounded, before, model.half_life or np.inf)
     told = tell_of_lost(model, stream, is_complete(problem.loss, stream, renewable), state.told)
     return replace(state, stream=stream.with_level(before, len(problem.rows)), renewable=renewable, told=told)
 
 
 def held_against_order(problem, stream, state):
-    """The state after a chunk was compared with all rows before it, and after a warning if rows do not come shuffled."""
+    """Compare a chunk with all rows before it, and warn if rows do not come shuffled; returns the new state."""
     is_first = stream.n_rows <= len(problem.rows)
     if is_first or not stream.has_enough_rows:
         return state
@@ -99,22 +99,22 @@ def held_against_order(problem, stream, state):
 
 
 def is_complete(loss, stream, renewable):
-    """Whether what is kept of all rows that a stream has seen says where their minimum is, once there are enough."""
+    """Whether what a stream keeps determines the minimum over all rows seen, once there are enough."""
     return stream.is_of(renewable.objective) if loss == SQUARED_ERROR else renewable.is_complete
 
 
 def knows_minimum(problem, state):
-    """Whether the minimum over all rows that a stream has seen is known."""
+    """Whether what a stream keeps determines the minimum over all rows seen now."""
     return state.stream.has_enough_rows and is_complete(problem.loss, state.stream, state.renewable)
 
 
-def renewed(model, problem, counted, state, parameters):
-    """The state of a stream at the minimum over all rows seen, to which the parameters are moved, once enough rows wait."""
-    stream, renewable = state.stream.with_longest(problem.rows, counted), state.renewable
-    if not renewable.is_due(len(counted), stream.n_rows, len(stream.moments.mean)):
+def renewed(model, problem, bounded, state, parameters):
+    """Move `parameters` to the minimum over all rows seen, if enough rows are waiting for it; returns the new state."""
+    stream, renewable = state.stream.with_longest(problem.rows, bounded), state.renewable
+    if not renewable.is_due(len(bounded), stream.n_rows, len(stream.moments.mean)):
         return replace(state, stream=stream)
     if problem.loss == SQUARED_ERROR:
-        end, stream = minimum_of_squares(model, problem, counted, stream, parameters[:, AVERAGE])
+        end, stream = minimum_of_squares(model, problem, bounded, stream, parameters[:, AVERAGE])
         renewable = replace(renewable, waiting=0)
     else:
         half_life, renewable = model.half_life or np.inf, renewable.joined()
@@ -125,13 +125,13 @@ def renewed(model, problem, counted, state, parameters):
     return replace(state, stream=stream, renewable=renewable)
 
 
-def minimum_of_squares(model, problem, counted, stream, start):
-    """The minimum of the squared error over all rows seen, which their moments determine, and the stream as it was measured."""
+def minimum_of_squares(model, problem, bounded, stream, start):
+    """The minimum of the squared error over all rows seen, from their moments, and the stream with its geometry updated."""
     moments = stream.moments
     if not is_quadratic(problem.loss, problem.penalty):
-        problem, stream = measured_for_steps(model, problem, stream, counted)
+        problem, stream = measured_for_steps(model, problem, stream, bounded)
         return finish(problem.on_few_rows(moments), start, np.ones(len(start), dtype=bool), LEAST_PROMISE)[0], stream
-    ridge = 0.5 * problem.penalty.l2 * moments.n_rows / moments.weight
+    ridge = 0.5 * problem.penalty.per_weight(moments.n_rows, moments.weight).l2
     if not model.fit_intercept:
         return moments.minimum_through_zero(ridge), stream
     end = moments.minimum(ridge)

@@ -1,9 +1,9 @@
-"""The rows that a stream has left behind, as a quadratic model; the models of two chunks add up to that of both together.
+"""A quadratic model of the rows that a stream no longer keeps; the models of two chunks add up to that of both together.
 
-Rows that are read at parameters w give the gradient g and the Hessian H of their loss, whose kinks are rounded. Their model
-g.(v - w) + (v - w)'H(v - w) / 2 is, up to a constant, v'Hv / 2 - (Hw - g).v: two sums, A = sum H and b = sum (H w - g).
-(Renewable estimation, Luo & Song 2020; of quantiles, convolution smoothing as in Fernandes, Guerre & Horta 2021. Of the squared
-error A and b are the moments, whatever w was.)
+At parameters w, some rows have a loss with gradient g and Hessian H; its kinks are smoothed. Their second-order model
+g.(v - w) + (v - w)'H(v - w) / 2 is, up to a constant, v'Hv / 2 - (Hw - g).v. So two sums describe all past rows: A = sum H and
+b = sum (H w - g). (Renewable estimation, Luo & Song 2020; for quantiles, convolution smoothing as in Fernandes, Guerre & Horta
+2021. For the squared error A and b are the moments, whatever w was.)
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ from skgd._reading import Sums, Target, derivatives_over
 
 @dataclass(frozen=True)
 class Quadratic:
-    """Models v'Av / 2 - b.v of the parameters of each target, summed over rows.
+    """For each target, the model v'Av / 2 - b.v + constant of the loss of past rows, as a function of the parameters v.
 
-    The intercept comes last and is taken at `origin`.
+    The last parameter is the intercept, the prediction at x = `origin`.
     """
 
-    weight: np.ndarray  # (n_targets,)
+    weight: np.ndarray  # (n_targets,): of the rows in the model
     origin: np.ndarray  # (n_features,)
     curvature: np.ndarray  # A: (n_targets, n_features + 1, n_features + 1)
     linear: np.ndarray  # b: (n_targets, n_features + 1)
-    constant: np.ndarray  # (n_targets,): so that values are about those of the loss
+    constant: np.ndarray  # (n_targets,): makes the model's value that of the loss
 
     @classmethod
     def about(cls, points, origin, weight, values, gradients, curvature):
@@ -47,29 +47,29 @@ class Quadratic:
         )
 
     def faded(self, factor):
-        """The model of rows that count less, by a factor for each target."""
+        """The model with the weight of its rows multiplied by a factor for each target."""
         curvature, linear = factor[:, None, None] * self.curvature, factor[:, None] * self.linear
         return replace(self, weight=factor * self.weight, curvature=curvature, linear=linear, constant=factor * self.constant)
 
     def credible_at(self, parameters, loss, scale):
-        """The model, faded where it pulls harder than its rows can: a quadratic knows nothing of the caps of their slopes.
+        """The model, faded if its gradient is larger than that of its rows can be.
 
-        Along a column of deviation 1, rows of weights s and slopes between the caps pull by at most sum_i s_i times a cap.
-        `scale` makes such columns.
+        A quadratic ignores that the slope of the loss is capped. Along a column of standard deviation 1, rows of weights s
+        have a gradient of at most sum_i s_i times the larger cap. `scale` standardises the columns.
         """
         pull = np.einsum("kij,kj->ki", self.curvature, parameters) - self.linear
         most, size = max(loss.cap_above, loss.cap_below) * self.weight, np.max(np.abs(pull) * scale, axis=1)
         return self.faded(np.divide(most, size, out=np.ones_like(size), where=size > most))
 
     def moved_to(self, origin):
-        """This model with the intercept taken at another origin: v = T v', and so T'AT and T'b."""
+        """The model with its intercept at another origin: v = T v', so that A becomes T'AT and b becomes T'b."""
         shift = np.eye(len(origin) + 1)
         shift[-1, :-1] = self.origin - origin
         return replace(self, origin=origin, curvature=shift.T @ self.curvature @ shift, linear=self.linear @ shift)
 
 
 class TargetOfStream(Target):
-    """One target of the latest rows, with the model of those before.
+    """One target of a stream: its latest rows, and the model of those before.
 
     Parameters
     ----------
@@ -77,14 +77,14 @@ class TargetOfStream(Target):
         Of the latest rows.
     k : int
     width : float
-        Over which kinks are rounded.
+        Over which kinks are smoothed.
     before : Quadratic or None
         With the intercept at the origin of the problem.
     """
 
     def __init__(self, problem, k, width, before):
         super().__init__(problem, k)
-        self.loss, self.before = problem.loss.rounded(width), before
+        self.loss, self.before = problem.loss.smoothed(width), before
 
     @property
     def total_weight(self):
@@ -102,12 +102,12 @@ class TargetOfStream(Target):
         return Sums(values + value, gradient + scale * (pull - linear), hessian + np.outer(scale, scale) * curvature, extra)
 
     def reach(self, value):
-        """The loss itself: what constants lose over all rows seen is not known."""
+        """The objective itself, since the loss of the best constant over all rows seen is not known."""
         return max(value, self.unit)
 
 
 def derivatives_at(target, point):
-    """Value, gradient and Hessian of the target's rounded loss at a point, summed over its rows."""
+    """Value, gradient and Hessian of the target's smoothed loss at a point, summed over its rows."""
     ((value,), gradient, hessian, _) = derivatives_over(target.rows, *target.at(point), None, (target.loss,))
     return value, gradient, hessian
 

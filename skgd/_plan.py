@@ -1,4 +1,4 @@
-"""What a call sets out to do: the problem, measured as the parameters say."""
+"""The plan of a call: the problem with its geometry, and the solver or the passes that descend on it."""
 
 from dataclasses import replace
 from functools import partial
@@ -16,7 +16,7 @@ from skgd._wide import CoordinateDescent, QuasiNewton
 
 
 def solver_of(rows, loss, penalty):
-    """What leads a target to its minimum over all rows: the only place that chooses."""
+    """The class of solver for the full batch; this is the only place that chooses it."""
     if is_quadratic(loss, penalty):
         return ConjugateGradients if rows.is_wide else LeastSquares
     if not rows.is_wide:
@@ -26,7 +26,7 @@ def solver_of(rows, loss, penalty):
 
 
 def epochs_of(model, problem):
-    """What makes the epochs of a fit: under "auto" the full batch has a solver, where no other steps were asked for."""
+    """The class that makes the epochs: a solver for the full batch of "auto" without momentum or average, else Passes."""
     is_asked = model.learning_rate == "auto" and model.momentum == 0.0 and model.average in ("auto", False)
     return solver_of(problem.rows, problem.loss, problem.penalty) if is_asked and problem.is_full_batch else Passes
 
@@ -34,7 +34,7 @@ def epochs_of(model, problem):
 def problem_of_fit(model, rows):
     """The problem of all rows, and their moments.
 
-    The full batch of the squared error is put on few rows that serve as well, where products of columns have the digits for it.
+    For the squared error, an equivalent small table replaces all rows, if products of columns are known and accurate enough.
     """
     moments = first_reading(model, rows)
     check_range(moments, rows.representatives)
@@ -48,10 +48,10 @@ def problem_of_fit(model, rows):
 
 
 def first_reading(model, rows):
-    """The moments of rows: with products of columns for the full batch, and of a plain schedule only what they save.
+    """The moments of the rows, with products of columns for the full batch where they are needed or pay off.
 
-    "auto" learns the curvature of the full batch from products. They cost n_features passes over the rows, and save a plain
-    schedule of the squared error one in each epoch.
+    "auto" needs products for the Hessian of the full batch. For a plain schedule of the squared error, they cost as much as
+    about n_features passes over the rows, and save one pass in each epoch.
     """
     is_auto, is_full_batch = model.learning_rate == "auto", model.batch_size is None or model.batch_size >= len(rows)
     saves = model.loss == "squared_error" and rows.n_features <= min(model.max_iter, len(rows))
@@ -60,7 +60,7 @@ def first_reading(model, rows):
 
 
 def geometry_of(model, problem, moments, ridge):
-    """The geometry of targets whose penalty adds this to the second moment of each column."""
+    """The geometry of targets whose l2 penalty adds `ridge` to the second moment of each column."""
     rows, fit_intercept, makes_zeros = problem.rows, model.fit_intercept, problem.penalty.makes_zeros
     if model.learning_rate != "auto":
         return Geometry(plain_metric(rows.n_features, fit_intercept), 1.0)
@@ -70,7 +70,7 @@ def geometry_of(model, problem, moments, ridge):
 
 
 def problem_of_chunk(model, rows, state):
-    """The problem of a chunk of a stream, the stream with these rows, and the rows as they count.
+    """The problem of a chunk of a stream, the stream with these rows, and the rows with bounded weights.
 
     Columns are measured by the means and deviations of all rows seen so far; see `measured_for_steps`.
     """
@@ -82,31 +82,30 @@ def problem_of_chunk(model, rows, state):
     if is_straight(problem.loss):  # far from the minimum the loss is as steep as the residuals met so far say
         stream = stream.with_steepness(rows, parameters, problem.loss, model.half_life or np.inf)
         problem = replace(problem, curvature=secant_curvature(problem.loss, stream.slope, stream.size))
-    counted = stream.bounded(rows, parameters, problem.loss)
-    stream = stream.with_rows(counted, model.half_life or np.inf)
-    check_range(stream.moments, counted)
+    bounded = stream.bounded(rows, parameters, problem.loss)
+    stream = stream.with_rows(bounded, model.half_life or np.inf)
+    check_range(stream.moments, bounded)
     problem = replace(problem, deviation=np.sqrt(np.maximum(stream.moments.target_variance, 0.0)))
     if rows.is_sparse and model.fit_intercept:
         rows = rows.with_far_columns_centred(stream.moments.column_means, stream.moments.variance)
-        counted, problem = rows, replace(problem, rows=rows)
-    return with_standard_metric(model, problem, stream.moments), stream, counted
+        bounded, problem = rows, replace(problem, rows=rows)
+    return with_standard_metric(model, problem, stream.moments), stream, bounded
 
 
-def measured_for_steps(model, problem, stream, counted):
-    """The problem of a chunk with the metric and the step that mini-batches need, and the stream with what that has found."""
+def measured_for_steps(model, problem, stream, bounded):
+    """The problem of a chunk with the geometry that mini-batch steps need, and the stream updated by that geometry."""
     rows, b, makes_zeros = problem.rows, problem.batch_size, problem.penalty.makes_zeros
-    problem = with_geometries(problem, lambda ridge: stream.geometry(rows, counted, b, ridge, model.fit_intercept, makes_zeros))
-    return problem, stream.with_longest(rows, counted)._replace(eigenvalue=problem.geometries[0].eigenvalue)
+    problem = with_geometries(problem, lambda ridge: stream.geometry(rows, bounded, b, ridge, model.fit_intercept, makes_zeros))
+    return problem, stream.with_longest(rows, bounded)._replace(eigenvalue=problem.geometries[0].eigenvalue)
 
 
 def problem_of_latest(model, rows, moments, is_all):
     """The problem of the latest rows of a stream, measured by the moments of all rows seen.
 
-    Sums over rows are divided by their weight, and so is the penalty, for which a row of weight 2 is one row. Rows that are all
-    there (`is_all`) are measured as for a fit.
+    If these are all rows seen (`is_all`), the geometry is that of a fit.
     """
     problem = Problem.of(model, rows, rows.without_columns().moments(False))
-    problem = replace(problem, penalty=problem.penalty.scaled(moments.n_rows / moments.weight))
+    problem = replace(problem, penalty=problem.penalty.per_weight(moments.n_rows, moments.weight))
     if is_all:
         return with_geometries(problem, lambda ridge: geometry_of_solver(rows, moments, ridge, model.fit_intercept))
     return with_standard_metric(model, problem, moments)
@@ -131,7 +130,7 @@ def hold_out(model, rows, seed):
 
 
 def with_geometries(problem, find):
-    """The problem with the geometry of each target: the penalty adds to a column by how curved the target's loss is."""
+    """The problem with the geometry of each target, found for its ridge: the l2 strength over the curvature of its loss."""
     ridges = problem.penalty.l2 / problem.curvature
     found = {ridge: find(ridge) for ridge in np.unique(ridges)}
     return replace(problem, geometries=tuple(found[ridge] for ridge in ridges))

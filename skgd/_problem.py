@@ -1,4 +1,4 @@
-"""What is minimised, over which rows and in which metric; takes the steps."""
+"""The problem of a call: the objective, the rows and the metric; and mini-batch steps on it by the engine."""
 
 from __future__ import annotations
 
@@ -41,13 +41,13 @@ except ImportError:
     )
 
 LONGEST_RUN = BLOCK // 16  # batches in one compiled call: their steps, of six numbers each, then fit into the cache
-UPKEEP = 4  # a call for sparse rows also visits each column, and so reads at least this many numbers for each
-LARGEST_RUN = 2**26  # numbers that a call may visit: some tenths of a second, between which Ctrl-C is served
+UPKEEP = 4  # numbers per column that a call on sparse rows reads at least, since it also visits each column once
+LARGEST_RUN = 2**26  # numbers that one call may read: some tenths of a second, after which Ctrl-C takes effect
 
 
 @dataclass(frozen=True)
 class Problem:
-    """The objective, its rows, and how each target's parameters are measured while they descend."""
+    """The objective, the rows, and the metric in which each target descends."""
 
     rows: AllRows
     batch_size: int
@@ -55,16 +55,16 @@ class Problem:
     penalty: Penalty
     constant: np.ndarray  # (n_targets,): the best constant prediction
     constant_loss: np.ndarray  # (n_targets,): the loss of the best constant prediction
-    unit: np.ndarray  # (n_targets,): what changes of the objective are compared with: the loss of a constant on typical rows
-    curvature: np.ndarray  # (n_targets,): of a parabola as steep as the loss at the residuals of a constant prediction
-    most_reach: np.ndarray  # (n_targets,): the largest unit of an excess; without an intercept, what a constant would lose
-    deviation: np.ndarray  # (n_targets,): of the targets
+    unit: np.ndarray  # (n_targets,): the unit for changes of the objective: the loss of the best constant on typical rows
+    curvature: np.ndarray  # (n_targets,): of the loss, as step sizes assume it: see `curvature_at`
+    most_reach: np.ndarray  # (n_targets,): an upper limit of the reach: see `most_reach_of`
+    deviation: np.ndarray  # (n_targets,): standard deviation of the targets
     dtype: np.dtype  # of the columns as they were given
     geometries: tuple[Geometry, ...] = ()  # one for each target; they differ in what the penalty adds to the columns
 
     @classmethod
     def of(cls, model, rows, moments):
-        """What the model is to minimise over these rows, with these moments (those of the targets are enough)."""
+        """The problem of a model on these rows; only the targets' moments are used."""
         check_targets(moments, rows.representatives)
         loss = LOSSES[model.loss](model.epsilon, model.quantile)
         constant = np.zeros(rows.n_targets)
@@ -92,12 +92,12 @@ class Problem:
 
     @cached_property
     def origin(self):
-        """Where the intercept is taken while descending, in the user's units."""
+        """The x, in the user's units, at which the intercept is the prediction while descending."""
         return self.rows.offset + self.geometries[0].metric[0, :-1]
 
     @cached_property
     def size_of_columns(self):
-        """How large the numbers of each column are, about, as far as the metric knows."""
+        """The approximate size of the numbers in each column, as far as the metric tells."""
         scale = self.geometries[0].metric[1, :-1]
         is_known = (scale > 0.0) & (scale != 1.0)  # a plain metric has ones
         return np.abs(self.origin) + np.divide(1.0, np.sqrt(scale), out=np.zeros(len(scale)), where=is_known)
@@ -107,17 +107,14 @@ class Problem:
         return -(-len(self.rows) // self.batch_size)
 
     def on_few_rows(self, moments):
-        """This problem with all rows that these moments have read, as a full batch of about as many rows as columns.
-
-        Sums over rows are divided by their weight, and so is the penalty, for which a row of weight 2 is one row.
-        """
+        """An equivalent full batch of about as many rows as columns, with the moments of all rows."""
         X, y = moments.as_rows(self.origin)
         rows = Rows(X, y, np.ones(len(X)), np.arange(len(X), dtype=np.int32), self.origin)
         has_intercept = self.geometries[0].metric[1, -1] > 0.0
         constant = moments.target_mean if has_intercept else self.constant
         loss = moments.target_variance + (moments.target_mean - constant) ** 2
         geometries = tuple(geometry.about_zero() for geometry in self.geometries)
-        penalty = self.penalty.scaled(moments.n_rows / moments.weight)
+        penalty = self.penalty.per_weight(moments.n_rows, moments.weight)
         few = {"rows": rows, "batch_size": len(X), "geometries": geometries, "penalty": penalty}
         most = most_reach_of(self.loss, moments.target_variance, loss, has_intercept)
         return replace(self, **few, constant=constant, constant_loss=loss, unit=loss, most_reach=most)
@@ -142,7 +139,7 @@ class Problem:
             unpacked.take_steps(unpacked.rows.numbers, steps, targets, parameters, objectives)
             return
         descend, data, loss, penalty = self.engine_arguments
-        # To follow the penalty of sparse rows' parameters from step to step would cost all columns: one value a run.
+        # On sparse rows, computing the penalty at each step would visit all columns: the value at the start stands for a run.
         apart = penalty_at(self.penalty, parameters[:, COEF, :-1])[targets, None] if rows.is_sparse else 0.0
         for metric, places in self.by_metric(targets):
             found = objectives[places]
@@ -152,7 +149,7 @@ class Problem:
         objectives += apart
 
     def by_metric(self, targets):
-        """Pairs of a metric and the places of the targets that are measured by it: the engine takes these together."""
+        """Pairs of a metric and the positions in `targets` of those that share it: one engine call serves them."""
         metrics = [self.geometries[k].metric for k in targets]
         found = {id(metric): metric for metric in metrics}
         if len(found) == 1:
@@ -166,7 +163,7 @@ class Problem:
         return replace(self, rows=replace(rows, **arrays, numbers=numbers))
 
     def take_steps_by_blocks(self, order, steps, targets, parameters, objectives):
-        """Steps where a batch is too large to be in memory, or unpacked, at once: its gradient is summed over blocks."""
+        """Steps on batches too large to be held or unpacked at once: each gradient is summed over blocks."""
         for number in range(steps.shape[1]):
             batch = order[number * self.batch_size : (number + 1) * self.batch_size]
             rows = self.rows.only(batch) if self.rows.is_in_memory else self.rows
@@ -187,7 +184,7 @@ class Problem:
         return self.batch_size * self.rows.numbers_in_a_row
 
     def longest_run(self, schedule):
-        """Batches in one call: few enough to be interrupted, of sparse rows enough to pay for the visit to all columns."""
+        """Batches in one engine call: few enough for Ctrl-C, and on sparse rows enough to pay for a visit to all columns."""
         if not self.rows.is_sparse:
             most = BLOCK if self.rows.is_unpacked else LARGEST_RUN
             return max(1, min(LONGEST_RUN, int(most / self.numbers_in_a_batch)))
@@ -197,14 +194,15 @@ class Problem:
         return max(1, min(max(LONGEST_RUN, int(UPKEEP * n_columns / visited)), int(LARGEST_RUN / visited)))
 
     def averaging_interval(self):
-        """Steps between two looks at all columns, for an average that does without the others."""
+        """Steps between two updates of the average: on sparse rows each update visits all columns."""
         return int(np.ceil(UPKEEP * self.rows.n_features / self.numbers_in_a_batch)) if self.rows.is_sparse else 1
 
 
 def most_reach_of(loss, least, loss_of_zero, has_intercept):
-    """The largest unit of an excess: where targets lie far from zero, predictions of zero lose much, which tells little.
+    """An upper limit of the reach, which matters without an intercept: a constant prediction is then zero.
 
-    It is what the best constant would lose, down to a thousandth of their size.
+    Where targets lie far from zero, its loss is huge and no useful unit. The limit is the loss of the best constant, but at
+    least that of residuals a thousandth of the targets' size.
     """
     if has_intercept:
         return np.full(len(least), np.inf)

@@ -1,12 +1,12 @@
 """A quadratic model of the objective around a point, and its minimum with an l1 norm or a bound.
 
-A reading of all rows at p (see _reading.py) gives the gradient g and the Hessian H of the loss, and the Hessian M of parabolas
-that touch the loss at each row and lie above it. The model of a step d is::
+A reading of all rows at p (see _reading.py) gives the gradient g and the Hessian H of the loss. It also gives the Hessian M of
+a majoriser: for each row, a parabola that touches its loss and lies above it. The model of a step d is::
 
     m(d) = g.d + d'(H + damping (M - H)) d / 2 + penalty(p + d)                 0 <= damping <= 1
 
-With damping 0 its minimum is Newton's step (proximal Newton with a penalty that makes zeros). With damping 1 the model lies
-above the objective, so that every step gains (majorisation-minimisation, Hunter & Lange 2000).
+With damping 0 its minimum is the Newton step (proximal Newton with a penalty that makes zeros). With damping 1 the model lies
+above the objective, so no step can raise it (majorisation-minimisation, Hunter & Lange 2000).
 """
 
 from dataclasses import dataclass
@@ -18,32 +18,32 @@ from skgd._moments import NEGLIGIBLE
 from skgd._objective import Loss, penalty_at
 from skgd._reading import Target
 
-MOST_STEPS = 40  # of Newton's method, and of an active set for each coefficient; `benchmarks.readings` has no fit with as many
+MOST_STEPS = 40  # limit of Newton steps, and of active-set steps per coefficient; none in `benchmarks.readings` takes as many
 
 
 class Step(NamedTuple):
     """The step to the minimum of a damped model."""
 
-    end: np.ndarray  # where it leads
-    moved: np.ndarray  # how far, in the coordinates of steps
-    gain: float  # by which the model without damping falls
-    damped_gain: float  # by which the damped model falls
+    end: np.ndarray  # the parameters after the step
+    moved: np.ndarray  # the displacement, in the coordinates of `Target.basis`
+    gain: float  # the decrease that the undamped model predicts
+    damped_gain: float  # the decrease that the damped model predicts
 
 
 @dataclass(frozen=True)
 class Model:
-    """The model of a target's objective at the point of a reading. Derivatives are in the coordinates of steps."""
+    """The model of a target's objective at the point of a reading. Derivatives are in the coordinates of `Target.basis`."""
 
     target: Target
     point: np.ndarray
-    loss: Loss  # rounded, as it was read
-    value: float  # the rounded objective at the point
+    loss: Loss  # smoothed, as in the reading
+    value: float  # the smoothed objective at the point
     gradient: np.ndarray
     hessian: np.ndarray
     extra: np.ndarray  # M - H
 
     def damped(self, damping):
-        """The Hessian of the damped model without the penalty, with the little that keeps it invertible."""
+        """The Hessian of the damped model without the penalty, plus a tiny ridge that keeps it invertible."""
         least = NEGLIGIBLE * max(np.trace(self.hessian), self.target.curvature)
         return self.hessian + damping * self.extra + least * np.eye(len(self.gradient))
 
@@ -78,27 +78,28 @@ def solved(gram, linear):
 def minimum_of(gram, linear, strength, lowest, v):
     """The minimum of v'Gv / 2 - b'v + sum_j strength_j |v_j| over v_j >= lowest_j (0 or -inf), from a `v` near it.
 
-    An active set of signs (Lawson & Hanson 1974; with an l1 norm, Lee, Battle, Raina & Ng 2006): each step goes to the minimum
-    for the signs given, or to the first zero on the way there. At that minimum the zero that promises most is freed, and at the
-    first all that promise anything.
+    An active-set method on signs (Lawson & Hanson 1974; with an l1 norm, Lee, Battle, Raina & Ng 2006). For fixed signs, a
+    linear system gives the minimum. A step goes there, or stops where the first coefficient would change its sign and fixes it
+    at zero. Once the minimum for the signs is reached, the zero whose release lowers the objective most is freed; the first
+    time, all whose release lowers it are.
     """
     has_sign = (strength > 0.0) | (lowest == 0.0)
     signs, is_barred, is_first = np.sign(v) * has_sign, np.zeros(len(v), dtype=bool), True
-    for _ in range(MOST_STEPS * len(v)):  # about one each is needed, more where rounding leads it in circles
+    for _ in range(MOST_STEPS * len(v)):  # about one each; more if rounding errors make it cycle
         free, end = np.flatnonzero((signs != 0.0) | ~has_sign), np.zeros_like(v)
         end[free] = solved(gram[np.ix_(free, free)], (linear - strength * signs)[free])
         crossing = np.flatnonzero(end * signs < 0.0)
         if len(crossing):
             fractions = v[crossing] / (v[crossing] - end[crossing])
             first, fraction = crossing[np.argmin(fractions)], fractions.min()
-            is_barred[first] = fraction == 0.0  # rounding: what was freed goes nowhere, until something else moves
+            is_barred[first] = fraction == 0.0  # by rounding errors it cannot move: barred until another coefficient does
             v = v + fraction * (end - v)
             v[first] = signs[first] = 0.0
             continue
         is_barred &= np.array_equal(v, end)
         v, gradient = end, gram @ end - linear
         asks = np.maximum(-gradient, np.where(lowest == 0.0, 0.0, gradient)) - strength
-        size = np.abs(gram) @ np.abs(v) + np.abs(linear) + strength  # of what the gradient is a difference of
+        size = np.abs(gram) @ np.abs(v) + np.abs(linear) + strength  # of the terms that cancel in the gradient
         may_go = has_sign & (signs == 0.0) & ~is_barred & (asks > NEGLIGIBLE * size)
         if not may_go.any():
             break

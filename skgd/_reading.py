@@ -1,4 +1,4 @@
-"""Readings: what all rows add up to at given parameters."""
+"""Readings: sums over all rows at given parameters, such as the objective, its gradient and its Hessian."""
 
 from copy import copy
 from functools import cached_property
@@ -9,12 +9,12 @@ import numpy as np
 
 from skgd._objective import SQUARED_ERROR, bend, is_straight, loss_and_slope, penalty_at, rounding_of, secant
 
-ROUNDING = 1e-10  # of a mean loss or slope over many rows: rounding errors; of a typical residual: the narrowest kink
-LEAST_REACH = 1e-3  # of the loss of the best constant: the least that columns are taken to explain
+ROUNDING = 1e-10  # relative rounding error of a mean over many rows; also the narrowest kink, as a share of a typical residual
+LEAST_REACH = 1e-3  # lower limit of the reach, as a share of the unit: columns are taken to explain at least this
 
 
 class Target:
-    """One target of a problem: its sums over the rows."""
+    """One target of a problem, with the sums over rows that solvers need."""
 
     def __init__(self, problem, k):
         self.rows, self.k, self.loss, self.penalty = problem.rows, k, problem.loss, problem.penalty
@@ -25,23 +25,23 @@ class Target:
         self.unit, self.curvature, self.most_reach = problem.unit[k], problem.curvature[k], problem.most_reach[k]
 
     def at(self, parameters):
-        """What a sum over rows needs to know of this target to look at some parameters."""
+        """The arguments that tell a function to be summed over rows of this target and some parameters."""
         return self.k, self.center, parameters, self.has_intercept
 
     def reach(self, value):
-        """How far the objective of the best constant prediction lies above this one, and LEAST_REACH of it at least.
+        """The unit of suboptimality: how far the best constant prediction lies above this objective.
 
-        Without an intercept that is a prediction of zero, which may lie far above all others: see `most_reach_of`.
+        It is at least LEAST_REACH of the problem's unit. Without an intercept it is limited by `most_reach_of`.
         """
         return max(min(self.constant_loss - value, self.most_reach), LEAST_REACH * min(self.unit, self.most_reach))
 
     @cached_property
     def rounding(self):
-        """The loss of residuals as large as the rounding of the best constant prediction."""
+        """The loss of residuals as large as rounding errors of the best constant prediction."""
         return float(loss_and_slope(self.loss._replace(width=0.0), rounding_of(self.constant))[0])
 
     def share_of_reach(self, left, value):
-        """`left`, the excess of `value` over the minimum, as a share of the excess of the best constant prediction."""
+        """`left`, the suboptimality of `value`, as a share of the reach there; 0 if it may be a rounding error."""
         reach = self.reach(value - left)
         if left <= self.rounding:
             return 0.0
@@ -55,22 +55,23 @@ class Target:
 
     @cached_property
     def basis(self):
-        """The coordinates of the steps: uncorrelated ones, or the scaled coefficients where the penalty makes zeros.
+        """The coordinates of steps, as columns: the whitening if there is one, otherwise the scale of each coefficient.
 
-        In a stream they are the scaled ones, too, since an eigendecomposition would cost more than the steps.
+        With a penalty that makes zeros they are scales, which keep zeros apart. The later minima of a stream have no
+        whitening, since its eigendecomposition would cost more than the steps.
         """
         metric, whitening = self.geometry.metric, self.geometry.whitening
         return np.diag(np.sqrt(metric[1, :-1])) if self.penalty.makes_zeros or whitening is None else whitening
 
     @cached_property
     def deviation(self):
-        """The deviations of the columns, about; inf where a coefficient cannot move."""
+        """Approximate standard deviations of the columns; inf where the coefficient is fixed."""
         scale = self.geometry.metric[1, :-1]
         return np.divide(1.0, np.sqrt(scale), out=np.full(len(scale), np.inf), where=scale > 0.0)
 
     @cached_property
     def mean_of_columns(self):
-        """Mean of each column, from the center; of wide rows."""
+        """Means of the columns relative to the center; only sparse rows, which are not centred, have other means than zero."""
         if not (self.rows.is_sparse and self.has_intercept):
             return np.zeros(len(self.center))
         one = np.append(np.zeros(len(self.center)), 1.0)
@@ -83,16 +84,16 @@ class Target:
         return self.rows.total_weight
 
     def completed(self, sums, parameters):
-        """Sums of a reading at these parameters, with what is not in the rows."""
+        """The sums of a reading at these parameters; a subclass adds what its rows do not hold."""
         return sums
 
     def add_up(self, request):
-        """What a function of the rows adds up to, as a weighted mean."""
+        """The sum of a function over the rows, divided by the total weight."""
         (total,) = self.rows.add_up(request)
         return total * (1.0 / self.total_weight)
 
     def at_zero(self, parameters):
-        """The intercept, taken where the columns of the rows are zero."""
+        """The intercept as the prediction where the rows' columns are zero, instead of at the center."""
         return parameters[..., -1] - parameters[..., :-1] @ self.center
 
     @property
@@ -100,21 +101,21 @@ class Target:
         """The smallest width of a kink."""
         return ROUNDING * self.unit / (self.loss.cap_above + self.loss.cap_below)
 
-    def rounded(self, parameters, cost):
-        """The loss with the widest kinks that add no more than this share of the objective, on a sample of the rows."""
+    def smoothed(self, parameters, cost):
+        """The loss with the widest kinks that raise it by no more than the share `cost`, on a sample of the rows."""
         if not is_straight(self.loss):
             return self.loss
         sample, width = self.rows.sampled, self.narrowest
         residual = sample.take(sample.numbers) @ parameters[:-1] + self.at_zero(parameters) - sample.targets[self.k]
         exact = sample.weights @ loss_and_slope(self.loss, residual)[0]
         for _ in range(60):
-            if not sample.weights @ loss_and_slope(self.loss.rounded(2.0 * width), residual)[0] <= (1.0 + cost) * exact:
+            if not sample.weights @ loss_and_slope(self.loss.smoothed(2.0 * width), residual)[0] <= (1.0 + cost) * exact:
                 break
             width *= 2.0
-        return self.loss.rounded(width)
+        return self.loss.smoothed(width)
 
     def objectives(self, candidates, *losses):
-        """For each loss, the objective at each of several parameter vectors: of predictions as the user gets them."""
+        """The objective for each loss at each of several parameter vectors; X is not centred, as in `predict`."""
         candidates = np.atleast_2d(candidates)
         at_zero = np.column_stack([candidates[:, :-1], self.at_zero(candidates)])
         return self.add_up((losses_over, self.k, at_zero, losses)) + penalty_at(self.penalty, candidates[:, :-1])
@@ -126,9 +127,9 @@ class Target:
 
 
 def look_at(targets, parameters, loss, without_targets=False):
-    """`look` of several targets of the same rows, each at parameters of its own: X is read once for all.
+    """`look` for several targets of the same rows, each at its own parameters: X is read once for all.
 
-    With zeros in the place of the targets' values, if they are to be left out.
+    `without_targets` replaces y by zeros.
     """
     rows, numbers = targets[0].rows, [target.k for target in targets]
     at_zero = np.array([target.at_zero(row) for target, row in zip(targets, parameters, strict=True)])
@@ -142,12 +143,12 @@ def look_at(targets, parameters, loss, without_targets=False):
 
 
 class Sums(NamedTuple):
-    """What a reading has added up over some rows; those of all rows are the sums of these."""
+    """The sums of a reading over some rows; those of parts add up to those of all rows."""
 
     values: np.ndarray  # of several losses
     gradient: np.ndarray
     hessian: np.ndarray
-    secant: np.ndarray  # what parabolas above the loss are curved beyond it
+    secant: np.ndarray  # M - H: the Hessian of the majoriser minus that of the loss
 
     def __add__(self, other):
         return Sums(*map(add, self, other))
@@ -166,9 +167,9 @@ def losses_over(rows, k, candidates, losses):
 
 
 def slopes_over(rows, targets, parameters, loss, values=1.0):
-    """sum_i s_i l(r_i), and its derivatives by the coefficients and by the intercept, a row for each of some targets.
+    """sum_i s_i l(r_i), its gradient with respect to the coefficients, and that of the intercept: a row for each target.
 
-    The targets' values are multiplied by `values`.
+    y is multiplied by `values`: 0 leaves it out.
     """
     total = np.zeros((len(targets), parameters.shape[1] + 1))
     for _, which in rows.blocks(1.0 if rows.is_sparse else None):  # products of sparse rows need little room
@@ -183,7 +184,7 @@ def slopes_over(rows, targets, parameters, loss, values=1.0):
 
 
 def derivatives_over(rows, k, center, parameters, has_intercept, basis, losses):
-    """The Sums of several losses; the derivatives are those of the first, by coordinates in a basis or by the coefficients."""
+    """The Sums of several losses. Derivatives are of the first, in the coordinates of `basis` or, if None, of coefficients."""
     size = len(parameters) if basis is None else basis.shape[1] + 1
     square = np.zeros((size, size))
     total = Sums(np.zeros(len(losses)), np.zeros(size), square, square)
@@ -204,7 +205,7 @@ def derivatives_over(rows, k, center, parameters, has_intercept, basis, losses):
 def weighted_products(z, weight):
     """sum_i weight_i z_i z_i', of the rows that have a weight: a product of one matrix with itself costs BLAS half as much."""
     counted = weight > 0.0
-    if 2 * np.count_nonzero(counted) < len(weight):  # to pick out more costs about what it saves
+    if 2 * np.count_nonzero(counted) < len(weight):  # picking out more rows costs about what it saves
         z, weight = z[counted], weight[counted]
     root = np.sqrt(np.maximum(weight, 0.0))[:, None] * z  # differences of curvatures may be below zero by rounding
     return root.T @ root

@@ -1,7 +1,7 @@
 """The pass over mini-batches in plain NumPy: the specification of the compiled kernel, and what runs where none was built.
 
 The parameters of a target are rows of one array of shape (5, n_features + 1): coef, velocity, average, gradient and direction,
-of which the last two are room to work in. The last column is the intercept, taken at the center: a prediction is
+of which the last two are scratch space. The last column is the intercept c, the prediction at the center: a prediction is
 (x - center).w + c.
 
 A metric is an array of shape (2 + n_axes, n_features + 1) that says how parameters are measured while they descend: the

@@ -1,12 +1,12 @@
-"""Streams of every loss but the squared error: a model of the rows left behind, the latest rows, and the minimum over both.
+"""Streams of every loss but the squared error: a quadratic model of past rows, the latest rows, and the minimum over both.
 
-With A and b the sums of the model (see _past_rows.py), a stream is at the minimum over its parameters v of
+With A and b the sums of the model (see _past_rows.py), the parameters v of a stream minimise
 
     (v'Av / 2 - b.v + sum_latest s_i l_h(x_i.v - y_i)) / S + R(v)
 
-where kinks are rounded over a width h. Newton's damped steps (_newton.py) find it, and no chunk can lead them astray: with all
-of their damping this objective cannot rise. Then the latest rows are left behind in A and b, and forgotten. The first rows are
-kept longer, until the minimum over them is a place where curvatures can be trusted.
+where the kinks of the loss are smoothed over a width h. The damped Newton method (_newton.py) finds the minimum. No chunk
+makes it diverge, since fully damped steps cannot raise this objective. Then the latest rows are added to A and b, and dropped.
+The first rows are kept longer, until the minimum over them is accurate enough to expand the loss around it.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ from skgd._reading import Target
 from skgd._rows import BLOCK, Rows
 from skgd._stream import UNUSUAL
 
-FIRST_NUMBERS = 2**16  # of X that a stream keeps at first, half a megabyte: with no more it ends where a fit does
+FIRST_NUMBERS = 2**16  # numbers of X, half a megabyte, that a stream keeps at first: up to here it ends where a fit does
 MOST_KEPT = BLOCK  # numbers of X that a stream keeps for an extreme quantile, or while rows fade: two megabytes
-FIRST_GROWTH = 0.01  # share of the first rows that wait for the next minimum over them: twice as many cost extreme quantiles
-GROWTH = 1e-3  # share of all rows that wait for the next minimum, once the first are left behind
-CHEAP = 20  # columns whose minimum may be had for every row: it costs d^3, and with 500 columns some hundred rows wait
-FEW_NUMBERS = 2**14  # of X that are read anew for every chunk: a tenth of a millisecond each time
-REMEMBERED = 7  # half-lives after which rows are forgotten: a hundredth is left of them
-SHRUNK = 0.5 ** np.arange(8)  # parts of the way from the best constant, which a stream of few rows must not lose against
+FIRST_GROWTH = 0.01  # new share of the first rows at which their minimum is found anew; double: worse for extreme quantiles
+GROWTH = 1e-3  # new share of all rows at which the minimum is found anew, once the first rows are in the model
+CHEAP = 20  # columns up to which each row may bring a new minimum: it costs d^3, so with 500 columns it takes a hundred rows
+FEW_NUMBERS = 2**14  # numbers of X up to which every chunk brings a new minimum: a reading takes a tenth of a millisecond
+REMEMBERED = 7  # half-lives after which rows are dropped: their weight is then below a hundredth
+SHRUNK = 0.5 ** np.arange(8)  # fractions of the way from the best constant to the parameters: see `no_worse_than_constants`
 
 
 class Table(NamedTuple):
@@ -41,32 +41,32 @@ class Table(NamedTuple):
     X: np.ndarray
     y: np.ndarray  # (n_targets, n)
     weight: np.ndarray
-    age: np.ndarray  # of the stream, in half-lives, when they came
+    age: np.ndarray  # of the stream when each row came, in half-lives
 
 
 @dataclass(frozen=True)
 class Renewable:
-    """Where a stream stands: its model of the rows left behind, the latest rows, and what decides when they are left."""
+    """The state of a stream: the model of past rows, the latest rows, and what decides when a new minimum is due."""
 
     model: Quadratic | None = None
     n_rows: float = 0.0  # in the model
     latest: tuple[Table, ...] = ()
-    fresh: Rows | None = None  # further rows, of which no copy is made yet
+    fresh: Rows | None = None  # the newest rows, not copied yet
     n_kept: int = 0  # rows in `latest` and `fresh`
     age: float = 0.0  # half-lives that have passed
     faded_at: float = 0.0  # the age at which the model was faded last
     spread: np.ndarray | float = 0.0  # (n_targets,): the usual size of residuals
     reached: np.ndarray | float = 0.0  # (n_targets,): the mean loss at the last minimum
-    waiting: float = 0.0  # rows since the last minimum, those of a chunk that was predicted worse counting for more
-    objective: tuple | None = None  # what was learned last: see `objective_of`
+    waiting: float = 0.0  # rows since the last minimum; those of badly predicted chunks count for more
+    objective: tuple | None = None  # the one that the rows were learned for: see `objective_of`
     deciding: np.ndarray | float = 1.0  # (n_targets,): the share of rows that decide where the minimum lies
     is_complete: bool = True  # whether model and latest rows are all that the parameters have learned from
 
     @classmethod
     def after_fit(cls, problem, ends, objective):
-        """What goes on from a fit that has ended at its minimum: the curvature there, of a sample of the rows.
+        """The state of a stream that goes on from the minimum of a fit, with the Hessian there, on a sample of the rows.
 
-        Rows too few to trust curvatures are kept.
+        If the rows are too few for a reliable Hessian, they are kept themselves.
         """
         rows, found = problem.rows.sampled, []
         residual, n_parameters = residuals_at(rows, problem, ends), ends.shape[1]
@@ -87,9 +87,10 @@ class Renewable:
         return cls(model, float(len(problem.rows)), **known)
 
     def for_objective(self, objective):
-        """For rows of this objective: if it has changed, a minimum is due.
+        """The state for rows of this objective; if the objective has changed, a new minimum is due.
 
-        Rows that were left behind were read near another minimum, where curvatures are others: it is not complete.
+        A model of past rows was made near the minimum of another objective: it is dropped, and the state is no longer
+        complete.
         """
         if self.objective == objective:
             return self
@@ -100,7 +101,7 @@ class Renewable:
         return replace(self, objective=objective, waiting=np.inf)
 
     def is_due(self, n_new, n_seen, n_parameters):
-        """Whether enough rows wait for another minimum to be worth its cost, now that `n_new` have come together."""
+        """Whether enough rows are waiting to make a new minimum worth its cost; the last chunk brought `n_new` of them."""
         if self.has_rows and (self.model is None or self.n_kept > self.waiting + n_new):  # all are read anew, several times
             is_cheap = n_new > 1 and self.n_kept * n_parameters <= FEW_NUMBERS
             return is_cheap or self.waiting >= FIRST_GROWTH * self.n_kept
@@ -108,11 +109,11 @@ class Renewable:
 
     @property
     def has_rows(self):
-        """Whether there are rows that are not left behind."""
+        """Whether any rows themselves are kept, not only their model."""
         return bool(self.latest) or self.fresh is not None
 
     def with_rows(self, rows, loss, half_life):
-        """After further rows that had this mean loss. While all rows are kept, a minimum is due the sooner the larger it is."""
+        """The state after a chunk of this mean loss. While all rows are kept, a large loss makes a minimum due sooner."""
         reached, age = np.broadcast_to(self.reached, loss.shape), self.age + len(rows) / half_life
         worse = np.divide(loss, reached, out=np.where(loss > 0.0, np.inf, 1.0), where=reached > 0.0)
         weight = max(1.0, float(np.max(worse))) if self.model is None else 1.0
@@ -120,7 +121,7 @@ class Renewable:
         return replace(self.with_own_rows(), fresh=rows, n_kept=n_kept, age=age, waiting=waiting)
 
     def with_own_rows(self):
-        """With copies of the fresh rows, since a caller may use the arrays again."""
+        """The state with the fresh rows copied, since the caller may reuse their arrays."""
         if self.fresh is None:
             return self
         rows, X = self.fresh, np.array(self.fresh.take(self.fresh.numbers), dtype=np.float64, order="C")
@@ -128,7 +129,7 @@ class Renewable:
         return replace(self, latest=(*self.latest, table), fresh=None)
 
     def joined(self):
-        """With one table of the latest rows, without those that are forgotten."""
+        """The state with the latest rows in one table, without those that are too old."""
         if not self.latest:
             return self
         X, y, weight, age = zip(*self.with_own_rows().latest, strict=True)
@@ -140,16 +141,16 @@ class Renewable:
 
     @property
     def rows(self):
-        """The latest rows, once they are joined; those that came before others have faded."""
+        """The latest rows, after `joined`; with a half-life, older ones weigh less."""
         if not self.latest:
             return self.fresh
         ((X, y, weight, age),) = self.latest
         return Rows.of(X, y, weight * 0.5 ** (self.age - age))
 
     def no_worse_than_constants(self, problem, parameters):
-        """Parameters on the way from the best constant to those given, where the latest rows' objective is least.
+        """The parameters or, where the best constant does better on the latest rows, the best point on the line to it.
 
-        For a stream of few rows, which keeps them all. The intercept is taken at the problem's origin.
+        For a stream of few rows, which keeps them all. The intercept is the prediction at the problem's origin.
         """
         rows, constants = problem.rows, np.zeros_like(parameters)
         constants[:, -1] = problem.constant
@@ -165,12 +166,12 @@ class Renewable:
         return constants + shrunk[:, None] * (parameters - constants)
 
     def renewed(self, problem, starts, half_life):
-        """The minimum over all rows seen, and the stream there.
+        """Find the minimum over all rows seen; returns the state of the stream there, and the minimum.
 
         Parameters
         ----------
         problem : Problem
-            Of the latest rows; their intercepts are taken at its origin.
+            Of the latest rows; intercepts are predictions at its origin.
         starts : ndarray of shape (n_targets, n_features + 1)
         half_life : float
 
@@ -200,9 +201,9 @@ class Renewable:
         return renewed.left_behind(problem, ends, before, n_seen), ends
 
     def later_minimum(self, problem, starts, before, n_seen, forgets):
-        """The model of earlier rows, as it is credible if the stream `forgets`, and the minimum with the latest rows."""
+        """The model of past rows, faded to what is credible if the stream `forgets`, and the minimum with the latest rows."""
         scale, widths = np.sqrt(problem.geometries[0].metric[1]), self.widths(starts, n_seen)
-        for _ in range(MOST_STEPS):  # a limit that no stream has met: a halving each would do for a pull of 1e12
+        for _ in range(MOST_STEPS):  # more than enough: if each halves the model, it fades by 1e12
             ends = starts.copy()
             for k, start in enumerate(starts):
                 target = TargetOfStream(problem, k, widths[k], before)
@@ -214,7 +215,7 @@ class Renewable:
         return before, ends
 
     def left_behind(self, problem, ends, before, n_seen):
-        """The stream with the latest rows in its model, read at the minimum of the rounded loss."""
+        """The state with the latest rows added to the model, expanded around the minimum of the smoothed loss, and dropped."""
         found, points = [], ends.copy()
         for k, end in enumerate(ends):
             target = TargetOfStream(problem, k, self.widths(ends, n_seen)[k], before)
@@ -231,15 +232,15 @@ class Renewable:
 
 
 def n_first_rows(deciding, n_parameters):
-    """How many of its first rows a stream keeps: the more, the fewer of them decide."""
+    """How many first rows a stream keeps: more where fewer of them decide (see `share_that_decides`)."""
     return max(min(FIRST_NUMBERS / deciding.min(), MOST_KEPT) / n_parameters, ROWS_PER_COLUMN * n_parameters)
 
 
 def width_of_kinks(spread, deciding, n_parameters, n_seen):
-    """What the rounding of kinks biases against what curvatures of few rows in an arc are uncertain by.
+    """The width over which kinks are smoothed: wide ones bias the minimum, narrow ones make the Hessian noisy.
 
-    As in convolution-smoothed quantile regression, with sqrt((d + log n) / n) of the residuals' size; the fewer rows decide,
-    the narrower. Twice or half of it costs excess at most threefold.
+    As in convolution-smoothed quantile regression, it is sqrt((d + log n) / n) times the size of residuals, and narrower where
+    fewer rows decide. Twice or half of it at most triples the suboptimality.
     """
     return np.maximum(spread * np.sqrt(deciding * (n_parameters + np.log(n_seen)) / n_seen), 1.0 / LARGEST)
 
@@ -247,7 +248,7 @@ def width_of_kinks(spread, deciding, n_parameters, n_seen):
 def share_that_decides(loss, residual, weight):
     """The share of rows that decide where the minimum of each target lies: those near the kinks, or beyond epsilon.
 
-    Near an extreme quantile they are about twice as many as on its rarer side.
+    For an extreme quantile it is taken to be twice the share of rows on the rarer side.
     """
     low, high = sorted((loss.cap_above, loss.cap_below))
     beyond = (np.abs(residual) > loss.insensitive) @ weight / weight.sum() if loss.insensitive > 0.0 else np.ones(len(residual))
@@ -255,10 +256,10 @@ def share_that_decides(loss, residual, weight):
 
 
 def first_minimum(target, start, reached):
-    """The minimum over the first rows, which are all there: a fit. The minimum before had a mean loss of `reached`.
+    """The minimum over the first rows, all of which are kept. The minimum before had a mean loss of `reached`.
 
-    Kinks are first as wide as the objective has risen since, so that rows far from it have a say; and wide if there was none
-    before, or if narrow ones have ended far too early.
+    The more the loss has risen since then, the wider kinks are at first, so that rows far from them have a curvature. They are
+    wide if there was no minimum before, or if narrow ones have ended far too early.
     """
     constant = np.append(np.zeros(len(start) - 1), target.constant)
     if target.unit == 0.0:  # all targets are zero
@@ -268,12 +269,12 @@ def first_minimum(target, start, reached):
         return Newton.far(target, constant, OF_ZEROS).approach()[0]
     loss = values[0] - penalty_at(target.penalty, start[:-1])
     rise = loss / reached - 1.0 if reached > 0.0 else FAR
-    end, left = Newton(target, start, OF_ZEROS, target.rounded(start, float(np.clip(rise, OF_ZEROS, FAR)))).approach()
+    end, left = Newton(target, start, OF_ZEROS, target.smoothed(start, float(np.clip(rise, OF_ZEROS, FAR)))).approach()
     return end if TIGHTER**2 * left <= OF_ZEROS else Newton.far(target, end, OF_ZEROS).approach()[0]
 
 
 def residuals_at(rows, problem, ends):
-    """Predictions minus targets at parameters whose intercept is taken at the problem's origin."""
+    """Predictions minus targets, at parameters whose intercept is the prediction at the problem's origin."""
     moved = ends.copy()
     moved[:, -1] -= ends[:, :-1] @ problem.origin
     return rows.residuals(moved)

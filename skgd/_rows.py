@@ -1,4 +1,4 @@
-"""The rows to learn from: those that have a weight, read in blocks that fit into the cache.
+"""The rows to learn from: those of nonzero weight, read in blocks that fit into the cache.
 
 Sparse rows of few columns, or with few zeros, are unpacked block by block and then treated as dense ones.
 """
@@ -18,20 +18,20 @@ from scipy.sparse import csr_array, issparse
 from skgd._moments import Moments
 from skgd._sklearn import number_of_threads, one_core
 
-MOST_THREADS = 8  # two are 1.6 times as fast as one: a quarter of the time holds Python's lock, and more would only wait for it
-BLOCK = 2**18  # numbers in a block of rows, two megabytes: with an eighth or four times of it readings take a quarter longer
+MOST_THREADS = 8  # two are 1.6 times as fast as one: Python's lock is held a quarter of the time, so that more would only wait
+BLOCK = 2**18  # numbers in a block of rows, two megabytes: with 1/8 or 4 times as many, readings take a quarter longer
 MOST_COLUMNS = 1000  # up to here an eigendecomposition pays for itself, and sparse rows are unpacked
-SAMPLE = 10_000  # rows that say what a typical residual is
+SAMPLE = 10_000  # rows of the sample that stands for all, for example for the typical residual
 BUFFER = 2**23  # numbers of X that are shuffled together where not all are in memory: 64 megabytes
 GROUP = 8 * BLOCK  # numbers in a group of rows, which one core sums: half as many cost 1 % more, twice as many leave cores idle
-FULL = 0.25  # sparse rows are also unpacked where a larger share of their numbers is not zero
+FULL = 0.25  # sparse rows with a larger share of nonzeros are unpacked, too
 
 
 class AllRows(Protocol):
-    """What most of the library asks of the rows to learn from, wherever they are.
+    """The interface of the rows to learn from, wherever they are.
 
-    `Rows` in memory have it, `RowsInChunks`, and the partitions of a cluster. What is to be summed over them is a function of
-    `Rows`; its sums add up.
+    `Rows` in memory, `RowsInChunks` and `DaskRows` have it. Whatever is summed over all rows is a function of `Rows`: its
+    results for parts of the rows are added up.
     """
 
     offset: np.ndarray  # (n_features,): what has been subtracted from the columns given by the user
@@ -41,17 +41,17 @@ class AllRows(Protocol):
     total_weight: float
     numbers_in_a_row: float
     is_in_memory: bool
-    is_wide: bool  # too many columns to look at all pairs of them
+    is_wide: bool  # more than MOST_COLUMNS columns: too many for their covariance
     is_sparse: bool
     is_unpacked: bool  # sparse, but taken as dense
 
     @property
     def sampled(self) -> Rows:
-        """Up to SAMPLE rows: all of them with their weights; of more, rows drawn by weight that then all weigh alike."""
+        """At most SAMPLE rows: all of them, or a sample drawn in proportion to weight, whose rows weigh the same."""
 
     @property
     def representatives(self) -> Rows:
-        """Rows that stand for all where one looks at each: the rows themselves, or a sample if these are not in memory."""
+        """The rows for computations that visit each one: all of them, or a sample if they are not in memory."""
 
     def __len__(self) -> int: ...
 
@@ -64,7 +64,7 @@ class AllRows(Protocol):
 
 @dataclass(frozen=True)
 class Rows:
-    """Rows of X with their targets and weights. A row of weight 0 is none of them."""
+    """Rows of X with their targets and weights. Rows of weight 0 are left out."""
 
     X: np.ndarray
     y: np.ndarray  # (n_targets, n_samples); the targets of a row lie side by side in memory
@@ -74,7 +74,7 @@ class Rows:
 
     @classmethod
     def of(cls, X, y, weight):
-        """All rows that have a weight."""
+        """All rows of nonzero weight."""
         everything = weight.strides == (0,) or weight.all()
         numbers = np.arange(X.shape[0], dtype=np.int32) if everything else np.flatnonzero(weight).astype(np.int32)
         return cls(X, y, weight, numbers, np.zeros(X.shape[1]))
@@ -83,7 +83,7 @@ class Rows:
         return len(self.numbers)
 
     def only(self, numbers):
-        """Some of the rows."""
+        """The rows with these numbers."""
         return replace(self, numbers=numbers)
 
     def without_columns(self):
@@ -114,7 +114,7 @@ class Rows:
         return sum(self.weight[which].sum() for _, which in self.blocks(numbers_in_a_row=1))
 
     def add_up(self, *requests):
-        """What each (function, *arguments) makes of the rows; of many rows, the sum over groups, on all cores."""
+        """The sum of each function(rows, *arguments) over the rows; many rows are summed in groups, on all cores."""
 
         def over(rows):
             return [function(rows, *arguments) for function, *arguments in requests]
@@ -126,7 +126,7 @@ class Rows:
         return reduce(added, in_threads(over, groups))
 
     def part(self, place):
-        """The rows at a slice of the numbers."""
+        """The rows at a slice of `numbers`."""
         if len(self) < self.X.shape[0]:
             return self.only(self.numbers[place])
         X = rows_between(self.X, place.start, place.stop) if issparse(self.X) else self.X[place]
@@ -212,25 +212,25 @@ class Rows:
         return taken.toarray() if self.is_unpacked else taken
 
     def centred(self, which, center):
-        """Rows of X less a center; sparse ones as they are, whose center is zero."""
+        """Rows of X minus a center; sparse rows as they are, since their center is zero."""
         return self.take(which) if self.is_sparse else self.take(which) - center
 
     def blocks(self, numbers_in_a_row=None, at_least=1):
-        """Pairs of slices of `numbers` and the rows that these are, as `take` wants them: BLOCK numbers or `at_least` rows."""
-        size = max(BLOCK, 4 * self.n_features) if self.is_sparse else BLOCK  # sums of sparse rows cost all columns, too
+        """Blocks of about BLOCK numbers or `at_least` rows: pairs of a slice of `numbers` and the same rows for `take`."""
+        size = max(BLOCK, 4 * self.n_features) if self.is_sparse else BLOCK  # the sums of each block visit all columns, too
         length = max(at_least, int(size / (numbers_in_a_row or self.numbers_in_a_row)))
         everything = len(self) == self.X.shape[0]
         places = (slice(start, min(start + length, len(self))) for start in range(0, len(self), length))
         return [(place, place if everything else self.numbers[place]) for place in places]
 
     def residual_blocks(self, k, center, parameters):
-        """For each block, rows less a center, weights, and predictions minus target k; the intercept is taken at the center."""
+        """For each block: centred rows, weights, and residuals of target k; the intercept is the prediction at the center."""
         for _, which in self.blocks():
             X = self.centred(which, center)
             yield X, self.weight[which], X @ parameters[:-1] + parameters[-1] - self.y[k, which]
 
     def residuals(self, parameters):
-        """Predictions minus targets, of shape (n_targets, len(self)), at parameters whose intercept is taken at zero."""
+        """Predictions minus targets, of shape (n_targets, len(self)); the intercept is the prediction at x = 0."""
         coef, intercept = parameters[:, :-1].T, parameters[:, -1] + parameters[:, :-1] @ self.offset
         residual = np.empty((len(parameters), len(self)))
         for place, which in self.blocks():
@@ -238,7 +238,7 @@ class Rows:
         return residual
 
     def hold_out(self, n_rows, seed):
-        """The other rows, and `n_rows` drawn at random."""
+        """Split the rows at random: those that remain, and `n_rows` held out."""
         numbers = np.random.default_rng(seed).permutation(self.numbers)
         numbers[:n_rows].sort()
         numbers[n_rows:].sort()
@@ -250,7 +250,7 @@ class Rows:
         return self.sample(SAMPLE)
 
     def sample(self, size):
-        """At most so many of the rows: of more, rows of weight 1 taken at random along the sum of the weights."""
+        """At most `size` rows: all, or a stratified sample drawn in proportion to weight, whose rows have weight 1."""
         if len(self) <= size:
             return self
         at = (np.arange(size) + np.random.default_rng(0).random(size)) / size
@@ -280,14 +280,15 @@ class Rows:
 
 
 def added(these, those):
-    """Sums of several things, each added up."""
+    """The elementwise sum of two lists."""
     return list(map(add, these, those))
 
 
 def in_threads(function, parts):
     """function(part) of each part, in their order, on as many cores as scikit-learn's own loops take.
 
-    Their products leave the other cores to each other. A thread of another pool stays alone, since there are more like it.
+    Meanwhile BLAS takes one core per thread. Outside the main thread, parts follow each other: that thread may be one of a
+    pool.
     """
     is_alone = threading.current_thread() is threading.main_thread()
     n_threads = min(number_of_threads(), MOST_THREADS) if is_alone else 1
@@ -315,7 +316,7 @@ def compressed(X):
 
 
 def rows_between(X, start, stop):
-    """Rows of a CSR matrix, in its own arrays: a slice would copy them, and so would csr_array."""
+    """Rows of a CSR matrix as views of its arrays; slicing, or csr_array of them, would copy."""
     stop = min(stop, X.shape[0])
     first, last = X.indptr[start], X.indptr[stop]
     part = csr_array((stop - start, X.shape[1]), dtype=X.dtype)

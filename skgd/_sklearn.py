@@ -32,7 +32,7 @@ def fit_context(method: Method) -> Method:
 def one_core():
     """A context in which each product of matrices stays on its core.
 
-    The setting is the process's, and OpenBLAS does not take it from several threads. So only the main thread makes it.
+    The setting is the process's, and OpenBLAS does not accept it from several threads. So only the main thread changes it.
     """
     if number_of_threads() == 1 or current_thread() is not main_thread():
         return nullcontext()
@@ -56,9 +56,9 @@ class Options(StrOptions):
 
 
 class CheckedParameters:
-    """Parameters of which only those are checked that are neither at their default nor as they were at the call before.
+    """A mixin that checks only parameters that have changed since the last call, or at first from their defaults.
 
-    scikit-learn looks up their names and checks all of them at each call: with few rows, a third of its time.
+    scikit-learn looks up and checks all of them at each call, which takes a third of the time with few rows.
     """
 
     _parameter_constraints: ClassVar[dict]

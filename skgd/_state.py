@@ -1,4 +1,4 @@
-"""What a later call starts from."""
+"""The state of a model, from which a later call goes on."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from skgd._version import __version__
 class State:
     """Where a model stands: its parameters in the user's units, and what paused schedules and plateaus need to go on."""
 
-    parameters: np.ndarray  # (n_targets, 3, n_features + 1): coef, velocity, average; the intercept last, taken at zero
+    parameters: np.ndarray  # (n_targets, 3, n_features + 1): coef, velocity, average; intercepts, last, are for x = 0
     seed: int  # of all orders to come
     mean_weight: float = 1.0  # of the rows of the last fit, in units of which a stream that goes on from it counts weights
     n_passes: int = 0
@@ -28,12 +28,12 @@ class State:
     renewable: Renewable = Renewable()  # noqa: RUF009 (immutable)
     order: Order = Order()  # noqa: RUF009 (immutable)
     told: tuple = ()  # what a stream has warned of
-    factor: np.ndarray | float = 1.0  # (n_targets,), of the step: what plateaus have made of it
+    factor: np.ndarray | float = 1.0  # (n_targets,): by which plateaus have cut the step
     plateau: dict = field(default_factory=dict)  # of a fit that max_iter has ended: see `Plateau.state`
     largest: np.ndarray | float = 0.0  # (n_targets,): the largest loss of a start or of a constant prediction so far
     objective: np.ndarray | None = None  # (n_targets,): what the last fit minimised, in its last epoch
     best: dict | None = None  # with early stopping: see `Validation.state`
-    reading: dict | None = None  # of arrays with an entry for each target: what a solver of the full batch has left to the next
+    reading: dict | None = None  # the `memory` of a solver of the full batch: arrays with an entry for each target
     subject: tuple = ()  # what the last fit was about: a fit of the same resumes its plateau rule
 
     @classmethod
@@ -78,7 +78,7 @@ class State:
         return replace(self, subject=subject, factor=1.0, plateau={}, best=None, reading=None)
 
     def after(self, parameters, origin, n_passes, n_batches):
-        """After a descent that has made so many passes of so many steps and has left these parameters."""
+        """The state after a descent of `n_passes` passes, of `n_batches` steps each, that has ended at these parameters."""
         return replace(
             self,
             parameters=moved_to(parameters[:, :3], -origin),
@@ -104,7 +104,7 @@ class State:
 
 
 def moved_to(parameters, origin):
-    """Parameters whose intercept was taken at some place, with it taken `origin` from there."""
+    """Parameters with the intercept moved by `origin`: the prediction at p + `origin`, where it was the prediction at p."""
     moved = np.array(parameters)
     moved[..., -1] += moved[..., :-1] @ origin
     return moved

@@ -1,4 +1,4 @@
-"""How far each step goes and how much of it enters the average: schedules as functions of t, the number of the step from 1."""
+"""Schedules of step sizes and averaging weights, as functions of the step number t = 1, 2, ..."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,9 +11,9 @@ from skgd._reference import STEP
 from skgd._stopping import Plateau
 
 FORGET = 3  # averaging="auto" weighs step t by about t^3: the average forgets where the descent began
-FEW_STEPS = 20  # an epoch of fewer steps tells less: "auto" counts as many as one
-DECAY = 1 / 3  # of "auto"'s step after an epoch without progress
-SAFE_CAP = 2.0  # eta |g|^2 <= 2 f holds wherever eta <= 1 / (the batch's own curvature): it binds on no ordinary step
+FEW_STEPS = 20  # "auto" judges progress over at least so many steps: shorter epochs are counted together
+DECAY = 1 / 3  # factor of the step of "auto" after an epoch without progress
+SAFE_CAP = 2.0  # limit of eta |g|^2 / f: any eta <= 1 / (curvature of the batch) keeps it, so no ordinary step is cut
 
 # eta(t) of each schedule; `offset` places the beginning of "optimal".
 SCHEDULES = {
@@ -25,16 +25,16 @@ SCHEDULES = {
 
 
 def falling(t, eta0, constant_for, until):
-    """eta0 / sqrt(1 + t / constant_for), which falls no further after step `until`: for streams of a loss that grows linearly.
+    """eta0 / sqrt(1 + t / constant_for), constant after step `until`: for streams of a loss that grows linearly.
 
-    Averages of its steps of one length are off to one side. They fall after as many rows as there are columns: on
-    20,000 x 510, a tenth or ten times as many double the excess.
+    With constant steps the average is biased for such a loss. Steps start to fall after as many rows as there are columns: on
+    20,000 x 510, a tenth or ten times as many double the suboptimality.
     """
     return eta0 / np.sqrt(1.0 + np.minimum(t, until) / constant_for)
 
 
 def eta_of_auto(model, problem, in_fit):
-    """eta(t) of "auto", as a share of the safe step: constant, and of a stream whose loss grows linearly falling."""
+    """eta(t) of "auto", as a share of the safe step: constant, but falling in a stream whose loss grows linearly."""
     eta0, b = 1.0 - model.momentum, problem.batch_size
     if in_fit or not is_straight(problem.loss):
         return partial(SCHEDULES["constant"], eta0=eta0)
@@ -43,24 +43,24 @@ def eta_of_auto(model, problem, in_fit):
 
 @dataclass
 class Schedule:
-    """The steps of one call; what plateaus make of them is in `factor`, from which another call can go on."""
+    """The step sizes and averaging weights of one call. `factor` keeps the cuts by plateaus for a later call."""
 
     eta: Callable  # (t): step size of the step numbers t, counted from 1
     average: str | int  # which average to keep: see `averaging_weights`; 0 keeps none
-    scale: np.ndarray  # (n_targets,): the safe length under "auto", 1 under a plain schedule
-    factor: np.ndarray  # (n_targets,): what plateaus have made of the step
+    scale: np.ndarray  # (n_targets,): the safe step under "auto", 1 under a plain schedule
+    factor: np.ndarray  # (n_targets,): by which plateaus have cut the step
     momentum: float = 0.0
     nesterov: bool = False
     cap: float = np.inf  # no step is longer than cap * f / |g|^2
-    ceiling: np.ndarray | None = None  # (n_targets,): the largest f to count in that
-    last_share: float = 1.0  # by which the step of a short last batch is multiplied: every row has the same influence
-    forgets: float = 0.0  # the least share of a step in the average: what a half-life leaves of those before
-    every: int = 1  # only each `every`-th step enters the average, for itself and those before it
+    ceiling: np.ndarray | None = None  # (n_targets,): an upper limit of f in this bound
+    last_share: float = 1.0  # factor of the step of a short last batch, so that every row has the same influence
+    forgets: float = 0.0  # the least averaging weight of a step, so that older steps fade with the half-life
+    every: int = 1  # only every `every`-th step updates the average, with the weight of all since the last update
     decay: float = 1.0  # the factor by which a plateau multiplies the step
     patience: float = np.inf  # the epochs without progress that count as a plateau
     smallest: float = 0.0  # the step is not decreased once it is at or below this
     waits_anew: bool = False  # whether the plateau rule starts counting again after a decrease
-    is_plain: bool = True  # whether nothing bounds the steps
+    is_plain: bool = True  # whether this is a plain schedule, whose steps nothing bounds
 
     @classmethod
     def of(cls, model, problem, state, in_fit):
@@ -72,7 +72,7 @@ class Schedule:
 
     @classmethod
     def of_auto(cls, model, problem, state, in_fit, common):
-        """Steps of one length that rows say is safe, shorter after each plateau, and their average."""
+        """The schedule of "auto": the safe step found from the rows, cut after each plateau, with averaging."""
         b, noisy, half_life = problem.batch_size, is_noisy(problem, in_fit), model.half_life or np.inf
         return cls(
             eta_of_auto(model, problem, in_fit),
@@ -91,7 +91,7 @@ class Schedule:
 
     @classmethod
     def of_plain(cls, model, problem, state, in_fit, common):
-        """Steps of a schedule that is given."""
+        """A plain schedule, as learning_rate names it."""
         # The first step of "optimal" is alpha^(-1/4) (Bottou), with SGDRegressor's alpha: half of ours for a loss it halves.
         halves = 2.0 if model.loss in HALVED else 1.0
         offset = (model.alpha / halves) ** -0.75 if model.learning_rate == "optimal" else 0.0
@@ -103,7 +103,7 @@ class Schedule:
         return schedule
 
     def steps(self, t, targets, began, ends):
-        """The STEPs of numbers t for some targets, out of a pass that makes those from began + 1 to ends."""
+        """The STEP entries of steps t for some targets, within a pass that makes steps began + 1 to ends."""
         eta = self.eta(t) * (self.scale * self.factor)[targets, None]
         steps = np.zeros((len(eta), len(t)), STEP)
         steps["eta"], steps["cap"] = eta, self.cap
@@ -128,7 +128,7 @@ class Schedule:
         return bool(self.momentum or (penalty.l1 > 0.0 and self.average and self.every == 1))
 
     def shorten(self, plateau, is_done):
-        """Make the steps shorter after an epoch without progress, where that may help; not of targets that are done."""
+        """Shorten the steps of targets on a plateau, unless they are done or their steps are as short as allowed."""
         again = (plateau.waited >= self.patience) & ~is_done
         if self.smallest > 0.0:
             again &= self.length(1.0) > self.smallest
@@ -139,21 +139,21 @@ class Schedule:
 
 
 def cap_of(problem, in_fit):
-    """What bounds the steps of "auto".
+    """The `Schedule.cap` of "auto".
 
-    In a fit 1 / L(1) never overshoots a single row. L(b) of a batch is an expectation, and a stream may bring a row so unlike
-    all others that its length does not count in full.
+    In a fit of the squared error on single rows, none is needed: 1 / L(1) never overshoots a row. For larger batches L(b) is
+    only an expectation, and a stream may bring a row far longer than L allows for.
     """
     return np.inf if in_fit and problem.batch_size == 1 and problem.loss == SQUARED_ERROR else SAFE_CAP
 
 
 def is_noisy(problem, in_fit):
-    """Whether "auto" leaves noise that shorter steps make less: all but a quadratic on the full batch."""
+    """Whether shorter steps of "auto" reduce noise: always, except in a fit of the squared error on the full batch."""
     return not in_fit or not problem.is_full_batch or problem.loss != SQUARED_ERROR
 
 
 def epochs_of_a_plateau(problem):
-    """Epochs that tell as much as one of FEW_STEPS steps."""
+    """How many epochs make FEW_STEPS steps, but at least 1."""
     return max(1.0, FEW_STEPS * problem.batch_size / len(problem.rows))
 
 
@@ -167,27 +167,28 @@ def patience_of(model, problem, in_fit):
 
 
 def plateau_of(model, problem, state, in_fit):
-    """When fit ends."""
+    """The plateau rule of a call."""
     return Plateau(problem.unit * (model.tol or 0.0), patience_of(model, problem, in_fit), **state.plateau)
 
 
 def averaging_weights(t, average):
-    """How far the average moves towards the parameters at step t.
+    """The weight of step t as it enters the average.
 
-    "auto": polynomial decay (k+1)/(t+k), Shamir & Zhang 2013; a number a: the mean of the steps
-    from a on (before it, the last).
+    "auto": (k+1) / (t+k) with k = FORGET, polynomial-decay averaging (Shamir & Zhang 2013). A number a: the mean of the steps
+    from a on, and before that the last step.
     """
     if average == "auto":
         return (FORGET + 1.0) / (t + FORGET)
     weights = 1.0 / np.maximum(1.0, t - average + 1.0)
-    weights[:-1][weights[1:] == 1.0] = 0.0  # what the next step replaces need not be taken
+    weights[:-1][weights[1:] == 1.0] = 0.0  # no update that the next step overwrites
     return weights
 
 
 def gathered_weights(t, every, began, ends):
-    """Weights of "auto" for an average that takes note of each `every`-th step and the last of a pass, for those since.
+    """Weights of "auto" for an average that is updated only at every `every`-th step and at the last of a pass.
 
-    The product of 1 - (k+1)/(s+k) over s from a + 1 to t is P(a) / P(t) with P(t) = t (t+1) ... (t+k).
+    An update at t stands for all steps since the update at a. The product of 1 - (k+1)/(s+k) over s from a + 1 to t is
+    P(a) / P(t) with P(t) = t (t+1) ... (t+k).
     """
     noted = (t % every == 0) | (t == ends)
     before = np.maximum(np.floor((t - 1) / every) * every, began)

@@ -41,8 +41,9 @@ class Validation:
 
     D^2 on some rows goes up and down by chance, and a few outlying rows may decide it. So parameters are called worse only if
     their D^2 is lower by more than `tol`, more rows are predicted worse than better, and the mean of the rows' differences is
-    CHANCE standard errors from zero. A single row that outweighs all others makes it one. Where a loss grows linearly, a row
-    counts as much as the loss is steep on its side: of a quantile, few rows on one side balance many on the other.
+    CHANCE standard errors from zero. If one row outweighs all others, it is only one from zero. For a loss that
+    grows linearly, a row counts by the slope of the loss on its side: for a quantile, few rows on one side balance many on the
+    other.
 
     Parameters
     ----------
@@ -51,7 +52,7 @@ class Validation:
     tol : float
         A difference of D^2 that does not matter.
     parameters : ndarray of shape (n_targets, n_features + 1)
-        The best so far; the intercept is taken at zero.
+        The best so far; the intercept is the prediction at x = 0.
     score, waited : ndarray of shape (n_targets,), optional
         The D^2 of the best, and for how many epochs in a row others have been worse.
     """

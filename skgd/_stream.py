@@ -1,4 +1,4 @@
-"""What partial_fit keeps of the rows it has seen, and how little a row unlike all others may change."""
+"""Running statistics that partial_fit keeps of the rows seen, and limits on the influence of outliers."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ from skgd._moments import Moments
 from skgd._objective import loss_and_slope, penalty_at, rounding_of, typical_size
 from skgd._rows import SAMPLE
 
-HALF_LIFE = SAMPLE  # rows after which the longest row, and how steep a loss is, are half forgotten
-MOST_CORRELATED = 500  # columns and targets whose covariance a stream keeps: it is decomposed for every chunk
+HALF_LIFE = SAMPLE  # in rows: of the longest row, and of the steepness of a loss
+MOST_CORRELATED = 500  # columns plus targets up to which a stream keeps their covariance, which is decomposed for every chunk
 LEAST_SEEN = 10  # rows before the spread of columns is trusted and coefficients move
-UNUSUAL = 10.0  # times what was met so far is believed at most: of the length of rows, of losses and of residuals
-CEILING = 1000.0  # times the usual loss: rows with a larger one are outliers, and move the parameters less
-ENOUGH_ROWS = 3  # for each column and target, before the minimum of what was seen is taken for that of what will come
-A_FEW = 100  # rows of a block, whose mean is known to about a tenth; the usual loss is half forgotten after as many
+UNUSUAL = 10.0  # row lengths, losses and residuals count as at most this many times what is usual so far
+CEILING = 1000.0  # rows with more than this many times the usual loss are outliers, and move the parameters less
+ENOUGH_ROWS = 3  # rows per column and target from which partial_fit goes to the minimum over all rows seen: fewer overfit
+A_FEW = 100  # rows of a block, whose mean has a standard error of 1/10 of the deviation; also half-life of the usual loss
 
 
 class Stream(NamedTuple):
@@ -43,17 +43,18 @@ class Stream(NamedTuple):
     moments: Moments | None = None
     n_met: float = 0.0  # rows that have come; the moments know how many are remembered
     longest: float = 0.0  # squared length of a row, for a weight of 1
-    eigenvalue: float = 0.0
-    slope: np.ndarray | float = 0.0  # (n_targets,): sum of the sizes of the loss's slopes over the rows, which fade
+    eigenvalue: float = 0.0  # the largest of the columns' second moments, in the metric
+    slope: np.ndarray | float = 0.0  # (n_targets,): weighted sum of the loss's |slope| over the rows, which fade
     size: np.ndarray | float = 0.0  # (n_targets,): sum of the typical sizes of residuals over the rows, which fade
     level: np.ndarray | None = None  # (n_targets,): the usual loss, if known
-    holds_for: tuple | None = None  # the objective whose minimum the moments know; None for any, () for none
+    holds_for: tuple | None = None  # the objective whose minimum the moments determine; None for any, () for none
 
     @classmethod
     def after_fit(cls, moments, geometry, penalty, ends, losses, gradient, is_read, objective):
-        """What goes on from a fit of an objective that has ended at parameters `ends` with these objectives.
+        """The stream that goes on from a fit, which has ended at the parameters `ends` with the objectives `losses`.
 
-        The intercept is taken at zero. If `gradient` is None, products of columns and targets are not known.
+        The intercept is the prediction at x = 0. If `gradient` is None, the products of columns and targets stay unknown. For
+        `is_read` see `moments_at_end`.
         """
         holds_for = None
         if geometry.covariance is None or len(moments.mean) > MOST_CORRELATED:
@@ -72,7 +73,7 @@ class Stream(NamedTuple):
 
     @property
     def has_enough_rows(self):
-        """Whether a minimum over the rows seen may be taken for one of rows that will come."""
+        """Whether the rows seen are enough for their minimum to hold for rows to come."""
         return self.moments.is_full and self.n_rows >= ENOUGH_ROWS * len(self.moments.mean)
 
     def is_of(self, objective):
@@ -80,7 +81,7 @@ class Stream(NamedTuple):
         return self.holds_for in (None, objective)
 
     def with_rows(self, rows, half_life=np.inf):
-        """After further rows; those before count half after so many."""
+        """The stream after further rows; a row counts half once `half_life` more have come."""
         n_met = self.n_met + len(rows)
         if self.moments:
             before = self.moments.faded(0.5 ** (len(rows) / half_life))
@@ -88,25 +89,25 @@ class Stream(NamedTuple):
         is_full = not rows.is_sparse and rows.n_features + len(rows.y) <= MOST_CORRELATED
         return self._replace(moments=rows.moments(is_full), n_met=n_met)
 
-    def with_longest(self, rows, counted):
-        """After further rows, whose moments are in the stream's already, and come from the rows as `counted`."""
+    def with_longest(self, rows, bounded):
+        """The stream with `longest` updated by rows whose moments it holds already; `bounded` has their bounded weights."""
         moments = self.moments
         metric = metric_of(rows, moments, 0.0, True)
-        longest = np.max(squared_norms(counted, metric) / rows.weights)
+        longest = np.max(squared_norms(bounded, metric) / rows.weights)
         return self._replace(longest=max(longest, self.longest * 0.5 ** (len(rows) / HALF_LIFE)))
 
     def with_steepness(self, rows, parameters, loss, half_life=np.inf):
-        """After the residuals of further rows, which say how steep a straight loss is."""
+        """The stream after the residuals of further rows: slope / size is the curvature of a loss that grows linearly."""
         weight, residual, total = rows.sampled.weights, rows.sampled.residuals(parameters), rows.total_weight
         slope = total * (np.abs(loss_and_slope(loss, residual)[1]) @ weight) / weight.sum()
         size = total * typical_size(residual, weight)
-        if self.n_met >= LEAST_SEEN:  # no chunk makes residuals seem many times what they were
+        if self.n_met >= LEAST_SEEN:  # a limit on how far one chunk can raise the typical residual
             size = np.where(np.greater(self.size, 0.0), np.minimum(size, UNUSUAL * self.size), size)
         fading = 0.5 ** (len(rows) / min(HALF_LIFE, half_life))
         return self._replace(slope=fading * self.slope + slope, size=fading * self.size + size)
 
     def with_level(self, loss, n_rows):
-        """After a chunk of this mean loss, whose rows are in the moments; it is believed no more than a factor at a time."""
+        """The stream with the usual loss updated by a chunk of this mean loss; one chunk can raise it by a factor at most."""
         if self.level is None or self.n_met <= A_FEW:
             believed = n_rows / self.n_met
         else:
@@ -119,10 +120,10 @@ class Stream(NamedTuple):
         return None if self.level is None or self.n_met <= A_FEW else CEILING * self.level
 
     def bounded(self, rows, parameters, loss):
-        """The rows of a chunk, with smaller weights for those that are unusually long or far from their prediction.
+        """The rows of a chunk, with smaller weights for those that are unusually long or badly predicted.
 
-        So no row can lengthen what the stream takes for usual by more than a factor. Unusual beside all rows before; in a
-        first chunk, beside the chunk's medians.
+        So one row can raise what the stream takes for usual by a factor at most. What is unusual is judged by all rows before,
+        or in a first chunk by its medians.
         """
         is_first = self.n_met < LEAST_SEEN
         if rows.is_sparse or (is_first and len(rows) < LEAST_SEEN):
@@ -130,13 +131,13 @@ class Stream(NamedTuple):
         metric = metric_of_medians(rows) if is_first else metric_of(rows, self.moments, 0.0, True)
         with np.errstate(over="ignore"):
             norms = squared_norms(rows, metric) / rows.weights
-        if not np.isfinite(norms).all():  # too large for moments: that will be said
+        if not np.isfinite(norms).all():  # too large for moments: `check_range` reports it
             return rows
         some = norms[:: 1 + len(norms) // SAMPLE]
         usual = UNUSUAL * (UNUSUAL * np.quantile(some, 0.9) if is_first else max(self.longest, rows.n_features + 1.0))
         factor = np.minimum(1.0, usual / np.maximum(norms, 1.0))
         if self.ceiling() is not None:
-            # Of a sorted file, later rows may all be far from their prediction: they are held against the targets' spread, too.
+            # In a sorted file, all later rows may be badly predicted: the ceiling also allows for the spread of the targets.
             deviation = np.sqrt(self.moments.target_variance)
             varies = deviation > rounding_of(self.moments.target_mean)  # if not, what is usual is not known
             of_deviation = CEILING * loss_and_slope(loss, deviation)[0]
@@ -150,17 +151,17 @@ class Stream(NamedTuple):
         weight[rows.numbers] *= factor
         return rows.with_weight(np.maximum(weight, np.nextafter(0.0, 1.0)))
 
-    def geometry(self, rows, counted, batch_size, ridge, fit_intercept, separable=False):
-        """The geometry of a further chunk, whose moments are in the stream's already, and come from the rows as `counted`.
+    def geometry(self, rows, bounded, batch_size, ridge, fit_intercept, separable=False):
+        """The geometry for steps on a chunk that is in the moments already; `bounded` has its rows with bounded weights.
 
-        Without axes if D must be `separable`.
+        If D must be diagonal (`separable`), there are no axes.
         """
         moments = self.moments
         metric = metric_of(rows, moments, ridge, fit_intercept)
         if self.n_met < LEAST_SEEN:
             metric[1, :-1] = 0.0
         penalised, b = ridge * metric[1, :-1], min(batch_size, len(rows))
-        norms = squared_norms(counted, metric)
+        norms = squared_norms(bounded, metric)
         longest = max(norms.max(), self.longest * rows.total_weight / len(rows) * 0.5 ** (len(rows) / HALF_LIFE))
         eigenvalue, covariance, whitening = self.eigenvalue, None, None
         if moments.is_full:
@@ -170,10 +171,10 @@ class Stream(NamedTuple):
             if not separable and moments.n_rows > 2 * len(gram):
                 axes, bounds, eigenvalue = axes_to_correct(spectrum, longest, moments.n_rows, b)
                 metric = with_axes(metric, axes, bounds / np.sum((axes @ gram) * axes, axis=1) - 1.0)
-                longest = max(squared_norms(counted, metric).max(), longest)
+                longest = max(squared_norms(bounded, metric).max(), longest)
         elif b > 1:
-            weight, some = counted.total_weight, sample_rows(counted, cumulated_chances(norms), offset=0.5)
-            z = standardised(counted, metric, *some)
+            weight, some = bounded.total_weight, sample_rows(bounded, cumulated_chances(norms), offset=0.5)
+            z = standardised(bounded, metric, *some)
             eigenvalue += weight / moments.weight * (largest_eigenvalue(z) * weight / len(rows) - eigenvalue)
         mean = eigenvalue if moments.is_full else eigenvalue + penalised.max()
         step = safe_length(longest + penalised.max(), SAFETY * max(mean, 1.0), np.inf, b)
@@ -181,17 +182,17 @@ class Stream(NamedTuple):
 
 
 def moments_at_end(moments, geometry, penalty, ends, losses, gradient, is_read):
-    """Moments with products of columns x and targets y, which a fit in mini-batches has not summed.
+    """Moments with the products of columns x and targets y, which a fit in mini-batches has not summed.
 
-    At an end w where the gradient g of the objective by the coefficients is known, without that of the l1 norm, they follow.
-    With C the covariance of the columns (of a sample), mu their means, c their covariance with a target of variance s^2, and m
-    by how much the mean prediction is too large::
+    They follow from the gradient g of the objective with respect to the coefficients, without the l1 norm, at the end w. With
+    C the covariance of the columns (of a sample), mu their means, c their covariance with a target of variance s^2, and m the
+    mean prediction minus the mean target::
 
         g = 2 (C w - c) + l2 w, and without an intercept + 2 m mu        so        c = C w + (l2 w - g) / 2 + (m mu)
         MSE = m^2 + w'C w - 2 w.c + s^2
 
-    Residuals of two targets are taken for uncorrelated. An end whose gradient was not read (`is_read`) is at its minimum: m is
-    zero there, if there is an intercept. Where C is not that of all rows, the products hold for the objective of the fit alone.
+    Residuals of different targets are taken as uncorrelated. If the gradient was not read (`is_read` is False), the end is a
+    minimum: g is zero, and with an intercept so is m. If C is from a sample, the products hold only for this objective.
     """
     coef, covariance, mean = ends[:, :-1], geometry.covariance, moments.mean
     cross, of_targets = np.zeros_like(coef), np.diag(moments.target_variance)
@@ -208,7 +209,7 @@ def moments_at_end(moments, geometry, penalty, ends, losses, gradient, is_read):
 
 
 def metric_of_medians(rows):
-    """Center and scale of a first chunk, in which a few wild rows do not count."""
+    """The metric of a first chunk by medians and median absolute deviations, which a few outliers do not change."""
     metric = standard_metric(np.zeros(rows.n_features), np.ones(rows.n_features), 0.0, True)
     X = rows.take(rows.sampled.numbers)
     metric[0, :-1] = np.median(X, axis=0)

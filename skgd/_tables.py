@@ -17,7 +17,7 @@ WHERE_MISSING = {"X": "Fill it, for example by SimpleImputer, or leave out the r
 
 
 def check_times(table, what):
-    """Refuse columns of dates and durations, of which scikit-learn makes numbers where it meets nothing else."""
+    """Refuse columns of dates and durations, which scikit-learn turns into numbers without a word if there are no others."""
     dtypes = getattr(table, "dtypes", None)
     is_frame = hasattr(table, "columns") and hasattr(dtypes, "__iter__")
     names = list(table.columns) if is_frame else [""]

@@ -162,7 +162,7 @@ def check_weight(sample_weight, n_samples):
 
 
 def check_weighted(rows):
-    """Refuse to fit no rows, or what says that there are none."""
+    """Raise an error if no row has a weight: `rows`, or a summary of them, is then empty or None."""
     if not rows:
         raise ValueError(
             "There are no rows, or sample_weight is zero for every row. Check where they come from, or give one a weight > 0."
@@ -177,7 +177,7 @@ def check_alike(kind, of_first):
 
 
 def is_validation_given(model, X_val, y_val, sample_weight_val):
-    """Whether there are rows for early stopping to watch; refuses half of them, and those that nothing watches."""
+    """Whether rows for early stopping are given; an error if X_val or y_val is missing, or if early_stopping is off."""
     if X_val is None and y_val is None and sample_weight_val is None:
         return False
     for name, value in ("X_val", X_val), ("y_val", y_val):

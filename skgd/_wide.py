@@ -1,7 +1,8 @@
-"""Columns too many for their products, with zeros or any loss: methods that go by rounds, each as far as the duality gap says.
+"""Solvers for too many columns to form a Hessian (over MOST_COLUMNS): coordinate descent and L-BFGS-B, in rounds.
 
-The squared error with an l1 norm or a bound goes by scikit-learn's coordinate descent, and any other loss by L-BFGS-B. After
-each round the duality gap (see _duality.py) says how much is left, and the next is asked for less.
+The squared error with an l1 norm or a bound is minimised by scikit-learn's coordinate descent if rows are in memory, and all
+else by L-BFGS-B. After each round the duality gap (see _duality.py) bounds the suboptimality; if that is too large, the next
+round has a tighter tolerance.
 """
 
 from typing import NamedTuple
@@ -21,20 +22,20 @@ from skgd._newton import FAR, TIGHTER
 from skgd._objective import bend, is_straight, penalty_at
 from skgd._reading import ROUNDING, look_at
 
-MOST_ROUNDS = 8  # of a method and its gap: the last asks for 1e-7 of the promise
+MOST_ROUNDS = 8  # of an inner solver and a duality gap: the last has 1e-7 of the accuracy as its tolerance
 MOST_IN_A_ROUND = 200  # steps of L-BFGS-B, or of conjugate gradients for a dual point: more than a hundred are rare
 
 
 def descend_bounded(target, start, loss, enough):
-    """L-BFGS-B (Byrd, Lu, Nocedal & Zhu 1995) until a step gains far less than `enough`, or as many steps as there may be.
+    """L-BFGS-B (Byrd, Lu, Nocedal & Zhu 1995) until a step gains far less than `enough`, or for MOST_IN_A_ROUND steps.
 
-    With an l1 norm, coefficients are differences of two numbers >= 0, so that they end on exact zeros. Coefficients that must
-    be >= 0 are one such number.
+    With an l1 norm, each coefficient is the difference of a positive and a negative part, both >= 0, so that zeros are exact.
+    If coefficients must be >= 0, there is only the positive part.
     """
     scale, n, penalty = np.sqrt(target.geometry.metric[1]), len(start) - 1, target.penalty
     signs = np.array([1.0] if penalty.l1 == 0.0 or penalty.lowest == 0.0 else [1.0, -1.0])
     lowest, strength = 0.0 if penalty.makes_zeros else -np.inf, penalty.l1 * scale[:n]
-    unit = target.constant_loss or 1.0  # in which the objective is below 1, where L-BFGS-B takes ftol as it is
+    unit = target.constant_loss or 1.0  # brings the objective below 1, where L-BFGS-B takes ftol as absolute
 
     def parameters_at(u):
         return scale * np.append(signs @ u[:-1].reshape(-1, n), u[-1])
@@ -42,7 +43,7 @@ def descend_bounded(target, start, loss, enough):
     def look(u):
         value, gradient = target.look(parameters_at(u), loss)
         parts, gradient = u[:-1].reshape(-1, n), scale * gradient
-        value += strength @ (parts.sum(axis=0) - np.abs(signs @ parts))  # of coefficients of which both parts are above zero
+        value += strength @ (parts.sum(axis=0) - np.abs(signs @ parts))  # l1 norm of the parts less that of coefficients
         slopes = np.outer(signs, gradient[:n]) + strength
         return value / unit, np.append(slopes, gradient[-1]) / unit
 
@@ -54,7 +55,7 @@ def descend_bounded(target, start, loss, enough):
 
 
 def curved_over(rows, k, center, parameters, has_intercept, loss, direction):
-    """The curvature of a loss at some parameters, summed over rows, times a direction."""
+    """The Hessian of a loss at some parameters, summed over rows, times a direction."""
     total = np.zeros(len(parameters))
     for X, weight, residual in rows.residual_blocks(k, center, parameters):
         bent = weight * bend(loss, residual) * (X @ direction[:-1] + has_intercept * direction[-1])
@@ -62,21 +63,21 @@ def curved_over(rows, k, center, parameters, has_intercept, loss, direction):
     return total
 
 
-def newton_step(target, point, rounded, enough):
-    """Newton's step by conjugate gradients among the parameters that are not zero, and what it would gain.
+def newton_step(target, point, smoothed, enough):
+    """The Newton step by conjugate gradients, over the parameters that are not fixed at zero, and the decrease it predicts.
 
-    Each of their steps reads the rows once. The gain is inf if there were too few.
+    Each iteration reads the rows once. The decrease is inf if conjugate gradients have not converged.
     """
-    penalty, (_, gradient) = target.penalty, target.look(point, rounded)
+    penalty, (_, gradient) = target.penalty, target.look(point, smoothed)
     free = np.append((point[:-1] != 0.0) | (not penalty.makes_zeros), True)
     gradient[:-1] += penalty.l1 * np.sign(point[:-1])
     root = np.sqrt(target.geometry.metric[1] * free)
 
     def curved(u):
         direction = root * u
-        (bent,) = target.rows.add_up((curved_over, *target.at(point), rounded, direction))
+        (bent,) = target.rows.add_up((curved_over, *target.at(point), smoothed, direction))
         bent = bent / target.total_weight + penalty.l2 * np.append(direction[:-1], 0.0)
-        return root * bent + NEGLIGIBLE * target.curvature * u  # so that no direction is without curvature
+        return root * bent + NEGLIGIBLE * target.curvature * u  # keeps the Hessian positive definite
 
     curvature = LinearOperator((len(point), len(point)), curved, dtype=np.float64)
     u, has_failed = cg(curvature, -root * gradient, rtol=0.0, atol=enough, maxiter=MOST_IN_A_ROUND)
@@ -91,24 +92,25 @@ class End(NamedTuple):
     further: np.ndarray  # where Newton's step leads
 
 
-def judged(target, point, rounded, promise):
+def judged(target, point, smoothed, promise):
     """The End at a point, by its duality gap.
 
-    Of a loss with kinks, a gap that is too large is not waited for where the gain of Newton's step and rounding leave far less.
+    For a loss with kinks, the gap may be loose. Newton's decrement plus what smoothing adds replaces it, if that is far below
+    the promise.
     """
     rows, total = target.rows, target.total_weight
-    about = *target.at(point), rounded, target.loss
+    about = *target.at(point), smoothed, target.loss
     (sums,) = rows.add_up((DualSums.over, *about, np.zeros(len(point))))
     value = sums.loss / total + penalty_at(target.penalty, point[:-1])
-    if np.abs(sums.v[-1]) <= ROUNDING * sums.size:  # t sums to zero as it is
+    if np.abs(sums.v[-1]) <= ROUNDING * sums.size:  # sum t is zero: the dual point is feasible without a Newton step
         left = gap_of(target, sums, point, value)
         if target.share_of_reach(left, value) <= promise:
             return End(left, value, point)
-    step, gain = newton_step(target, point, rounded, ROUNDING * sums.size / total)
+    step, gain = newton_step(target, point, smoothed, ROUNDING * sums.size / total)
     (sums,) = rows.add_up((DualSums.over, *about, step))
     left = gap_of(target, sums, point, value)
     if is_straight(target.loss) and target.share_of_reach(left, value) > promise:
-        (exact,), (smooth,) = target.objectives(point, target.loss, rounded)
+        (exact,), (smooth,) = target.objectives(point, target.loss, smoothed)
         estimate = smooth - exact + gain
         left = estimate if target.share_of_reach(estimate, value) <= TIGHTER * promise else left
     further = point + step
@@ -118,12 +120,12 @@ def judged(target, point, rounded, promise):
 
 
 def gap_of(target, sums, point, value):
-    """The duality gap, or the objective itself if that is less: none is negative."""
+    """The duality gap, or the objective itself if that is less, since the minimum is not negative."""
     return min(duality_gap(sums, target.total_weight, target.penalty, point, target.deviation), value)
 
 
 class ByRounds(Solver):
-    """Each step is a round of a method of its own for each target, after which the duality gap says what is left."""
+    """A solver in rounds: each runs an inner solver for each target, then bounds the suboptimality by the duality gap."""
 
     most_steps = MOST_ROUNDS
     remembered: tuple[str, ...] = ("best", "next", "value", "left", "n_rounds")
@@ -143,8 +145,8 @@ class ByRounds(Solver):
         """A round for each target that has not arrived; the objectives before."""
         objective = self.value.copy()
         for k in np.flatnonzero(~self.is_done):
-            point, rounded = self.round(k)
-            found = judged(self.targets[k], point, rounded, self.accuracy)
+            point, smoothed = self.round(k)
+            found = judged(self.targets[k], point, smoothed, self.accuracy)
             self.next[k] = point
             if found.value <= self.value[k]:
                 self.best[k], self.value[k], self.left[k] = point, found.value, found.left
@@ -155,7 +157,7 @@ class ByRounds(Solver):
         return objective
 
     def tolerance(self, k):
-        """What a round may leave: less, the more rounds there were."""
+        """The tolerance of the next round for target k: tighter after each round."""
         return self.accuracy * TIGHTER ** self.n_rounds[k]
 
 
@@ -188,16 +190,16 @@ class CoordinateDescent(ByRounds):
 
 
 class QuasiNewton(ByRounds):
-    """Losses that bend unevenly, or rows that are not in memory: L-BFGS-B on ever narrower roundings."""
+    """Losses other than the squared error, or rows that are not in memory: L-BFGS-B, with narrower kinks in each round."""
 
     remembered = (*ByRounds.remembered, "widths")
 
     def __init__(self, targets, starts, accuracy, memory=None):
-        widths = [target.rounded(start, FAR).width for target, start in zip(targets, starts, strict=True)]
+        widths = [target.smoothed(start, FAR).width for target, start in zip(targets, starts, strict=True)]
         self.widths = np.array(widths)
         super().__init__(targets, starts, accuracy, memory)
 
     def round(self, k):
         target = self.targets[k]
-        loss = target.loss.rounded(TIGHTER ** self.n_rounds[k] * self.widths[k])
+        loss = target.loss.smoothed(TIGHTER ** self.n_rounds[k] * self.widths[k])
         return descend_bounded(target, self.next[k], loss, self.tolerance(k) * target.reach(self.value[k])), loss

@@ -1,4 +1,4 @@
-"""The same regressor on Dask collections: sums over partitions, made where these are."""
+"""The same regressor on Dask collections: sums over partitions are computed where these are."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from skgd._step_size import Schedule
 from skgd._stopping import explained
 from skgd._validation import check_has_validation, check_parameters, check_weighted, unchanged_on_error
 
-PARALLEL = 8  # passes side by side, of which the mean is taken, and sums that a task adds up
+PARALLEL = 8  # passes that run in parallel and are averaged; also the number of sums that one task adds up
 COLUMNS = "n_features_in_", "feature_names_in_", "_single_target"
 FITTED = "coef_", "intercept_"
 
@@ -248,7 +248,7 @@ class Partitions:
         return cls(parts, with_only(model, *COLUMNS), model.client)
 
     def tree(self, function, *arguments):
-        """A task that sums function(rows, number, *arguments) over the partitions, in an order that depends on nothing else."""
+        """A task that sums function(rows, number, *arguments) over the partitions, always in the same order."""
         arguments = [delayed(argument, pure=False) for argument in arguments]
         tasks = [
             delayed(over_partition, pure=False)(function, self.checker, part, number, *arguments)
@@ -282,7 +282,7 @@ class DaskRows(RowsInChunks):
 
 
 class PassesInParallel(Passes):
-    """Epochs of several passes side by side, from common parameters; the mean of their ends is taken."""
+    """Epochs of parallel passes, each over some parts of the rows, from common parameters; their ends are averaged."""
 
     def __init__(self, problem, schedule, n_steps, seed, is_done, objective, largest):
         super().__init__(problem, schedule, n_steps, seed, is_done, objective, largest)
@@ -293,7 +293,7 @@ class PassesInParallel(Passes):
     def make(self, epoch, parameters, history):
         """Make an epoch; the mean of the objectives before its steps."""
         about, n_chains = (replace(self.problem, rows=None), self.schedule, self.is_done), min(len(self.parts), PARALLEL)
-        start, ends = delayed(Way(parameters, self.n_steps), pure=False), []
+        start, ends = delayed(Progress(parameters, self.n_steps), pure=False), []
         for chain in range(n_chains):
             end = start
             for number in range(chain, len(self.parts), n_chains):
@@ -306,8 +306,8 @@ class PassesInParallel(Passes):
         return self.objective.copy()
 
 
-class Way(NamedTuple):
-    """How far a pass has come over a part of the rows, and then another."""
+class Progress(NamedTuple):
+    """The progress of one of the parallel passes over its parts of the rows."""
 
     parameters: np.ndarray
     n_steps: int
@@ -315,22 +315,23 @@ class Way(NamedTuple):
     n_rows: int = 0
 
 
-def pass_over(rows, problem, schedule, is_done, way, epoch, seed):
-    """A pass over a part of the rows that goes on from another."""
+def pass_over(rows, problem, schedule, is_done, progress, epoch, seed):
+    """Continue a parallel pass over one more part of the rows."""
     if rows is None:
-        return way
-    problem, parameters = replace(problem, rows=rows, batch_size=min(problem.batch_size, len(rows))), way.parameters.copy()
+        return progress
+    problem, parameters = replace(problem, rows=rows, batch_size=min(problem.batch_size, len(rows))), progress.parameters.copy()
     if not schedule.is_plain:
         schedule = replace(schedule, last_share=1.0 - (-len(rows) % problem.batch_size) / problem.batch_size)
-    passes = Passes(problem, schedule, way.n_steps, seed, is_done)
+    passes = Passes(problem, schedule, progress.n_steps, seed, is_done)
     objective = passes.pass_over_rows(epoch, parameters, History())
-    return Way(parameters, passes.n_steps, way.total + len(rows) * objective, way.n_rows + len(rows))
+    return Progress(parameters, passes.n_steps, progress.total + len(rows) * objective, progress.n_rows + len(rows))
 
 
-def means_of(ways):
+def means_of(ends):
     """The means of where passes have ended and of their objectives, by the number of their rows."""
-    n_rows = sum(way.n_rows for way in ways)
-    return sum(way.n_rows / n_rows * way.parameters for way in ways), sum(way.total for way in ways) / n_rows
+    n_rows = sum(end.n_rows for end in ends)
+    parameters = sum(end.n_rows / n_rows * end.parameters for end in ends)
+    return parameters, sum(end.total for end in ends) / n_rows
 
 
 def is_frame(collection):
@@ -361,7 +362,7 @@ def array_like(name, values):
 
 
 def cut_as(X, name, other):
-    """Targets or weights in as many partitions as X."""
+    """Targets or weights with the partitions of X, as far as these are known."""
     if is_frame(X) and is_frame(other):
         return with_divisions_of(X, other)
     if isinstance(other, np.ndarray):
@@ -374,7 +375,7 @@ def cut_as(X, name, other):
 
 
 def with_divisions_of(X, other):
-    """A frame cut where another is, if that is known of both."""
+    """A frame repartitioned by the divisions of another, if both are known."""
     is_known = X.known_divisions and other.known_divisions
     return other.repartition(divisions=X.divisions) if is_known and other.divisions != X.divisions else other
 
@@ -402,7 +403,7 @@ def in_full_rows(array):
 
 
 def parts_of(collection):
-    """The partitions, delayed. Those of a frame are left as they are: optimised, some columns of a file are read in others."""
+    """The partitions, delayed. A frame's graph is not optimised: that may partition some columns of a file otherwise."""
     if is_frame(collection):
         return collection.simplify().to_delayed(optimize_graph=False)
     return in_full_rows(collection).to_delayed().ravel().tolist()
@@ -445,8 +446,8 @@ def moments_of_residuals(rows, number, parameters):
 
 
 def redistributed(partitions, prepared, seed):
-    """Tasks for parts of the rows, into which each row is put at random; they stay in memory."""
-    n_parts = min(len(partitions.parts), PARALLEL**2)  # each of the passes visits as many as there are passes
+    """Assign each row to one of several parts at random; returns the tasks of the parts, which are kept in memory."""
+    n_parts = min(len(partitions.parts), PARALLEL**2)  # each of the PARALLEL passes visits PARALLEL parts
     pieces = [
         delayed(over_partition, pure=False, nout=n_parts)(scattered, partitions.checker, part, number, prepared, n_parts, seed)
         for number, part in enumerate(partitions.parts)

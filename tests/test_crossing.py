@@ -272,7 +272,7 @@ class Case:
         penalty = make_penalty(self.options["penalty"], self.options["alpha"], 0.15, self.options["positive"])
         if "stream" not in self.way:
             return penalty
-        return penalty.scaled(self.n_remembered / (self.given * self.fading).sum())  # weights are taken as they are
+        return penalty.per_weight(self.n_remembered, (self.given * self.fading).sum())  # weights are taken as they are
 
     @property
     def given(self):

@@ -465,18 +465,18 @@ def test_parabolas_touch_a_rounded_loss_and_lie_above_it_and_it_above_the_loss()
         loss = LOSSES[name](options.get("epsilon"), options.get("quantile"))
         residual, other = np.linspace(-3.0, 3.0, 61)[:, None] + 0.013, np.linspace(-4.0, 4.0, 133)
         for width in (1e-9, 0.02, 0.5):
-            rounded = loss.rounded(width)
-            value, slope = loss_and_slope(rounded, residual)
-            parabola = value + slope * (other - residual) + 0.5 * secant(rounded, residual) * (other - residual) ** 2
-            there = loss_and_slope(rounded, other)[0]
+            smoothed = loss.smoothed(width)
+            value, slope = loss_and_slope(smoothed, residual)
+            parabola = value + slope * (other - residual) + 0.5 * secant(smoothed, residual) * (other - residual) ** 2
+            there = loss_and_slope(smoothed, other)[0]
             assert (there <= parabola + 1e-9).all()
             assert (loss_and_slope(loss, other)[0] <= there + 1e-12).all()
-            assert (bend(rounded, residual) <= secant(rounded, residual) * (1 + 1e-12)).all()
-            assert secant(rounded, residual).max() <= rounded.steepest * (1 + 1e-12)
+            assert (bend(smoothed, residual) <= secant(smoothed, residual) * (1 + 1e-12)).all()
+            assert secant(smoothed, residual).max() <= smoothed.steepest * (1 + 1e-12)
             h = 1e-6 * max(width, 1e-2)
-            if width > 1e-3 and rounded != loss:
-                left, right = (np.array(loss_and_slope(rounded, other + sign * h)) for sign in (-1, 1))
-                expected = loss_and_slope(rounded, other)[1], bend(rounded, other)
+            if width > 1e-3 and smoothed != loss:
+                left, right = (np.array(loss_and_slope(smoothed, other + sign * h)) for sign in (-1, 1))
+                expected = loss_and_slope(smoothed, other)[1], bend(smoothed, other)
                 np.testing.assert_allclose((right - left) / (2 * h), expected, rtol=1e-4, atol=1e-6)
 
 
@@ -519,11 +519,11 @@ def test_the_first_rounding_costs_what_it_may(cost):
     for loss, options in STRAIGHT.items():
         problem, _ = problem_of_fit(MiniBatchLinearRegressor(None, loss=loss, **options), rows_of(X, y))
         target = Target(problem, 0)
-        (exact,), (rounded,) = target.objectives(at, target.loss, target.rounded(at, cost))
+        (exact,), (smoothed,) = target.objectives(at, target.loss, target.smoothed(at, cost))
         if loss == "huber":
-            assert rounded == exact
+            assert smoothed == exact
         else:  # the width is found by doubling, which makes four times the cost, about
-            assert 0.2 * cost <= rounded / exact - 1.0 <= cost
+            assert 0.2 * cost <= smoothed / exact - 1.0 <= cost
 
 
 @pytest.mark.parametrize("seed", range(8))
