@@ -207,18 +207,15 @@ def stream_after(model, problem, moments, end, history):
     """What a stream that goes on from a fit knows of its columns."""
     if model.learning_rate != "auto":
         return Stream()
-    gradient, is_read = None, problem.penalty.makes_zeros or not is_at_minimum(model, history)
-    losses = history.objective[-1]
+    gradient, losses = None, history.objective[-1]
     if problem.loss == SQUARED_ERROR and not (model.early_stopping or moments.is_full or problem.rows.is_wide):
         gradient = np.zeros_like(end[:, :-1])
-        if is_read:  # otherwise it is zero, at the minimum
+        if problem.penalty.makes_zeros or not is_at_minimum(model, history):  # otherwise it is zero
             targets = [Target(problem, k) for k in range(len(end))]
             losses, gradient = map(np.array, zip(*look_at(targets, end, problem.loss), strict=True))
             gradient = gradient[:, :-1]
     ends = moved_to(end, -problem.origin)
-    return Stream.after_fit(
-        moments, problem.geometries[0], problem.penalty, ends, losses, gradient, is_read, objective_of(model)
-    )
+    return Stream.after_fit(moments, problem.geometries[0], problem.penalty, ends, losses, gradient, objective_of(model))
 
 
 def renewable_after(model, problem, stream, end, history):

@@ -314,22 +314,26 @@ def geometry_of_batches(rows, moments, batch_size, ridge, fit_intercept, separab
         return Geometry(metric, step, longest, eigenvalue, covariance)
     gram, table = z[:, :-1].T @ z[:, :-1], np.vstack([z[:, :-1], np.diag(np.sqrt(penalised))])
     spectrum = Spectrum.of(gram + np.diag(penalised), metric, lambda: table)
-    axes, bounds, _ = axes_to_correct(spectrum, longest, len(rows), batch_size)
-    mean, reach = spectrum.values[-1], longest
-    if len(axes):
-        (along,) = rows.add_up((Extent.along, metric, axes))
-        gains = bounds / (along.total / rows.total_weight + axes**2 @ penalised) - 1.0
-        if batch_size < len(rows):  # no gain may make a row longer than the longest now: that would shorten the step
-            gains = np.minimum(gains, longest / np.maximum(along.longest, NEGLIGIBLE**2 * longest))
-        some = sample_rows(rows.representatives, chances, offset=0.75)  # a new sample, to judge these axes
-        others = standardised(rows.representatives, metric, *some)[:, :-1]
-        stretch = np.eye(rows.n_features) + (axes.T * (np.sqrt(1.0 + gains) - 1.0)) @ axes
-        mean = np.linalg.eigvalsh(stretch @ (others.T @ others + np.diag(penalised)) @ stretch)[-1]
-        metric = with_axes(metric, axes, gains)
-        del chances, norms  # free this array before another of its size is made
-        reach = longest_of(rows, metric)
+    metric, mean, reach = corrected(rows, metric, spectrum, longest, chances, batch_size, penalised)
     step = safe_length(reach + penalised.max(), SAFETY * max(mean, 1.0), len(rows), batch_size)
     return Geometry(metric, step, longest, spectrum.values[-1], covariance, *spectrum[2:])
+
+
+def corrected(rows, metric, spectrum, longest, chances, batch_size, penalised):
+    """The metric with axes where they help, and with them the largest eigenvalue and the length of the longest row."""
+    axes, bounds, _ = axes_to_correct(spectrum, longest, len(rows), batch_size)
+    if not len(axes):
+        return metric, spectrum.values[-1], longest
+    (along,) = rows.add_up((Extent.along, metric, axes))
+    gains = bounds / (along.total / rows.total_weight + axes**2 @ penalised) - 1.0
+    if batch_size < len(rows):  # no gain may make a row longer than the longest now: that would shorten the step
+        gains = np.minimum(gains, longest / np.maximum(along.longest, NEGLIGIBLE**2 * longest))
+    some = sample_rows(rows.representatives, chances, offset=0.75)  # a new sample, to judge these axes
+    z = standardised(rows.representatives, metric, *some)[:, :-1]
+    stretch = np.eye(rows.n_features) + (axes.T * (np.sqrt(1.0 + gains) - 1.0)) @ axes
+    eigenvalue = np.linalg.eigvalsh(stretch @ (z.T @ z + np.diag(penalised)) @ stretch)[-1]
+    metric = with_axes(metric, axes, gains)
+    return metric, eigenvalue, longest_of(rows, metric)
 
 
 @dataclass(frozen=True)

@@ -52,7 +52,7 @@ class Penalty(NamedTuple):
     lowest: float = -np.inf  # or 0
 
     def per_weight(self, n_rows, weight):
-        """The penalty beside a loss that is divided by the weight of the rows, where the objective divides it by their number."""
+        """The penalty beside a loss that is divided by the weight of the rows; the objective divides it by their number."""
         factor = n_rows / weight
         return self._replace(l2=factor * self.l2, l1=factor * self.l1)
 

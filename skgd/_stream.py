@@ -50,11 +50,10 @@ class Stream(NamedTuple):
     holds_for: tuple | None = None  # the objective whose minimum the moments determine; None for any, () for none
 
     @classmethod
-    def after_fit(cls, moments, geometry, penalty, ends, losses, gradient, is_read, objective):
+    def after_fit(cls, moments, geometry, penalty, ends, losses, gradient, objective):
         """The stream that goes on from a fit, which has ended at the parameters `ends` with the objectives `losses`.
 
-        The intercept is the prediction at x = 0. If `gradient` is None, the products of columns and targets stay unknown. For
-        `is_read` see `moments_at_end`.
+        The intercept is the prediction at x = 0. If `gradient` is None, the products of columns and targets stay unknown.
         """
         holds_for = None
         if geometry.covariance is None or len(moments.mean) > MOST_CORRELATED:
@@ -63,7 +62,7 @@ class Stream(NamedTuple):
         elif not moments.is_full:
             is_exact = moments.n_rows <= n_rows_that_tell(moments.n_features)  # the sample is all rows
             holds_for = () if gradient is None else None if is_exact else objective
-            moments = moments_at_end(moments, geometry, penalty, ends, losses, gradient, is_read)
+            moments = moments_at_end(moments, geometry, penalty, ends, losses, gradient)
         known = {"level": losses, "holds_for": holds_for}
         return cls(moments, moments.n_rows, geometry.longest, geometry.eigenvalue, **known)
 
@@ -181,7 +180,7 @@ class Stream(NamedTuple):
         return Geometry(metric, step, longest, eigenvalue, covariance, whitening)
 
 
-def moments_at_end(moments, geometry, penalty, ends, losses, gradient, is_read):
+def moments_at_end(moments, geometry, penalty, ends, losses, gradient):
     """Moments with the products of columns x and targets y, which a fit in mini-batches has not summed.
 
     They follow from the gradient g of the objective with respect to the coefficients, without the l1 norm, at the end w. With
@@ -191,21 +190,19 @@ def moments_at_end(moments, geometry, penalty, ends, losses, gradient, is_read):
         g = 2 (C w - c) + l2 w, and without an intercept + 2 m mu        so        c = C w + (l2 w - g) / 2 + (m mu)
         MSE = m^2 + w'C w - 2 w.c + s^2
 
-    Residuals of different targets are taken as uncorrelated. If the gradient was not read (`is_read` is False), the end is a
-    minimum: g is zero, and with an intercept so is m. If C is from a sample, the products hold only for this objective.
+    Residuals of different targets are taken as uncorrelated. If C is from a sample, the products hold only for this objective.
     """
-    coef, covariance, mean = ends[:, :-1], geometry.covariance, moments.mean
+    coef, covariance = ends[:, :-1], geometry.covariance
     cross, of_targets = np.zeros_like(coef), np.diag(moments.target_variance)
     if gradient is not None:
-        predicted, has_intercept = coef @ moments.column_means + ends[:, -1], geometry.metric[1, -1] > 0.0
-        amiss = predicted - moments.target_mean if is_read or not has_intercept else np.zeros(len(ends))
+        amiss = coef @ moments.column_means + ends[:, -1] - moments.target_mean
         apart = 0.5 * (penalty.l2 * coef - gradient)  # c - C w
-        apart += 0.0 if has_intercept else np.outer(amiss, moments.column_means)
+        if geometry.metric[1, -1] == 0.0:  # without an intercept
+            apart += np.outer(amiss, moments.column_means)
         cross, mse = coef @ covariance + apart, losses - penalty_at(penalty, coef)
         of_targets = coef @ cross.T + apart @ coef.T
         np.fill_diagonal(of_targets, np.maximum(mse - amiss**2 + np.diag(of_targets), 0.0))  # up to rounding
-        mean = np.append(moments.column_means, predicted - amiss)
-    return replace(moments, mean=mean, second=np.block([[covariance, cross.T], [cross, of_targets]]))
+    return replace(moments, second=np.block([[covariance, cross.T], [cross, of_targets]]))
 
 
 def metric_of_medians(rows):
