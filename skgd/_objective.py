@@ -35,8 +35,8 @@ class Loss(NamedTuple):
     width: float = 0.0  # of the kinks
 
     def smoothed(self, width):
-        """The loss with its kinks, if it has any, smoothed over this width."""
-        return self._replace(width=width) if self.curvature == STEEP else self
+        """The loss with its kinks smoothed over this width, unless it bends over as much already, as huber over epsilon."""
+        return self._replace(width=width) if 2.0 * width > self.cap_above / self.curvature else self
 
     @property
     def steepest(self):
@@ -78,7 +78,7 @@ def loss_and_slope(loss, residual):
     insensitive, curvature, cap_above, cap_below, width = loss
     if width > 0.0:
         (c, apart, distance), line = kinks(loss, residual), 0.5 * (cap_above - cap_below)
-        value = line * residual + c * np.sum(distance - insensitive, axis=0)
+        value = line * residual + c * np.sum(distance - insensitive, axis=0) - 0.5 * cap_above * cap_below / curvature
         return value, line + c * np.sum(apart / distance, axis=0)
     excess = np.maximum(np.abs(residual) - insensitive, 0.0)
     with np.errstate(over="ignore"):  # STEEP times a large excess; the cap bounds the slope
@@ -107,7 +107,7 @@ def secant(loss, residual):
     """The curvature of a parabola that touches a loss at each residual and lies above it (Hunter & Lange 2000)."""
     with np.errstate(divide="ignore"):
         c, _, distance = kinks(loss, residual)
-        return np.minimum(c * np.sum(1.0 / distance, axis=0), loss.curvature)
+        return np.minimum(c * np.sum(1.0 / distance, axis=0), np.inf if loss.width > 0.0 else loss.curvature)
 
 
 def make_penalty(name, alpha, l1_ratio, positive=False):

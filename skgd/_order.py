@@ -16,43 +16,49 @@ class Order(NamedTuple):
     """Sums of slopes that compare each block of at least A_FEW rows with all rows before it.
 
     A slope is the derivative of a row's objective, before the row is learned, along a direction in which the parameters are
-    optimal for the rows before. If rows come shuffled, the mean slope is zero but for chance.
+    optimal for the rows before. If rows come shuffled, the mean slope is zero but for chance. A row on a kink, as those at an
+    atom of y are, has any slope between the lowest and the highest.
     """
 
-    block: np.ndarray | float = 0.0  # (3, n_targets): of weights, slopes and their squares over the present block
-    scatter: np.ndarray | float = 0.0  # (2, n_targets): of weights and squared slopes over all blocks before
+    block: np.ndarray | float = 0.0  # (5, n_targets): number, weight, lowest and highest slopes, squares in the present block
+    scatter: np.ndarray | float = 0.0  # (2, n_targets): number and squares in all blocks before
 
-    def after(self, weight, slopes, weight_before):
+    def after(self, weight, lowest, highest, weight_before):
         """The sums with further rows, and whether a block that they complete is unlike all rows before it.
 
         Parameters
         ----------
         weight : ndarray of shape (n,)
-        slopes : ndarray of shape (n_targets, n)
+        lowest, highest : ndarray of shape (n_targets, n)
+            The slopes.
         weight_before : ndarray of shape (n_targets,) or None
             The weight of the rows left behind; None if there are none to compare with.
         """
-        sums = self.block + np.array([np.full(len(slopes), weight.sum()), slopes @ weight, slopes**2 @ weight])
-        if sums[0, 0] < A_FEW:
-            return self._replace(block=sums), False
-        done = Order(scatter=self.scatter + sums[[0, 2]])
+        squares = np.maximum(np.abs(lowest), np.abs(highest)) ** 2 @ weight**2
+        count, total = np.full(len(lowest), len(weight)), np.full(len(lowest), weight.sum())
+        block = self.block + np.array([count, total, lowest @ weight, highest @ weight, squares])
+        n, total, low, high, squares = block
+        if n[0] < A_FEW:
+            return self._replace(block=block), False
+        done = Order(scatter=self.scatter + block[[0, -1]])
         if weight_before is None:
             return done, False
         # For an extreme quantile, a block may miss the rare side; then the larger scatter of all blocks so far counts.
-        by_chance = np.sqrt(np.maximum(sums[2], sums[0] * done.scatter[1] / done.scatter[0]))
-        by_chance *= np.sqrt(1.0 + sums[0] / weight_before)  # the minimum over the rows before has a sampling error of its own
-        return done, bool(np.any(np.abs(sums[1]) > UNLIKELY * by_chance))
+        by_chance = np.sqrt(np.maximum(squares, n * done.scatter[1] / done.scatter[0]))
+        by_chance *= np.sqrt(1.0 + total / weight_before)  # the minimum over the rows before has a sampling error of its own
+        return done, bool(np.any(np.maximum(low, -high) > UNLIKELY * by_chance))
 
 
-def slopes_at(problem, parameters, moments):
+def slopes_at(problem, parameters, moments, widths):
     """The derivative of each row's objective with respect to the intercept or, without one, to a factor of all coefficients.
 
-    The intercept is the prediction at x = 0.
+    Returned are the lowest and the highest slope at residuals within `widths`, one for each target. The intercept is the
+    prediction at x = 0.
     """
     residual = problem.rows.residuals(parameters)
-    slope = loss_and_slope(problem.loss, residual)[1]
-    if problem.geometries[0].metric[1, -1] > 0.0:
-        return slope
-    penalty, coef = problem.penalty.per_weight(moments.n_rows, moments.weight), parameters[:, :-1]
-    pull = penalty.l2 * np.sum(coef**2, axis=1) + penalty.l1 * np.sum(np.abs(coef), axis=1)
-    return slope * (residual + problem.rows.targets) + pull[:, None]
+    slopes = np.array([loss_and_slope(problem.loss, residual + shift)[1] for shift in (-widths[:, None], widths[:, None])])
+    if problem.geometries[0].metric[1, -1] == 0.0:
+        penalty, coef = problem.penalty.per_weight(moments.n_rows, moments.weight), parameters[:, :-1]
+        pull = penalty.l2 * np.sum(coef**2, axis=1) + penalty.l1 * np.sum(np.abs(coef), axis=1)
+        slopes = np.sort(slopes * (residual + problem.rows.targets), axis=0) + pull[:, None]
+    return slopes

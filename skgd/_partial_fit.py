@@ -93,8 +93,9 @@ def held_against_order(problem, stream, state):
     is_first = stream.n_rows <= len(problem.rows)
     if is_first or not stream.has_enough_rows:
         return state
-    slopes, model = slopes_at(problem, state.parameters[:, AVERAGE], stream.moments), state.renewable.model
-    order, is_unlike = state.order.after(problem.rows.weights, slopes, model and model.weight)
+    parameters, model = state.parameters[:, AVERAGE], state.renewable.model
+    slopes = slopes_at(problem, parameters, stream.moments, state.renewable.widths(parameters, stream.n_rows))
+    order, is_unlike = state.order.after(problem.rows.weights, *slopes, model and model.weight)
     return replace(state, order=order, told=tell_of_order(is_unlike, state.told))
 
 

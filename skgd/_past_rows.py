@@ -117,3 +117,18 @@ def gradient_at_minimum(penalty, end, read):
     coef, most = end[:-1], np.inf if penalty.lowest == 0.0 else penalty.l1
     balanced = -penalty.l2 * coef - penalty.l1 * np.sign(coef)
     return np.append(np.where((coef == 0.0) & penalty.makes_zeros, np.clip(read[:-1], -penalty.l1, most), balanced), 0.0)
+
+
+def model_at_minimum(problem, ends, widths, weight):
+    """The model of rows of this weight, of which the problem's may be a sample, at the exact minimum over them.
+
+    The smoothed loss has its minimum elsewhere: where y has an atom, by about the width of the kinks. So its gradient at `ends`
+    is replaced by that of the exact loss, which balances the penalty.
+    """
+    found = []
+    for k, end in enumerate(ends):
+        target = TargetOfStream(problem, k, widths[k], None)
+        value, read, hessian = (part / target.total_weight for part in derivatives_at(target, end))
+        found.append((value, gradient_at_minimum(problem.penalty, end, read), hessian))
+    derivatives = (weight * np.array(part) for part in zip(*found, strict=True))
+    return Quadratic.about(ends, problem.origin, weight, *derivatives)

@@ -19,7 +19,7 @@ import numpy as np
 from skgd._geometry import ROWS_PER_COLUMN
 from skgd._newton import FAR, LEAST_PROMISE, OF_ZEROS, TIGHTER, Newton
 from skgd._objective import LARGEST, is_straight, loss_and_slope, penalty_at, typical_size
-from skgd._past_rows import Quadratic, TargetOfStream, derivatives_at, gradient_at_minimum
+from skgd._past_rows import Quadratic, TargetOfStream, derivatives_at, model_at_minimum
 from skgd._quadratic import MOST_STEPS
 from skgd._reading import Target
 from skgd._rows import BLOCK, Rows
@@ -32,6 +32,7 @@ GROWTH = 1e-3  # new share of all rows at which the minimum is found anew, once 
 CHEAP = 20  # columns up to which each row may bring a new minimum: it costs d^3, so with 500 columns it takes a hundred rows
 FEW_NUMBERS = 2**14  # numbers of X up to which every chunk brings a new minimum: a reading takes a tenth of a millisecond
 REMEMBERED = 7  # half-lives after which rows are dropped: their weight is then below a hundredth
+AT_AN_ATOM = 0.01  # share of a large residual: smaller ones are zero, but for the accuracy with which a fit ends
 SHRUNK = 0.5 ** np.arange(8)  # fractions of the way from the best constant to the parameters: see `no_worse_than_constants`
 
 
@@ -68,22 +69,15 @@ class Renewable:
 
         If the rows are too few for a reliable Hessian, they are kept themselves.
         """
-        rows, found = problem.rows.sampled, []
-        residual, n_parameters = residuals_at(rows, problem, ends), ends.shape[1]
+        rows, n_parameters = problem.rows.sampled, ends.shape[1]
+        residual = residuals_at(rows, problem, ends)
         deciding = share_that_decides(problem.loss, residual, rows.weights)
-        known = {"spread": typical_size(residual, rows.weights), "objective": objective, "deciding": deciding}
-        few = min(ROWS_PER_COLUMN * n_parameters / deciding.min(), n_first_rows(deciding, n_parameters))
-        if len(problem.rows) <= min(few, len(rows)):
+        known = {"spread": spread_of(residual, rows.weights), "objective": objective, "deciding": deciding}
+        if len(problem.rows) <= min(n_first_rows(deciding, n_parameters), len(rows)):
             losses = loss_and_slope(problem.loss, residual)[0] @ rows.weights / rows.total_weight
             return cls(fresh=rows, n_kept=len(rows), reached=losses, **known).with_own_rows()
-        for k, end in enumerate(ends):
-            width = width_of_kinks(known["spread"][k], deciding[k], n_parameters, len(rows))
-            target = TargetOfStream(replace(problem, rows=rows), k, width, None)
-            value, read, hessian = (part / rows.total_weight for part in derivatives_at(target, end))
-            found.append((value, gradient_at_minimum(problem.penalty, end, read), hessian))
-        weight = problem.rows.total_weight
-        derivatives = (weight * np.array(part) for part in zip(*found, strict=True))
-        model = Quadratic.about(ends, problem.origin, weight, *derivatives)
+        widths = width_of_kinks(known["spread"], deciding, n_parameters, len(rows))
+        model = model_at_minimum(replace(problem, rows=rows), ends, widths, problem.rows.total_weight)
         return cls(model, float(len(problem.rows)), **known)
 
     def for_objective(self, objective):
@@ -188,7 +182,7 @@ class Renewable:
         else:
             before, ends = self.later_minimum(problem, starts, before, n_seen, half_life < np.inf)
         residual, weight = residuals_at(rows.sampled, problem, ends), rows.sampled.weights
-        size, deciding, believed = typical_size(residual, weight), share_that_decides(problem.loss, residual, weight), 1.0
+        size, deciding, believed = spread_of(residual, weight), share_that_decides(problem.loss, residual, weight), 1.0
         loss = loss_and_slope(problem.loss, residual)[0] @ weight / weight.sum()
         if before is not None:
             size, believed = np.minimum(size, UNUSUAL * spread), min(1.0, 3.0 * len(rows) / n_seen)
@@ -216,15 +210,14 @@ class Renewable:
 
     def left_behind(self, problem, ends, before, n_seen):
         """The state with the latest rows added to the model, expanded around the minimum of the smoothed loss, and dropped."""
-        found, points = [], ends.copy()
-        for k, end in enumerate(ends):
-            target = TargetOfStream(problem, k, self.widths(ends, n_seen)[k], before)
-            if before is None:
-                points[k] = Newton(target, end, LEAST_PROMISE, target.loss).settle()
-            found.append(derivatives_at(target, points[k]))
-        derivatives = map(np.array, zip(*found, strict=True))
-        model = Quadratic.about(points, problem.origin, problem.rows.total_weight, *derivatives)
-        return replace(self, model=model + before if before else model, n_rows=n_seen, latest=(), fresh=None, n_kept=0)
+        widths, weight = self.widths(ends, n_seen), problem.rows.total_weight
+        if before is None:
+            model = model_at_minimum(problem, ends, widths, weight)
+        else:
+            targets = [TargetOfStream(problem, k, width, before) for k, width in enumerate(widths)]
+            found = [derivatives_at(target, end) for target, end in zip(targets, ends, strict=True)]
+            model = Quadratic.about(ends, problem.origin, weight, *map(np.array, zip(*found, strict=True))) + before
+        return replace(self, model=model, n_rows=n_seen, latest=(), fresh=None, n_kept=0)
 
     def widths(self, ends, n_seen):
         """The width of kinks for each target."""
@@ -243,6 +236,11 @@ def width_of_kinks(spread, deciding, n_parameters, n_seen):
     fewer rows decide. Twice or half of it at most triples the suboptimality.
     """
     return np.maximum(spread * np.sqrt(deciding * (n_parameters + np.log(n_seen)) / n_seen), 1.0 / LARGEST)
+
+
+def spread_of(residual, weight):
+    """The typical size of residuals, without those of an atom of y: rows that a fit passes through, but for its accuracy."""
+    return typical_size(residual, weight, AT_AN_ATOM * np.quantile(np.abs(residual), 0.9, axis=1))
 
 
 def share_that_decides(loss, residual, weight):

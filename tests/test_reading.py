@@ -520,10 +520,8 @@ def test_the_first_rounding_costs_what_it_may(cost):
         problem, _ = problem_of_fit(MiniBatchLinearRegressor(None, loss=loss, **options), rows_of(X, y))
         target = Target(problem, 0)
         (exact,), (smoothed,) = target.objectives(at, target.loss, target.smoothed(at, cost))
-        if loss == "huber":
-            assert smoothed == exact
-        else:  # the width is found by doubling, which makes four times the cost, about
-            assert 0.2 * cost <= smoothed / exact - 1.0 <= cost
+        # The width is found by doubling, which makes four times the cost, about. Widths below huber's epsilon cost nothing.
+        assert 0.2 * cost <= smoothed / exact - 1.0 <= cost or (loss == "huber" and cost < 0.01 and smoothed == exact)
 
 
 @pytest.mark.parametrize("seed", range(8))
