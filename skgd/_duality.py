@@ -59,15 +59,14 @@ def duality_gap(sums, total_weight, penalty, parameters, deviation):
 
     `deviation` is that of each column, so that entries of v are compared in the same unit.
     """
-    coef, v, factor = parameters[:-1], sums.v / total_weight, sums.factor
-    beyond = shrunk_below(v[:-1], penalty)  # where R* is infinite without l2
+    coef, v, factor = parameters[:-1], sums.v[:-1] / total_weight, sums.factor
+    beyond = shrunk_below(v, penalty)  # where R* is infinite without l2
     if penalty.l2 == 0.0 < penalty.l1:
         factor *= np.min(penalty.l1 / (penalty.l1 + beyond))
-    elif penalty.l2 == 0.0:
-        miss = np.append(beyond / deviation, v[-1])
-        if not np.linalg.norm(miss) <= FEASIBLE * sums.size / total_weight:
-            return np.inf
-    excess = shrunk_below(factor * v[:-1], penalty)
+    amiss = beyond / deviation if penalty.l2 == 0.0 == penalty.l1 else np.zeros(0)
+    if not np.linalg.norm(np.append(amiss, sums.v[-1] / total_weight)) <= FEASIBLE * sums.size / total_weight:
+        return np.inf
+    excess = shrunk_below(factor * v, penalty)
     conjugate = 0.5 * excess @ excess / penalty.l2 if penalty.l2 > 0.0 else 0.0
     of_rows = (sums.loss + factor * sums.linear + factor**2 * sums.quadratic) / total_weight
-    return of_rows + penalty_at(penalty, coef) + conjugate + factor * (v @ parameters)
+    return of_rows + penalty_at(penalty, coef) + conjugate + factor * (v @ coef)

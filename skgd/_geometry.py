@@ -244,22 +244,19 @@ class Spectrum(NamedTuple):
 def whitening_of(eigenvalues, eigenvectors, metric, z=None):
     """The whitening: a matrix that turns centred rows into uncorrelated variables of variance 1, without redundant ones.
 
-    From the eigendecomposition of z'z. Given z, a second one in the coordinates of the first restores the digits that z'z has
-    lost (as in CholeskyQR2: Yamamoto et al. 2015).
+    From the eigendecomposition of z'z or, given z, from its singular values, of which z'z has lost half of the digits.
     """
     largest, root = eigenvalues[-1], np.sqrt(metric[1, :-1])
     if largest <= 0.0:
         return np.zeros((len(root), 0))
     if z is None:
-        kept = eigenvalues > NEGLIGIBLE * largest
-        return root[:, None] * eigenvectors[:, kept] / np.sqrt(eigenvalues[kept])
-    deviation = np.linalg.norm(z @ eigenvectors, axis=0)
-    rounding = rounding_of(np.abs(metric[0, :-1]) * root + 1.0) @ np.abs(eigenvectors)  # of sums along eigenvectors
-    kept = rounding < INDISTINCT * deviation
-    vectors = eigenvectors[:, kept] / deviation[kept]
-    table = z @ vectors
-    again, rotation = np.linalg.eigh(table.T @ table)
-    return root[:, None] * (vectors @ rotation) / np.sqrt(np.maximum(again, NEGLIGIBLE * again[-1]))
+        kept, vectors, deviation = eigenvalues > NEGLIGIBLE * largest, eigenvectors, np.sqrt(np.maximum(eigenvalues, 0.0))
+    else:
+        _, deviation, directions = np.linalg.svd(z, full_matrices=False)
+        vectors = directions.T
+        rounding = rounding_of(np.abs(metric[0, :-1]) * root + 1.0) @ np.abs(vectors)  # of sums along a direction
+        kept = rounding < INDISTINCT * deviation
+    return root[:, None] * vectors[:, kept] / deviation[kept]
 
 
 def full_batch_step(geometry, ridge):

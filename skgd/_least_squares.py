@@ -57,12 +57,15 @@ class LeastSquares(Solver):
 
     def step(self):
         """A step of each target that is not at its minimum; the objectives before."""
-        objective = self.value
+        objective, before = self.value, self.best
         self.is_done = self.has_moved & ((self.excess() <= self.accuracy) | self.has_stalled)
         if not self.is_done.all():
-            self.best, self.has_moved = np.where(self.is_done[:, None], self.best, self.best + self.moved), True
+            self.best, self.has_moved = np.where(self.is_done[:, None], before, before + self.moved), True
             self.look()
             self.has_stalled = self.value >= objective  # rounding errors
+            if np.any(self.value > objective):
+                self.best = np.where((self.value > objective)[:, None], before, self.best)
+                self.look()
         return objective
 
 

@@ -108,6 +108,14 @@ def judged(target, point, smoothed, promise):
             return End(left, value, point)
     step, gain = newton_step(target, point, smoothed, ROUNDING * sums.size / total)
     (sums,) = rows.add_up((DualSums.over, *about, step))
+    if (
+        np.abs(sums.v[-1]) > ROUNDING * sums.size
+    ):  # conjugate gradients have ended early: t sums to zero after another intercept
+        of_intercept = np.append(np.zeros(len(point) - 1), 1.0)
+        (curved,) = rows.add_up((curved_over, *target.at(point), smoothed, of_intercept))
+        if curved[-1] > 0.0:
+            step[-1] -= sums.v[-1] / curved[-1]
+            (sums,) = rows.add_up((DualSums.over, *about, step))
     left = gap_of(target, sums, point, value)
     if is_straight(target.loss) and target.share_of_reach(left, value) > promise:
         (exact,), (smooth,) = target.objectives(point, target.loss, smoothed)
@@ -128,13 +136,17 @@ class ByRounds(Solver):
     """A solver in rounds: each runs an inner solver for each target, then bounds the suboptimality by the duality gap."""
 
     most_steps = MOST_ROUNDS
-    remembered: tuple[str, ...] = ("best", "next", "value", "left", "n_rounds")
+    remembered: tuple[str, ...] = ("best", "next", "value", "least", "n_rounds")
 
     def __init__(self, targets, starts, accuracy, memory=None):
         self.targets, self.accuracy, self.best, self.next = targets, accuracy, starts.copy(), starts.copy()
-        self.left, self.n_rounds = np.full(len(targets), np.inf), np.zeros(len(targets), dtype=int)
+        self.least, self.n_rounds = np.full(len(targets), -np.inf), np.zeros(len(targets), dtype=int)  # bounds of the minima
         self.value = np.array([value for value, _ in look_at(targets, starts, targets[0].loss)])
         self.go_on(memory)
+
+    @property
+    def left(self):
+        return self.value - self.least
 
     @property
     def is_done(self):
@@ -147,9 +159,9 @@ class ByRounds(Solver):
         for k in np.flatnonzero(~self.is_done):
             point, smoothed = self.round(k)
             found = judged(self.targets[k], point, smoothed, self.accuracy)
-            self.next[k] = point
+            self.next[k], self.least[k] = point, max(self.least[k], found.value - found.left)
             if found.value <= self.value[k]:
-                self.best[k], self.value[k], self.left[k] = point, found.value, found.left
+                self.best[k], self.value[k] = point, found.value
             if self.targets[k].share_of_reach(found.left, found.value) > self.accuracy:
                 ((at_further,),) = self.targets[k].objectives(found.further, self.targets[k].loss)
                 self.next[k] = found.further if at_further < found.value else point

@@ -1,6 +1,7 @@
 """learning_rate="auto": the right answer from raw columns, whatever their geometry."""
 
 import tracemalloc
+import warnings
 
 import numpy as np
 import pytest
@@ -214,3 +215,22 @@ def test_sums_and_maxima_of_rows_are_weighted_and_merge():
     both = halves[0] + halves[1]
     assert both.total == pytest.approx(norms.sum())
     assert both.longest == pytest.approx(norms.max())
+
+
+@pytest.mark.parametrize("way", ["fit", "fit_chunks"])
+@pytest.mark.parametrize("loss", ["squared_error", "huber"])
+@pytest.mark.parametrize("batch_size", [None, 32])
+def test_columns_that_are_sums_of_others_in_float32_beside_redundant_ones_end_at_least_squares(batch_size, loss, way):
+    for seed in range(6):
+        rng = np.random.default_rng(seed)
+        a, b, c, d = np.round(rng.normal(50.0, 10.0, (4, 500)), 1)
+        X = np.column_stack([a, b, np.float32(0.37 * a + 1.7 * b), c, d, c - d])
+        y = a + rng.normal(0.0, 5.0, 500)
+        model = MiniBatchLinearRegressor(batch_size, loss=loss, epsilon=1e3 if loss == "huber" else 0.1, random_state=0)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "epsilon=")
+            model = model.fit(X, y) if way == "fit" else model.fit_chunks([(X[:250], y[:250]), (X[250:], y[250:])])
+        # What float32 cuts off is a column, too: without it and the redundant one, nothing is lost but what chance explains.
+        least = np.column_stack([np.ones(500), a, b, c, d])
+        without = np.mean((y - least @ np.linalg.lstsq(least, y, rcond=None)[0]) ** 2)
+        assert np.mean((y - model.predict(X)) ** 2) <= without + 1e-3 * y.var()

@@ -6,12 +6,8 @@ import numpy as np
 import pytest
 
 from skgd import MiniBatchLinearRegressor
-from tests.conftest import (
-    Newton,
-    Target,
-    problem_of_fit,
-    rows_of,
-)
+from skgd._duality import DualSums, duality_gap
+from tests.conftest import Newton, Target, approach, problem_of_fit, rows_of
 from tests.test_crossing import SILENT, Case, optimum, verdict
 
 LOSSES = {
@@ -56,6 +52,27 @@ def test_the_gap_is_never_below_the_excess_and_at_the_end_close_to_it(loss, pena
         if way.conclude():
             break
     assert last <= 1e-4 * target.reach(best)
+
+
+@pytest.mark.parametrize("offset", [0.0, 1e6])
+@pytest.mark.parametrize("penalty", PENALTIES)
+@pytest.mark.parametrize("loss", LOSSES)
+def test_the_gap_after_any_step_is_not_below_the_excess_however_far_y_lies_from_zero(loss, penalty, offset):
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((60, 3))
+    y = X @ [1.0, 0.0, -2.0] + rng.standard_t(3, 60) + offset
+    problem, _ = problem_of_fit(MiniBatchLinearRegressor(None, **LOSSES[loss], **PENALTIES[penalty]), rows_of(X, y))
+    target = Target(problem, 0)
+    constant = np.append(np.zeros(3), target.constant)
+    best = approach(target, constant, 1e-6)[0]
+    (least,) = target.objectives(best, target.loss)[0]
+    for _ in range(30):
+        point = best + np.abs(rng.standard_normal(4)) * rng.choice([0.0, 0.1, 1.0])
+        step = rng.choice([0.0, 1e-3, 1.0]) * rng.standard_normal(4)  # after which t does not sum to zero
+        for width in (0.1, 1.0):
+            (sums,) = problem.rows.add_up((DualSums.over, *target.at(point), target.loss.smoothed(width), target.loss, step))
+            gap = duality_gap(sums, target.total_weight, target.penalty, point, target.deviation)
+            assert gap >= target.objectives(point, target.loss).item() - least - 1e-6 * target.constant_loss
 
 
 @pytest.mark.parametrize(

@@ -369,3 +369,17 @@ def test_a_refit_of_what_has_converged_over_wide_columns_stays_there():
     coef = model.coef_.copy()
     # a round that begins at its end moves 6e-5, since its kinks are wide; with a further step of Newton's it would be 3e-4
     np.testing.assert_allclose(model.fit(X, y).coef_, coef, rtol=0.0, atol=1e-4)
+
+
+@pytest.mark.parametrize("batch_size", [None, 32])
+def test_a_penalty_that_leaves_the_constant_of_wide_rows_is_not_told_to_be_far_from_the_minimum(batch_size):
+    rng = np.random.default_rng(0)
+    X = random_array((500, 1500), density=0.01, rng=rng, format="csr")
+    y = np.round(10.0 + rng.standard_normal(500))
+    model = MiniBatchLinearRegressor(batch_size, loss="quantile", quantile=0.1, penalty="l1", alpha=0.1, random_state=0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", ConvergenceWarning)
+        warnings.filterwarnings("ignore", "alpha=0.1")  # leaves next to nothing
+        model.fit(X, y)
+    assert model.intercept_ == 9.0
+    assert not model.coef_.any()
