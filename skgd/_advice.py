@@ -7,7 +7,7 @@ from skgd._geometry import SAFETY, plain_metric, safe_step
 from skgd._objective import SQUARED_ERROR, is_straight, rounding_of
 from skgd._reading import ROUNDING, Target, look_at
 from skgd._stopping import score_name
-from skgd._stream import ENOUGH_ROWS, LEAST_SEEN, UNUSUAL
+from skgd._stream import ENOUGH_ROWS, LEAST_SEEN, UNUSUAL, n_remembered
 from skgd._validation import warn
 
 NOTHING = 0.01  # a share that counts as nothing: of the spread of y, of an alpha, or of the loss that is explained
@@ -48,15 +48,12 @@ def tell_of_unusual(rows, bounded, told):
     return once(told, "unusual", message)
 
 
-def tell_of_half_life(model, n_new, stream, told):
-    """Warn once of a half-life that never leaves enough rows for a minimum; see `once`.
-
-    Of chunks of n rows, n / (1 - 2^(-n / half_life)) are remembered in the end.
-    """
+def tell_of_half_life(model, stream, told):
+    """Warn once of a half-life that never leaves enough rows for a minimum; see `once`."""
     if not (model.half_life and model.average == "auto" and stream.moments.is_full):
         return told
     needed = ENOUGH_ROWS * len(stream.moments.mean)
-    if stream.has_enough_rows or n_new / (1.0 - 0.5 ** (n_new / model.half_life)) >= needed:
+    if stream.has_enough_rows or n_remembered(np.inf, model.half_life) >= needed:
         return told
     message = (
         f"half_life={model.half_life:g} forgets rows before there are {ENOUGH_ROWS} for each column and target, {needed} in "
@@ -232,7 +229,10 @@ def of_score(model, outcome):
         return None
     poor = f"{score_name(model.loss)} on the held-out rows is {score:.2g}: a constant predicts them better."
     if np.any(np.abs(outcome.validation.mean - problem.constant) > UNUSUAL * problem.deviation):
-        return f"{poor} y_val lies far from y: if y was transformed, as by TransformedTargetRegressor, transform y_val, too."
+        return (
+            f"{poor} Held-out targets lie far from the others: if they are a y_val, and y was transformed, as by "
+            f"TransformedTargetRegressor, transform y_val, too."
+        )
     moments, of_others = outcome.state.stream.moments, outcome.validation.rows.moments(False)
     if moments is not None:
         shift = np.abs(of_others.column_means - moments.column_means)
@@ -245,7 +245,7 @@ def of_score(model, outcome):
                 f'X_val, too, by transform_input=["X_val"].'
             )
     return (
-        f"{poor} The columns carry no information about y, or the {len(problem.rows)} rows left for training are too few: set "
+        f"{poor} The columns carry no information about y, or the rows left for training are too few: set "
         f"early_stopping=False, or give more rows."
     )
 

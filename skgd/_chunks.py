@@ -341,7 +341,7 @@ def checked(check, noun, number, chunk):
         if not 2 <= len(chunk) <= 3:
             raise ValueError(f"must be (X, y) or (X, y, sample_weight), got {len(chunk)} parts.")
         X, y, sample_weight = (*chunk, None)[:3]
-        is_empty = hasattr(X, "shape") and X.shape[0] == 0
+        is_empty = all((each.shape if hasattr(each, "shape") else np.shape(each))[:1] == (0,) for each in (X, y))
         return () if is_empty else check(X, y, sample_weight)
     except (TypeError, ValueError) as error:
         kind = TypeError if isinstance(error, TypeError) else ValueError  # a subclass may take other arguments

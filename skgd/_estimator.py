@@ -123,13 +123,14 @@ class MiniBatchLinearRegressor(CheckedParameters, CallbackSupportMixin, Regresso
     shuffle : bool, default=True
         Whether the rows are visited in a new random order in each epoch.
     early_stopping : bool, default=False
-        Whether to watch rows that are not learned from, held out or given as X_val, and to end with the parameters that predict
-        them best. They are judged by D^2 of the model's own loss (R^2 for the squared error).
+        Whether to watch rows that are not learned from, held out or given as X_val, and to go back to the parameters that
+        predict them best, once later ones do so worse than chance explains. They are judged by D^2 of the model's own loss (R^2
+        for the squared error).
     validation_fraction : float, default=0.1
         Share of the rows that early_stopping holds out, unless X_val is given.
     half_life : float or None, default=None
-        Further rows after which a row that `partial_fit` has seen counts half. None never forgets: old rows pull as hard as new
-        ones.
+        Further rows after which a row that `partial_fit` has seen counts half, within a call, too. None never forgets: old rows
+        pull as hard as new ones.
     record_steps : bool, default=False
         Whether to keep `loss_path_`, `coef_path_` and `intercept_path_`.
     warm_start : bool, default=False
@@ -387,8 +388,9 @@ class MiniBatchLinearRegressor(CheckedParameters, CallbackSupportMixin, Regresso
         does not matter.
 
         With an int, each epoch visits the chunks in a new random order if `chunks` has a length and is indexed by numbers, and
-        otherwise as they come. The rows of as many chunks as fit into 64 megabytes are shuffled together. If the chunks differ,
-        because the rows are sorted by something, this is not enough, and a warning says so.
+        otherwise as they come. The rows of as many chunks as fit into 64 megabytes are shuffled together. If the means of
+        columns or targets differ from chunk to chunk, as in sorted files, this is not enough, and a warning says so. A plain
+        schedule is not warned of rows whose columns keep their means while their effects change.
 
         Parameters
         ----------

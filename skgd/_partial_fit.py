@@ -27,7 +27,7 @@ def fit_chunk(model, rows, state, go_on, watch):
     # Progressive validation: the loss of the current model on rows that it has not learned; at first, of the best constant.
     before = mean_losses(problem, state.parameters[:, AVERAGE]) if go_on else problem.constant_loss
     if model.learning_rate == "auto":
-        told = tell_of_half_life(model, len(rows), stream, tell_of_unusual(problem.rows, bounded, told))
+        told = tell_of_half_life(model, stream, tell_of_unusual(problem.rows, bounded, told))
         state = with_chunk(model, problem, stream, bounded, replace(state, told=told), before)
         outcome = learn(model, problem, bounded, state, watch, before)
     else:

@@ -131,6 +131,8 @@ class Problem:
     def take_steps(self, order, steps, targets, parameters, objectives):
         """One step for each mini-batch of `order` and each of some targets; steps and objectives have a row for each target."""
         rows = self.rows
+        if not len(targets):
+            return
         if not rows.is_in_memory or (rows.is_unpacked and self.batch_size * rows.n_features > BLOCK):
             self.take_steps_by_blocks(order, steps, targets, parameters, objectives)
             return

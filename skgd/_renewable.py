@@ -111,8 +111,8 @@ class Renewable:
         reached, age = np.broadcast_to(self.reached, loss.shape), self.age + len(rows) / half_life
         worse = np.divide(loss, reached, out=np.where(loss > 0.0, np.inf, 1.0), where=reached > 0.0)
         weight = max(1.0, float(np.max(worse))) if self.model is None else 1.0
-        n_kept, waiting = self.n_kept + len(rows), self.waiting + weight * len(rows)
-        return replace(self.with_own_rows(), fresh=rows, n_kept=n_kept, age=age, waiting=waiting)
+        fresh, waiting = rows.faded(half_life, REMEMBERED), self.waiting + weight * len(rows)
+        return replace(self.with_own_rows(), fresh=fresh, n_kept=self.n_kept + len(fresh), age=age, waiting=waiting)
 
     def with_own_rows(self):
         """The state with the fresh rows copied, since the caller may reuse their arrays."""

@@ -98,6 +98,15 @@ class Rows:
         """These rows with their weights divided by a number."""
         return self if unit == 1.0 else self.with_weight(self.weight / unit)
 
+    def faded(self, half_life, most):
+        """These rows with weights that halve every `half_life` rows before the last, without those before `most` half-lives."""
+        if half_life == np.inf:
+            return self
+        recent = self.only(self.numbers[-int(np.ceil(most * half_life)) :])
+        weight = np.array(recent.weight)
+        weight[recent.numbers] *= 0.5 ** (np.arange(len(recent))[::-1] / half_life)
+        return recent.with_weight(weight)
+
     def with_mean_weight_1(self):
         """These rows with their weights in units of their mean."""
         return self.with_weight_over(self.mean_weight)

@@ -3,6 +3,7 @@
 import numpy as np
 
 from skgd._objective import SQUARED_ERROR, best_constant, constant_loss, is_straight, loss_and_slope, rounding_of
+from skgd._reading import ROUNDING
 
 CHANCE = 1.5  # standard errors up to which a difference may be due to chance
 
@@ -89,7 +90,7 @@ class Validation:
         loss, majority, difference, first, second, weight_square = sums
         score, mean = explained(loss / self.weight, self.constant_loss, self.rounding), difference / self.weight
         error = np.sqrt(np.maximum(second - 2.0 * mean * first + mean**2 * weight_square, 0.0))
-        return score, (score < self.score - self.tol) & (majority > 0.0) & (difference > CHANCE * error)
+        return score, (score < self.score - self.tol) & (majority > ROUNDING * self.weight) & (difference > CHANCE * error)
 
     def observe(self, parameters, is_done):
         """Take note of an epoch's parameters, but not of targets that were done before; D^2 of all."""
@@ -127,6 +128,6 @@ def differences(rows, loss, parameters, others):
     difference = value - loss_and_slope(loss, rows.residuals(others))[0]
     votes = np.sign(difference)
     if is_straight(loss):
-        votes *= np.where(residual > 0.0, loss.cap_above, loss.cap_below)
+        votes *= np.where(residual > 0.0, loss.cap_above, loss.cap_below) / max(loss.cap_above, loss.cap_below)
     sums = value @ weight, votes @ weight, difference @ weight, difference @ weight**2, difference**2 @ weight**2
     return np.array([*sums, np.full(len(value), weight @ weight)])

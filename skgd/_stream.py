@@ -34,6 +34,7 @@ LEAST_SEEN = 10  # rows before the spread of columns is trusted and coefficients
 UNUSUAL = 10.0  # row lengths, losses and residuals count as at most this many times what is usual so far
 CEILING = 1000.0  # rows with more than this many times the usual loss are outliers, and move the parameters less
 ENOUGH_ROWS = 3  # rows per column and target from which partial_fit goes to the minimum over all rows seen: fewer overfit
+BITS = 53  # of a float64: half-lives after which nothing is left of a row
 A_FEW = 100  # rows of a block, whose mean has a standard error of 1/10 of the deviation; also half-life of the usual loss
 
 
@@ -81,12 +82,13 @@ class Stream(NamedTuple):
 
     def with_rows(self, rows, half_life=np.inf):
         """The stream after further rows; a row counts half once `half_life` more have come."""
-        n_met = self.n_met + len(rows)
+        is_narrow = not rows.is_sparse and rows.n_features + len(rows.y) <= MOST_CORRELATED
+        moments = rows.faded(half_life, BITS).moments(self.moments.is_full if self.moments else is_narrow)
+        if half_life < np.inf:
+            moments = replace(moments, n_rows=n_remembered(len(rows), half_life))
         if self.moments:
-            before = self.moments.faded(0.5 ** (len(rows) / half_life))
-            return self._replace(moments=before + rows.moments(self.moments.is_full), n_met=n_met)
-        is_full = not rows.is_sparse and rows.n_features + len(rows.y) <= MOST_CORRELATED
-        return self._replace(moments=rows.moments(is_full), n_met=n_met)
+            moments = self.moments.faded(0.5 ** (len(rows) / half_life)) + moments
+        return self._replace(moments=moments, n_met=self.n_met + len(rows))
 
     def with_longest(self, rows, bounded):
         """The stream with `longest` updated by rows whose moments it holds already; `bounded` has their bounded weights."""
@@ -178,6 +180,11 @@ class Stream(NamedTuple):
         mean = eigenvalue if moments.is_full else eigenvalue + penalised.max()
         step = safe_length(longest + penalised.max(), SAFETY * max(mean, 1.0), np.inf, b)
         return Geometry(metric, step, longest, eigenvalue, covariance, whitening)
+
+
+def n_remembered(n_rows, half_life):
+    """What a half-life leaves of the last `n_rows` rows: sum_i 2^(-i / half_life) over i < n_rows."""
+    return (1.0 - 0.5 ** (n_rows / half_life)) / (1.0 - 0.5 ** (1.0 / half_life))
 
 
 def moments_at_end(moments, geometry, penalty, ends, losses, gradient):

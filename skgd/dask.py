@@ -375,9 +375,10 @@ def cut_as(X, name, other):
 
 
 def with_divisions_of(X, other):
-    """A frame repartitioned by the divisions of another, if both are known."""
+    """A frame repartitioned by the divisions of another, if both are known and span the same index."""
     is_known = X.known_divisions and other.known_divisions
-    return other.repartition(divisions=X.divisions) if is_known and other.divisions != X.divisions else other
+    is_alike = is_known and (X.divisions[0], X.divisions[-1]) == (other.divisions[0], other.divisions[-1])
+    return other.repartition(divisions=X.divisions) if is_alike and other.divisions != X.divisions else other
 
 
 def from_memory(X, name, values):

@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 from scipy.sparse import csr_array, issparse
 from sklearn.base import clone
+from sklearn.linear_model import LinearRegression
 
 from skgd import MiniBatchLinearRegressor, _chunks, _descent
 from skgd._chunks import Chunks, RowsInChunks, Sample, Survey
@@ -661,3 +662,11 @@ def test_an_error_of_the_source_in_a_later_epoch_is_the_users_own():
 
     with pytest.raises(OSError, match="the file has gone"):
         MiniBatchLinearRegressor(random_state=0).fit_chunks(Vanishes())
+
+
+def test_a_chunk_of_empty_lists_is_left_out_and_targets_without_rows_are_refused():
+    X, y = diabetes()
+    model = MiniBatchLinearRegressor(None).fit_chunks([(X[:200], y[:200]), ([], []), (X[200:], y[200:])])
+    np.testing.assert_allclose(model.coef_, LinearRegression().fit(X, y).coef_, rtol=1e-9)
+    with pytest.raises(ValueError, match="Chunk 1: "):
+        MiniBatchLinearRegressor(None).fit_chunks([(X[:200], y[:200]), (X[:0], y[200:])])

@@ -281,12 +281,11 @@ class Case:
 
     @property
     def fading(self):
-        """What a half-life has left of each row; those of a chunk count in full when it comes."""
+        """What a half-life has left of each row."""
         if not self.options.get("half_life"):
             return np.ones(len(self.X))
-        ends = np.minimum((np.arange(len(self.X)) // self.size + 1) * self.size, len(self.X)) - 1
         n_met = np.cumsum(self.given > 0.0)
-        return 0.5 ** ((n_met[-1] - n_met[ends]) / self.options["half_life"])
+        return 0.5 ** ((n_met[-1] - n_met) / self.options["half_life"])
 
     @property
     def counted(self):

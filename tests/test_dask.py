@@ -421,3 +421,11 @@ def test_a_frame_of_sparse_bools_is_read_as_its_numbers():
     model = DaskMiniBatchLinearRegressor().fit(frames[list(frame.columns)], frames["y"])
     expected = MiniBatchLinearRegressor(None).fit(frame.to_numpy(float), y)
     np.testing.assert_allclose(model.coef_, expected.coef_, rtol=1e-9)
+
+
+def test_partitions_of_frames_are_matched_by_their_numbers_whatever_their_index_says():
+    rng = np.random.default_rng(0)
+    X = pd.DataFrame(rng.standard_normal((400, 2)), columns=["a", "b"])
+    y = (X["a"] + 2.0 * X["b"]).set_axis(np.arange(1000, 1400))
+    model = DaskMiniBatchLinearRegressor().fit(dd.from_pandas(X, npartitions=4), dd.from_pandas(y, npartitions=4))
+    np.testing.assert_allclose(model.coef_, [1.0, 2.0], rtol=1e-9)

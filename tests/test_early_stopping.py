@@ -8,6 +8,7 @@ import pytest
 from scipy.sparse import csr_array
 from sklearn import config_context
 from sklearn.base import clone
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import d2_absolute_error_score, d2_pinball_score, r2_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -267,3 +268,35 @@ def test_votes_of_rows_are_in_the_balance_of_a_quantiles_slopes(quantile, other,
     )
     validation.observe(np.array([[0.0, quantile]]), np.zeros(1, bool))
     assert validation.compare(np.array([[0.0, other]]))[1] == is_worse
+
+
+def test_the_order_of_held_out_rows_decides_nothing_where_as_many_are_predicted_worse_as_better():
+    rng = np.random.default_rng(112)
+    X, y = rng.standard_normal((40, 20)), rng.standard_normal(40)
+    X_val, y_val = rng.standard_normal((10, 20)), rng.standard_normal(10)
+    ends = []
+    for order in (np.arange(10), np.arange(10)[::-1]):
+        model = MiniBatchLinearRegressor(None, loss="huber", epsilon=0.3, early_stopping=True, random_state=0)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)  # of noise
+            ends.append(model.fit(X, y, X_val=X_val[order], y_val=y_val[order]).coef_)
+    np.testing.assert_allclose(*ends, rtol=1e-6, atol=1e-9)
+
+
+@pytest.mark.parametrize("layout", ["chunks", "wide sparse"])
+def test_a_fit_that_early_stopping_has_ended_may_be_resumed_where_batches_are_summed_in_blocks(layout):
+    rng = np.random.default_rng(0)
+    X, X_val = rng.standard_normal((40, 30)), rng.standard_normal((100, 30))
+    y, y_val = X[:, 0] + 3.0 * rng.standard_normal(40), -X_val[:, 0] + 3.0 * rng.standard_normal(100)
+    if layout == "wide sparse":
+        X, X_val = (csr_array(np.tile(table, 30)) for table in (X, X_val))
+    options = {"learning_rate": "constant", "eta0": 1e-3, "early_stopping": True, "warm_start": True, "max_iter": 200}
+    model = MiniBatchLinearRegressor(None, loss="quantile", **options)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # of noise
+        for _ in range(2):
+            if layout == "chunks":
+                model.fit_chunks([(X[:20], y[:20]), (X[20:], y[20:])], X_val=X_val, y_val=y_val)
+            else:
+                model.fit(X, y, X_val=X_val, y_val=y_val)
+    assert model.n_iter_ <= 200

@@ -854,7 +854,7 @@ def test_an_alpha_that_ruins_a_loss_in_units_of_y_is_warned_of(penalty):
 def test_validation_targets_of_another_scale_are_named():
     X, y = diabetes()
     model = MiniBatchLinearRegressor(early_stopping=True, random_state=0)
-    with pytest.warns(ConvergenceWarning, match="y_val lies far from y: if y was transformed"):
+    with pytest.warns(ConvergenceWarning, match="Held-out targets lie far from the others: if they are a y_val, and y was"):
         model.fit(X[:300], (y[:300] - y.mean()) / y.std(), X_val=X[300:], y_val=1000.0 + y[300:])
 
 

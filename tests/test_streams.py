@@ -344,7 +344,6 @@ def test_a_stream_of_single_rows_learns_however_short_its_half_life(loss):
     with warnings.catch_warnings():
         warnings.simplefilter("error", ConvergenceWarning)
         streamed(clone(model).set_params(half_life=7), X, y, 1)
-        streamed(clone(model), X[:202], y[:202], 100)  # a chunk alone has enough rows, for a few that follow, too
         streamed(clone(model).set_params(average=True), X, y, 1)  # steps are asked for
 
 
@@ -403,3 +402,13 @@ def test_a_target_that_was_constant_for_long_and_then_is_not_counts_in_full(seed
         warnings.filterwarnings("ignore", "The rows of a stream change")
         model = streamed(MiniBatchLinearRegressor(loss="huber", epsilon=0.35, random_state=0), X, y, 10, weight)
     assert excess(model, X, y, weight) <= 1e-3
+
+
+@pytest.mark.parametrize("loss", EVERY_LOSS)
+def test_a_half_life_forgets_the_same_whatever_the_size_of_the_calls(loss):
+    X, y = table(3000, 3)
+    y[1800:] += 5.0 * y.std()  # six half-lives before the end
+    for size in (10, 300, 3000):
+        model = streamed(MiniBatchLinearRegressor(half_life=200, random_state=0, **EVERY_LOSS[loss]), X, y, size)
+        # The squared error is exact; of other losses chunks are dropped whole, when their last row is seven half-lives old.
+        assert excess(model, X, y) <= (1e-9 if loss == "squared_error" else 3e-4)
