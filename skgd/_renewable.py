@@ -32,7 +32,7 @@ GROWTH = 1e-3  # new share of all rows at which the minimum is found anew, once 
 CHEAP = 20  # columns up to which each row may bring a new minimum: it costs d^3, so with 500 columns it takes a hundred rows
 FEW_NUMBERS = 2**14  # numbers of X up to which every chunk brings a new minimum: a reading takes a tenth of a millisecond
 REMEMBERED = 7  # half-lives after which rows are dropped: their weight is then below a hundredth
-AT_AN_ATOM = 0.01  # share of a large residual: smaller ones are zero, but for the accuracy with which a fit ends
+AT_AN_ATOM = 0.01  # share of a large residual: less is zero but for the accuracy of a fit; half or double change no stream
 SHRUNK = 0.5 ** np.arange(8)  # fractions of the way from the best constant to the parameters: see `no_worse_than_constants`
 
 
