@@ -20,8 +20,11 @@ class Order(NamedTuple):
     atom of y are, has any slope between the lowest and the highest.
     """
 
-    block: np.ndarray | float = 0.0  # (5, n_targets): number, weight, lowest and highest slopes, squares in the present block
-    scatter: np.ndarray | float = 0.0  # (2, n_targets): number and squares in all blocks before
+    block: np.ndarray | float = (
+        0.0  # (6, n_targets), of the present block: rows; sums of s and s^2, of s times the lowest slope
+    )
+    # and the highest, and of s^2 times its square
+    scatter: np.ndarray | float = 0.0  # (2, n_targets), of all blocks before: sums of s^2, and of s^2 times the squared slope
 
     def after(self, weight, lowest, highest, weight_before):
         """The sums with further rows, and whether a block that they complete is unlike all rows before it.
@@ -34,17 +37,17 @@ class Order(NamedTuple):
         weight_before : ndarray of shape (n_targets,) or None
             The weight of the rows left behind; None if there are none to compare with.
         """
+        of_rows = (np.full(len(lowest), each) for each in (len(weight), weight.sum(), weight @ weight))
         squares = np.maximum(np.abs(lowest), np.abs(highest)) ** 2 @ weight**2
-        count, total = np.full(len(lowest), len(weight)), np.full(len(lowest), weight.sum())
-        block = self.block + np.array([count, total, lowest @ weight, highest @ weight, squares])
-        n, total, low, high, squares = block
+        block = self.block + np.array([*of_rows, lowest @ weight, highest @ weight, squares])
+        n, total, spread, low, high, squares = block
         if n[0] < A_FEW:
             return self._replace(block=block), False
-        done = Order(scatter=self.scatter + block[[0, -1]])
+        done = Order(scatter=self.scatter + np.array([spread, squares]))
         if weight_before is None:
             return done, False
         # For an extreme quantile, a block may miss the rare side; then the larger scatter of all blocks so far counts.
-        by_chance = np.sqrt(np.maximum(squares, n * done.scatter[1] / done.scatter[0]))
+        by_chance = np.sqrt(np.maximum(squares, spread * done.scatter[1] / done.scatter[0]))
         by_chance *= np.sqrt(1.0 + total / weight_before)  # the minimum over the rows before has a sampling error of its own
         return done, bool(np.any(np.maximum(low, -high) > UNLIKELY * by_chance))
 

@@ -12,6 +12,7 @@ from skgd._newton import Readings
 from skgd._objective import SQUARED_ERROR, is_quadratic, is_straight, secant_curvature
 from skgd._problem import Problem
 from skgd._reference import AVERAGE
+from skgd._stream import BITS
 from skgd._wide import CoordinateDescent, QuasiNewton
 
 
@@ -83,8 +84,10 @@ def problem_of_chunk(model, rows, state):
         stream = stream.with_steepness(rows, parameters, problem.loss, model.half_life or np.inf)
         problem = replace(problem, curvature=secant_curvature(problem.loss, stream.slope, stream.size))
     bounded = stream.bounded(rows, parameters, problem.loss)
-    stream = stream.with_rows(bounded, model.half_life or np.inf)
-    check_range(stream.moments, bounded)
+    half_life = model.half_life or np.inf
+    remembered = bounded.faded(half_life, BITS)
+    stream = stream.with_rows(remembered, len(rows), half_life)
+    check_range(stream.moments, remembered)
     problem = replace(problem, deviation=np.sqrt(np.maximum(stream.moments.target_variance, 0.0)))
     if rows.is_sparse and model.fit_intercept:
         rows = rows.with_far_columns_centred(stream.moments.column_means, stream.moments.variance)

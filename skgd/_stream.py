@@ -80,15 +80,16 @@ class Stream(NamedTuple):
         """Whether the moments determine the minimum of an objective with the squared error, once there are enough rows."""
         return self.holds_for in (None, objective)
 
-    def with_rows(self, rows, half_life=np.inf):
-        """The stream after further rows; a row counts half once `half_life` more have come."""
+    def with_rows(self, rows, n_new=None, half_life=np.inf):
+        """The stream after further rows. With a half-life, `rows` are those that are left of `n_new`, with `faded` weights."""
+        n_new = len(rows) if n_new is None else n_new
         is_narrow = not rows.is_sparse and rows.n_features + len(rows.y) <= MOST_CORRELATED
-        moments = rows.faded(half_life, BITS).moments(self.moments.is_full if self.moments else is_narrow)
+        moments = rows.moments(self.moments.is_full if self.moments else is_narrow)
         if half_life < np.inf:
-            moments = replace(moments, n_rows=n_remembered(len(rows), half_life))
+            moments = replace(moments, n_rows=n_remembered(n_new, half_life))
         if self.moments:
-            moments = self.moments.faded(0.5 ** (len(rows) / half_life)) + moments
-        return self._replace(moments=moments, n_met=self.n_met + len(rows))
+            moments = self.moments.faded(0.5 ** (n_new / half_life)) + moments
+        return self._replace(moments=moments, n_met=self.n_met + n_new)
 
     def with_longest(self, rows, bounded):
         """The stream with `longest` updated by rows whose moments it holds already; `bounded` has their bounded weights."""
@@ -184,7 +185,7 @@ class Stream(NamedTuple):
 
 def n_remembered(n_rows, half_life):
     """What a half-life leaves of the last `n_rows` rows: sum_i 2^(-i / half_life) over i < n_rows."""
-    return (1.0 - 0.5 ** (n_rows / half_life)) / (1.0 - 0.5 ** (1.0 / half_life))
+    return float(np.expm1(-np.log(2.0) * n_rows / half_life) / np.expm1(-np.log(2.0) / half_life))
 
 
 def moments_at_end(moments, geometry, penalty, ends, losses, gradient):

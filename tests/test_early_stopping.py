@@ -283,20 +283,14 @@ def test_the_order_of_held_out_rows_decides_nothing_where_as_many_are_predicted_
     np.testing.assert_allclose(*ends, rtol=1e-6, atol=1e-9)
 
 
-@pytest.mark.parametrize("layout", ["chunks", "wide sparse"])
-def test_a_fit_that_early_stopping_has_ended_may_be_resumed_where_batches_are_summed_in_blocks(layout):
+def test_a_fit_of_chunks_that_early_stopping_has_ended_may_be_resumed():
     rng = np.random.default_rng(0)
     X, X_val = rng.standard_normal((40, 30)), rng.standard_normal((100, 30))
     y, y_val = X[:, 0] + 3.0 * rng.standard_normal(40), -X_val[:, 0] + 3.0 * rng.standard_normal(100)
-    if layout == "wide sparse":
-        X, X_val = (csr_array(np.tile(table, 30)) for table in (X, X_val))
-    options = {"learning_rate": "constant", "eta0": 1e-3, "early_stopping": True, "warm_start": True, "max_iter": 200}
+    options = {"learning_rate": "constant", "eta0": 0.3, "early_stopping": True, "warm_start": True, "max_iter": 200}
     model = MiniBatchLinearRegressor(None, loss="quantile", **options)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # of noise
         for _ in range(2):
-            if layout == "chunks":
-                model.fit_chunks([(X[:20], y[:20]), (X[20:], y[20:])], X_val=X_val, y_val=y_val)
-            else:
-                model.fit(X, y, X_val=X_val, y_val=y_val)
-    assert model.n_iter_ <= 200
+            model.fit_chunks([(X[:20], y[:20]), (X[20:], y[20:])], X_val=X_val, y_val=y_val)
+    assert model.n_iter_ < 200

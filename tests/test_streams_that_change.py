@@ -233,3 +233,27 @@ def test_rows_are_told_to_change_whatever_they_weigh_and_only_if_they_do(weight)
     model = MiniBatchLinearRegressor(loss="quantile", random_state=0)
     with pytest.warns(ConvergenceWarning, match="change as they come"):
         streamed(model, X, y + 20.0 * y.std() * (np.arange(len(y)) > len(y) // 2), 500, weights)
+
+
+def test_a_change_is_told_of_although_a_few_rows_before_weighed_a_thousand_times_as_much():
+    X, y = table(40_000, 3)
+    y += 8.0 * y.std() * (np.arange(len(y)) >= 18_000)
+    weight = np.where((np.arange(len(y)) < 18_000) & (np.arange(len(y)) % 1000 == 0), 1000.0, 1.0)
+    with pytest.warns(ConvergenceWarning, match="change as they come"):
+        streamed(MiniBatchLinearRegressor(loss="quantile", random_state=0), X, y, 2000, weight)
+
+
+@pytest.mark.parametrize("loss", EVERY_LOSS)
+def test_a_half_life_beyond_all_rows_is_none_and_one_below_a_row_keeps_the_last(loss):
+    X, y = table(300, 2)
+    y = y / y.std() * 3.0  # so that epsilon is small beside its spread
+    never = streamed(MiniBatchLinearRegressor(alpha=1.0, random_state=0, **EVERY_LOSS[loss]), X, y, 100)
+    for half_life in (1e12, 1e16, 1e300, np.finfo(float).max):
+        model = MiniBatchLinearRegressor(alpha=1.0, half_life=half_life, random_state=0, **EVERY_LOSS[loss])
+        # The minimum of other losses than the squared error is found to 1e-5 of the loss or less.
+        np.testing.assert_allclose(streamed(model, X, y, 100).coef_, never.coef_, rtol=1e-2, atol=1e-9)
+    warnings.filterwarnings("ignore", "epsilon=")  # is larger than the spread of what is remembered
+    for half_life in (0.1, 1e-3, 1e-300):
+        with pytest.warns(ConvergenceWarning, match="forgets rows before there are"):
+            model = MiniBatchLinearRegressor(half_life=half_life, random_state=0, **EVERY_LOSS[loss]).partial_fit(X, y)
+        assert np.isfinite(model.predict(X)).all()
