@@ -406,9 +406,9 @@ def test_a_target_that_was_constant_for_long_and_then_is_not_counts_in_full(seed
 
 @pytest.mark.parametrize("loss", EVERY_LOSS)
 def test_a_half_life_forgets_the_same_whatever_the_size_of_the_calls(loss):
-    X, y = table(3000, 3)
-    y[1800:] += 5.0 * y.std()  # six half-lives before the end
-    for size in (10, 300, 3000):
-        model = streamed(MiniBatchLinearRegressor(half_life=200, random_state=0, **EVERY_LOSS[loss]), X, y, size)
+    X, y = table(1200, 3)
+    y[600:] += 2.0 * y.std()  # six half-lives before the end
+    for size in (30, 300, 1200):
+        model = streamed(MiniBatchLinearRegressor(half_life=100, random_state=0, **EVERY_LOSS[loss]), X, y, size)
         # The squared error is exact. Of others, chunks are dropped whole, once their last row is seven half-lives old.
         assert excess(model, X, y) <= (1e-9 if loss == "squared_error" else 3e-3)

@@ -200,7 +200,7 @@ def test_a_stream_after_a_fit_ends_where_the_same_rows_end_without_one(loss, n_f
     assert excess(model, X, y) <= 1e-4
 
 
-def atoms(name, n=20_000):
+def atoms(name, n=14_000):
     """Rows of which many have the same target, and lie on the kink of the loss at the minimum."""
     rng = np.random.default_rng(0)
     X = rng.standard_normal((n, 5))
@@ -212,7 +212,7 @@ def atoms(name, n=20_000):
     return {"loss": "quantile", "quantile": 0.9}, X, X @ [1.0, 2.0] + rng.integers(0, 2, n)
 
 
-@pytest.mark.parametrize("n_fitted", [0, 12_000])
+@pytest.mark.parametrize("n_fitted", [0, 11_000])
 @pytest.mark.parametrize("name", ["two values", "counts beside epsilon", "a coin beside a quantile"])
 def test_shuffled_rows_on_a_kink_are_not_told_to_change_and_end_near_the_minimum(name, n_fitted):
     options, X, y = atoms(name)
