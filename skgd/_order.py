@@ -18,13 +18,14 @@ class Order(NamedTuple):
     A slope is the derivative of a row's objective, before the row is learned, along a direction in which the parameters are
     optimal for the rows before. If rows come shuffled, the mean slope is zero but for chance. A row on a kink, as those at an
     atom of y are, has any slope between the lowest and the highest.
+
+    `block`, of shape (6, n_targets), holds the number of rows in the present block and the sums of s, of s^2, of s times the
+    lowest slope and the highest, and of s^2 times the larger square. `scatter`, of shape (2, n_targets), holds the sums of s^2,
+    and of s^2 times the larger square, over all blocks before.
     """
 
-    block: np.ndarray | float = (
-        0.0  # (6, n_targets), of the present block: rows; sums of s and s^2, of s times the lowest slope
-    )
-    # and the highest, and of s^2 times its square
-    scatter: np.ndarray | float = 0.0  # (2, n_targets), of all blocks before: sums of s^2, and of s^2 times the squared slope
+    block: np.ndarray | float = 0.0
+    scatter: np.ndarray | float = 0.0
 
     def after(self, weight, lowest, highest, weight_before):
         """The sums with further rows, and whether a block that they complete is unlike all rows before it.
