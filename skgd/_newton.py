@@ -66,13 +66,9 @@ class Newton:
         iteration = cls(target, start, promise, target.loss.smoothed(width_of_start))
         if has_model:
             iteration.read()  # restores the model there
-        iteration.best, iteration.best_value, iteration.damping, iteration.loss = (
-            best,
-            best_value,
-            damping,
-            target.loss.smoothed(width),
-        )
-        iteration.accuracy, iteration.is_widened, iteration.arrived = accuracy, is_widened, False
+        iteration.best, iteration.best_value, iteration.loss = best, best_value, target.loss.smoothed(width)
+        iteration.damping, iteration.accuracy, iteration.is_widened = damping, accuracy, is_widened
+        iteration.arrived = False
         if has_model:
             iteration.damped = iteration.model.step(damping)
             iteration.trial = iteration.damped.end

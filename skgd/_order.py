@@ -13,21 +13,22 @@ UNLIKELY = 6.0  # standard errors by which the mean slope of a block may differ 
 
 
 class Order(NamedTuple):
-    """Sums of slopes that compare each block of at least A_FEW rows with all rows before it.
+    """Sums of slopes that compare each block of rows with all rows before it.
 
     A slope is the derivative of a row's objective, before the row is learned, along a direction in which the parameters are
     optimal for the rows before. If rows come shuffled, the mean slope is zero but for chance. A row on a kink, as those at an
     atom of y are, has any slope between the lowest and the highest.
 
-    `block`, of shape (6, n_targets), holds the number of rows in the present block and the sums of s, of s^2, of s times the
-    lowest slope and the highest, and of s^2 times the larger square. `scatter`, of shape (2, n_targets), holds the sums of s^2,
-    and of s^2 times the larger square, over all blocks before.
+    s is the weight of a row. The sums are over the present block.
     """
 
-    block: np.ndarray | float = 0.0
-    scatter: np.ndarray | float = 0.0
+    n_rows: float = 0.0
+    weight: float = 0.0  # sum of s
+    lowest: np.ndarray | float = 0.0  # (n_targets,): of s times the lowest slope
+    highest: np.ndarray | float = 0.0  # (n_targets,): of s times the highest slope
+    square: np.ndarray | float = 0.0  # (n_targets,): of s^2 times the larger squared slope
 
-    def after(self, weight, lowest, highest, weight_before):
+    def after(self, weight, lowest, highest, weight_before, deciding):
         """The sums with further rows, and whether a block that they complete is unlike all rows before it.
 
         Parameters
@@ -37,20 +38,23 @@ class Order(NamedTuple):
             The slopes.
         weight_before : ndarray of shape (n_targets,) or None
             The weight of the rows left behind; None if there are none to compare with.
+        deciding : float
+            The share of rows that decide where the minimum lies. A block has A_FEW of these: of an extreme quantile, fewer rows
+            may all lie on one side by chance.
         """
-        of_rows = (np.full(len(lowest), each) for each in (len(weight), weight.sum(), weight @ weight))
-        squares = np.maximum(np.abs(lowest), np.abs(highest)) ** 2 @ weight**2
-        block = self.block + np.array([*of_rows, lowest @ weight, highest @ weight, squares])
-        n, total, spread, low, high, squares = block
-        if n[0] < A_FEW:
-            return self._replace(block=block), False
-        done = Order(scatter=self.scatter + np.array([spread, squares]))
+        block = Order(
+            n_rows=self.n_rows + len(weight),
+            weight=self.weight + weight.sum(),
+            lowest=self.lowest + lowest @ weight,
+            highest=self.highest + highest @ weight,
+            square=self.square + np.maximum(lowest**2, highest**2) @ weight**2,
+        )
+        if block.n_rows * deciding < A_FEW:
+            return block, False
         if weight_before is None:
-            return done, False
-        # For an extreme quantile, a block may miss the rare side; then the larger scatter of all blocks so far counts.
-        by_chance = np.sqrt(np.maximum(squares, spread * done.scatter[1] / done.scatter[0]))
-        by_chance *= np.sqrt(1.0 + total / weight_before)  # the minimum over the rows before has a sampling error of its own
-        return done, bool(np.any(np.maximum(low, -high) > UNLIKELY * by_chance))
+            return Order(), False
+        variance = block.square * (1.0 + block.weight / weight_before)  # the minimum over the rows before has an error, too
+        return Order(), bool(np.any(np.maximum(block.lowest, -block.highest) > UNLIKELY * np.sqrt(variance)))
 
 
 def slopes_at(problem, parameters, moments, widths):

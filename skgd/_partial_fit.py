@@ -93,9 +93,10 @@ def held_against_order(problem, stream, state):
     is_first = stream.n_rows <= len(problem.rows)
     if is_first or not stream.has_enough_rows:
         return state
-    parameters, model = state.parameters[:, AVERAGE], state.renewable.model
-    slopes = slopes_at(problem, parameters, stream.moments, state.renewable.widths(parameters, stream.n_rows))
-    order, is_unlike = state.order.after(problem.rows.weights, *slopes, model and model.weight)
+    parameters, renewable = state.parameters[:, AVERAGE], state.renewable
+    slopes = slopes_at(problem, parameters, stream.moments, renewable.widths(parameters, stream.n_rows))
+    weight_before, deciding = renewable.model and renewable.model.weight, np.min(renewable.deciding)
+    order, is_unlike = state.order.after(problem.rows.weights, *slopes, weight_before, deciding)
     return replace(state, order=order, told=tell_of_order(is_unlike, state.told))
 
 

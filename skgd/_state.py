@@ -49,7 +49,7 @@ class State:
         return vars(self) | {
             "skgd": __version__,
             "stream": self.stream._asdict() | {"moments": moments},
-            "order": tuple(self.order),
+            "order": self.order._asdict(),
             "renewable": vars(self.renewable) | {"model": model, "latest": tuple(map(tuple, self.renewable.latest))},
         }
 
@@ -62,7 +62,7 @@ class State:
             model = renewable["model"] and Quadratic(**renewable["model"])
             parts["stream"] = Stream(**stream | {"moments": moments and Moments(**moments)})
             latest = tuple(Table(*table) for table in renewable["latest"])
-            parts["order"] = Order(*stored["order"])
+            parts["order"] = Order(**stored["order"])
             parts["renewable"] = Renewable(**renewable | {"model": model, "latest": latest})
             return cls(**parts)
         except (KeyError, TypeError, IndexError) as error:

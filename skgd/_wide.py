@@ -108,9 +108,8 @@ def judged(target, point, smoothed, promise):
             return End(left, value, point)
     step, gain = newton_step(target, point, smoothed, ROUNDING * sums.size / total)
     (sums,) = rows.add_up((DualSums.over, *about, step))
-    if (
-        np.abs(sums.v[-1]) > ROUNDING * sums.size
-    ):  # conjugate gradients have ended early: t sums to zero after another intercept
+    if np.abs(sums.v[-1]) > ROUNDING * sums.size:
+        # Conjugate gradients have ended early. Another intercept makes t sum to zero, in which it is linear.
         of_intercept = np.append(np.zeros(len(point) - 1), 1.0)
         (curved,) = rows.add_up((curved_over, *target.at(point), smoothed, of_intercept))
         if curved[-1] > 0.0:

@@ -20,6 +20,7 @@ from tests.conftest import (
     Rows,
     Validation,
     loss_and_slope,
+    rows_of,
 )
 
 PLAIN = {"learning_rate": "constant", "eta0": 0.05, "tol": None, "max_iter": 12}
@@ -294,3 +295,13 @@ def test_a_fit_of_chunks_that_early_stopping_has_ended_may_be_resumed():
         for _ in range(2):
             model.fit_chunks([(X[:20], y[:20]), (X[20:], y[20:])], X_val=X_val, y_val=y_val)
     assert model.n_iter_ < 200
+
+
+@pytest.mark.parametrize("order", [[0, 1, 2], [2, 1, 0], [1, 2, 0]])
+def test_rows_whose_weights_are_a_tie_up_to_rounding_are_no_majority(order):
+    """0.1 + 0.2 is not 0.3: two rows are predicted worse, and a third that weighs as much as both a little better."""
+    X, y, weight = np.eye(3)[order], np.array([1.0, -1.0, 0.5])[order], np.array([0.1, 0.2, 0.3])[order]
+    best, other = (np.append(np.array([1.0, -1.0, 0.5]) + residual, 0.0) for residual in ([0.0, 0.0, 0.1], [1.0, 1.0, 0.0]))
+    validation = Validation(rows_of(X, y, weight), SQUARED_ERROR, 1e-4, best[None])
+    validation.observe(best[None], np.array([False]))
+    assert not validation.compare(other[None])[1].any()

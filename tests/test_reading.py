@@ -464,7 +464,7 @@ def test_parabolas_touch_a_rounded_loss_and_lie_above_it_and_it_above_the_loss()
     for name, options in EVERY_LOSS.items():
         loss = LOSSES[name](options.get("epsilon"), options.get("quantile"))
         residual, other = np.linspace(-3.0, 3.0, 61)[:, None] + 0.013, np.linspace(-4.0, 4.0, 133)
-        for width in (1e-9, 0.02, 0.5):
+        for width in (1e-9, 0.02, 0.2, 0.5):
             smoothed = loss.smoothed(width)
             value, slope = loss_and_slope(smoothed, residual)
             parabola = value + slope * (other - residual) + 0.5 * secant(smoothed, residual) * (other - residual) ** 2
@@ -735,3 +735,15 @@ def test_a_fit_reads_the_rows_as_often_as_it_did(loss):
             model = MiniBatchLinearRegressor(batch_size, loss=loss, random_state=0, **EVERY_LOSS[loss], **options)
             model.fit_chunks(chunks)
             assert chunks.n_readings <= 1.34 * n_before, (batch_size, options)
+
+
+def test_a_step_of_least_squares_that_would_rise_is_not_made():
+    X, y = plain(200, 3)
+    problem, _ = problem_of_fit(MiniBatchLinearRegressor(None), rows_of(X, y))
+    start = np.append(np.zeros(3), y.mean())
+    solver = _least_squares.LeastSquares([Target(problem, 0)], start[None], 1e-4)
+    solver.moved = 3.0 * solver.moved  # beyond twice the way to the minimum, as rounding errors may lead
+    (before,) = solver.step()
+    np.testing.assert_array_equal(solver.best, [start])
+    assert solver.value == before
+    assert solver.excess() > 0.1

@@ -243,6 +243,13 @@ def test_a_change_is_told_of_although_a_few_rows_before_weighed_a_thousand_times
         streamed(MiniBatchLinearRegressor(loss="quantile", random_state=0), X, y, 2000, weight)
 
 
+def test_a_change_is_told_of_in_the_chunk_that_brings_it():
+    X, y = table(40_400, 3)
+    model = streamed(MiniBatchLinearRegressor(loss="quantile", random_state=0), X[:40_000], y[:40_000], 400)
+    with pytest.warns(ConvergenceWarning, match="change as they come"):
+        model.partial_fit(X[40_000:], y[40_000:] + y.std())
+
+
 @pytest.mark.parametrize("loss", EVERY_LOSS)
 def test_a_half_life_beyond_all_rows_is_none_and_one_below_a_row_keeps_the_last(loss):
     X, y = table(300, 2)
@@ -257,3 +264,41 @@ def test_a_half_life_beyond_all_rows_is_none_and_one_below_a_row_keeps_the_last(
         with pytest.warns(ConvergenceWarning, match="forgets rows before there are"):
             model = MiniBatchLinearRegressor(half_life=half_life, random_state=0, **EVERY_LOSS[loss]).partial_fit(X, y)
         assert np.isfinite(model.predict(X)).all()
+
+
+@pytest.mark.parametrize("quantile", [0.999, 0.99, 0.01])
+def test_shuffled_rows_of_an_extreme_quantile_are_not_told_to_change_after_a_fit_of_many(quantile):
+    for seed in range(6):
+        rng = np.random.default_rng(seed)
+        X = rng.standard_normal((12_100, 3))
+        y = X.sum(axis=1) + rng.standard_normal(12_100)
+        model = MiniBatchLinearRegressor(loss="quantile", quantile=quantile, random_state=0).fit(X[:10_100], y[:10_100])
+        streamed(model, X[10_100:], y[10_100:], 100)
+
+
+def test_many_rows_that_come_at_once_after_few_are_not_told_to_change():
+    for seed in range(2):  # the minimum over the first rows has an error that is nine times that of the mean over the others
+        rng = np.random.default_rng(seed)
+        X = rng.standard_normal((41_100, 100))
+        y = X.sum(axis=1) + rng.standard_normal(len(X))
+        model = MiniBatchLinearRegressor(loss="quantile", random_state=0)
+        model.partial_fit(X[:1100], y[:1100]).partial_fit(X[1100:], y[1100:])
+
+
+def test_a_quantile_that_many_targets_lie_on_is_hardly_above_the_best_constant():
+    rng = np.random.default_rng(1)
+    X = rng.standard_normal((9000, 30))
+    y = (rng.random(9000) < 0.3) * rng.poisson(3.0, 9000).astype(float)  # X says nothing, and the 0.1 quantile is 0
+    model = streamed(MiniBatchLinearRegressor(loss="quantile", quantile=0.1, random_state=0), X, y, 200)
+    residual = model.predict(X) - y
+    # The first rows are left behind at their exact minimum; smoothed, it would be 3 % above.
+    assert np.mean(np.where(residual < 0.0, -0.1, 0.9) * residual) <= 1.003 * 0.1 * y.mean()
+
+
+@pytest.mark.parametrize("size", [10, 300])
+def test_a_penalty_beside_a_half_life_is_that_of_the_rows_as_they_are_remembered(size):
+    X, y = table(900, 3)
+    model = streamed(MiniBatchLinearRegressor(half_life=100, alpha=2.0, random_state=0), X, y, size)
+    remembered = 0.5 ** (np.arange(900)[::-1] / 100)
+    ridge = Ridge(alpha=remembered.sum()).fit(X, y, remembered)
+    np.testing.assert_allclose(model.coef_, ridge.coef_, rtol=1e-9)

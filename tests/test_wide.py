@@ -9,7 +9,7 @@ from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import ElasticNet, Lasso, Ridge
 
-from skgd import MiniBatchLinearRegressor, _rows
+from skgd import MiniBatchLinearRegressor, _rows, _wide
 from skgd._finish import proximal_step
 from skgd._geometry import full_batch_step
 from skgd._least_squares import ConjugateGradients
@@ -383,3 +383,16 @@ def test_a_penalty_that_leaves_the_constant_of_wide_rows_is_not_told_to_be_far_f
         model.fit(X, y)
     assert model.intercept_ == np.quantile(y, 0.1)
     assert not model.coef_.any()
+
+
+def test_conjugate_gradients_that_end_early_still_give_a_bound(monkeypatch):
+    monkeypatch.setattr(_wide, "MOST_IN_A_ROUND", 1)
+    X, y = table(is_sparse=True, is_raw=False)
+    model = MiniBatchLinearRegressor(None, loss="huber", epsilon=1.0, alpha=0.5)
+    problem, _ = problem_of_fit(model, rows_of(X, y))
+    target = Target(problem, 0)
+    close, _ = approach(target, np.append(np.zeros(D), target.constant), 1e-6)
+    point = close + 0.1 * np.append(np.zeros(D), 1.0)  # where the slopes do not sum to zero
+    found = _wide.judged(target, point, target.loss, 1e-4)
+    (least,) = target.objectives(close, target.loss)[0]
+    assert found.value - least <= found.left < 0.5 * found.value
