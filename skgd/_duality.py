@@ -8,9 +8,9 @@ The constraint on the right is needed only with an intercept. The conjugate of a
 l*(t) = insensitive |t| + t^2 / (2 curvature) between the caps, and infinite beyond. R*(-v) is |shrink(v, l1)|^2 / (2 l2), or
 without an l2 norm 0 where all |v_j| <= l1 and infinite elsewhere. If coefficients must be >= 0, -v_j takes the place of |v_j|.
 
-t_i is the slope of the smoothed loss after a Newton step d, to first order: t_i = l_h'(r_i) + l_h''(r_i) z_i.d. Then v
-satisfies the constraints, since the step ends where the gradient of its model balances that of the penalty. If some t_i lie
-beyond a cap, all are multiplied by one factor.
+t_i is the slope that the model of a step d gives to row i: t_i = l_h'(r_i) + c_i z_i.d, where c_i is the curvature of row i in
+that model (l_h''(r_i) for Newton's step). Then v satisfies the constraints, since the step ends where the gradient of its
+model balances that of the penalty. If some t_i lie beyond a cap, all are multiplied by one factor.
 """
 
 from operator import add
@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from skgd._objective import bend, loss_and_slope, penalty_at, shrunk_below
+from skgd._objective import damped_bend, loss_and_slope, penalty_at, shrunk_below
 
 FEASIBLE = 1e-6  # share of the mean |t_i|: where v violates its constraints by more, there is no bound
 
@@ -34,11 +34,12 @@ class DualSums(NamedTuple):
     factor: float  # at most 1: what brings all t_i between the caps
 
     @classmethod
-    def over(cls, rows, k, center, parameters, has_intercept, smoothed, loss, step):
-        """The sums over some rows for target k: t is the slope of the smoothed loss after `step` from these parameters."""
+    def over(cls, rows, k, center, parameters, has_intercept, smoothed, loss, step, damping=0.0):
+        """The sums over some rows for target k, where `step` is that of a model with this damping (see _quadratic.py)."""
         total = cls(0.0, 0.0, 0.0, 0.0, np.zeros(len(parameters)), 1.0)
         for X, weight, residual in rows.residual_blocks(k, center, parameters):
-            t = loss_and_slope(smoothed, residual)[1] + bend(smoothed, residual) * (X @ step[:-1] + has_intercept * step[-1])
+            curvature = damped_bend(smoothed, residual, damping)
+            t = loss_and_slope(smoothed, residual)[1] + curvature * (X @ step[:-1] + has_intercept * step[-1])
             s = weight * t
             total += cls(
                 weight @ loss_and_slope(loss, residual)[0],

@@ -120,11 +120,14 @@ class Newton:
         self.damping = float(np.clip(np.nan_to_num(foreseen, nan=1.0), least, 1.0))
         return has_lost
 
-    def certify(self):
-        """An upper bound of the suboptimality of the best point, from the duality gap in one more pass over all rows."""
-        target, model, moved = self.target, self.model, self.undamped.moved
+    def certify(self, damping=0.0):
+        """An upper bound of the suboptimality of the best point, from the duality gap in one more pass over all rows.
+
+        The dual variables are those of the step with this damping.
+        """
+        target, model, moved = self.target, self.model, self.model.step(damping).moved
         step = np.append(target.basis @ moved[:-1], moved[-1])
-        (sums,) = target.rows.add_up((DualSums.over, *target.at(model.point), model.loss, target.loss, step))
+        (sums,) = target.rows.add_up((DualSums.over, *target.at(model.point), model.loss, target.loss, step, damping))
         gap = duality_gap(sums, target.total_weight, target.penalty, model.point, target.deviation)
         value = sums.loss / target.total_weight + penalty_at(target.penalty, model.point[:-1])
         return min(self.best_value, max(gap - (value - self.best_value), 0.0))  # no objective is negative
@@ -181,7 +184,8 @@ class Newton:
         else:
             # So many nearly undamped steps converge, unless rounding errors shorten them. Then the decrement does not measure
             # what is left, but the duality gap does.
-            self.left = self.certify() if self.damping <= TIGHTER**3 or not self.model.extra.any() else self.left
+            is_measured = self.damping > TIGHTER**3 and self.model.extra.any()
+            self.left = min(self.left if is_measured else np.inf, self.certify(self.damping))
         return self.end(), self.target.share_of_reach(self.left, self.best_value)
 
     def settle(self):

@@ -110,6 +110,12 @@ def secant(loss, residual):
         return np.minimum(c * np.sum(1.0 / distance, axis=0), np.inf if loss.width > 0.0 else loss.curvature)
 
 
+def damped_bend(loss, residual, damping):
+    """The second derivative of a loss, moved by a share `damping` towards the curvature of the parabola that lies above it."""
+    curvature = bend(loss, residual)
+    return curvature + damping * (secant(loss, residual) - curvature) if damping > 0.0 else curvature
+
+
 def make_penalty(name, alpha, l1_ratio, positive=False):
     """The Penalty for the estimator's parameters penalty=`name`, alpha, l1_ratio and positive."""
     l1_share = {"l2": 0.0, "l1": 1.0, "elasticnet": l1_ratio}.get(name, 0.0)

@@ -195,7 +195,7 @@ def test_a_half_life_follows_a_drift_and_none_does_not(loss):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         ends = [
-            streamed(MiniBatchLinearRegressor(random_state=0, half_life=half_life, **EVERY_LOSS[loss]), X, y, 100).coef_ - after
+            streamed(MiniBatchLinearRegressor(random_state=0, half_life=half_life, **EVERY_LOSS[loss]), X, y, 300).coef_ - after
             for half_life in (1000, None)
         ]
     # Six half-lives leave 1/64 of the difference, and 1,443 rows' worth of noise: 0.5 sqrt(4 / 1443) of a few deviations.
