@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.sparse import issparse
 from sklearn.exceptions import NotFittedError
-from sklearn.utils.validation import check_is_fitted
+from sklearn.utils.validation import check_is_fitted, validate_data
 
 from skgd._estimator import MiniBatchLinearRegressor
 from skgd._objective import LOSSES, loss_and_slope, make_penalty, penalty_at
@@ -34,7 +34,7 @@ def new_axes(ax):
     try:
         import matplotlib.pyplot as plt
     except ImportError as error:
-        raise ImportError('Pictures need matplotlib: pip install "skgd[plot]", or pip install matplotlib.') from error
+        raise ImportError("Pictures need matplotlib: pip install matplotlib.") from error
     return ax if ax is not None else plt.subplots(layout="constrained")[1]
 
 
@@ -48,7 +48,7 @@ def best_of(estimator):
 def by_name(estimator):
     """A dict of fitted estimators, from one or a dict of several; for a search or a pipeline, the estimator that ends it."""
     several = estimator if isinstance(estimator, dict) else {"": estimator}
-    several = {name: best_of(model) for name, model in several.items()}
+    several = {str(name): best_of(model) for name, model in several.items()}
     final = {name: best_of(model[-1]) if hasattr(model, "steps") else model for name, model in several.items()}
     wrong = [type(model).__name__ for model in final.values() if not isinstance(model, MiniBatchLinearRegressor)]
     if wrong or not final:
@@ -162,7 +162,7 @@ class LossCurveDisplay:
         """Draw; see `from_estimator`."""
         self.ax_ = ax = new_axes(ax)
         self.figure_, self.lines_ = ax.figure, []
-        self.score_ax_ = score_ax = score_axes(ax) if self.validation_score else None
+        self.score_ax_ = score_ax = score_axes(ax, is_needed=bool(self.validation_score))
         is_alone = list(self.objective) == [""]
         curves = [(ax, "objective" if is_alone else name, curve) for name, curve in self.objective.items()]
         curves += [
@@ -190,13 +190,15 @@ class LossCurveDisplay:
         return self
 
 
-def score_axes(ax):
-    """The axes of scores at the right of others: those that are there, or new ones."""
+def score_axes(ax, is_needed):
+    """The axes of scores at the right of others: those that are there, new ones if they are needed, or None."""
     label = "D² on held-out rows (of the squared error: R²)"
     for other in ax.get_shared_x_axes().get_siblings(ax):
         is_on_top = other.get_subplotspec() == ax.get_subplotspec() and other.get_position().bounds == ax.get_position().bounds
         if other is not ax and is_on_top and other.get_ylabel() == label:
             return other
+    if not is_needed:
+        return None
     twin = ax.twinx()
     twin.set_ylabel(label)
     return twin
@@ -260,7 +262,7 @@ class DescentPathDisplay:
         y: ArrayLike,
         sample_weight: ArrayLike | None = None,
         *,
-        parameters: tuple[int | str, ...] | None = None,
+        parameters: str | tuple[int | str, ...] | None = None,
         ax: Any = None,
         line_kw: dict[str, Any] | None = None,
         contour_kw: dict[str, Any] | None = None,
@@ -278,8 +280,9 @@ class DescentPathDisplay:
             At most 10,000 rows at even distances make the contours.
         sample_weight : array-like of shape (n_samples,), optional
             As it was given to fit.
-        parameters : tuple of one or two int, str or "intercept", optional
-            Columns by number or name. Default: the first two, or the only column and the intercept, if there is one.
+        parameters : str or tuple of one or two int or str, optional
+            Columns by number or name, or "intercept". Default: the first two, or the only column and the intercept, if there
+            is one.
         ax : matplotlib Axes, optional
         line_kw, contour_kw : dict, optional
             Keyword arguments for matplotlib's plot (for all paths) and contour.
@@ -293,11 +296,17 @@ class DescentPathDisplay:
         whole = best_of(next(iter(estimator.values())) if isinstance(estimator, dict) else estimator)
         if hasattr(whole, "steps"):
             X = whole[:-1].transform(X)
+        validate_data(first, X, reset=False, skip_check_array=True)  # names of columns
         if np.size(first.intercept_) > 1:
             raise ValueError(f"A path is drawn for one target, but the model has {len(first.coef_)}. Fit y[:, k] alone.")
         n_features, names = first.n_features_in_, list(getattr(first, "feature_names_in_", []))
+        if len({model.n_features_in_ for model in models.values()}) > 1:
+            raise ValueError(
+                "Paths in one picture are those of the same columns, but the models have different numbers of them."
+            )
         if parameters is None:
             parameters = (0, 1) if n_features > 1 else (0, "intercept") if first.fit_intercept else (0,)
+        parameters = (parameters,) if isinstance(parameters, str) else parameters
         columns = [find_column(parameter, n_features, names) for parameter in parameters]
         if len(columns) not in (1, 2) or len({*columns}) < len(columns):
             raise ValueError(f"parameters must be one or two different ones, got {parameters!r}.")
@@ -397,10 +406,11 @@ def least(model, table, y, weight, rest, columns):
     drawn = [column for column in columns if column < n_features]
     given = {name: getattr(model, name) for name in OF_THE_OBJECTIVE}
     exact = MiniBatchLinearRegressor(None, tol=1e-8, fit_intercept=n_features in columns, random_state=0, **given)
+    free = table[:, drawn] if drawn else np.zeros((len(table), 1))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the picture shows what they would say
-        exact.fit(table[:, drawn], y - table[:, others] @ rest[others], weight)
-    found = dict(zip(drawn, exact.coef_, strict=True)) | {n_features: exact.intercept_}
+        exact.fit(free, y - table[:, others] @ rest[others], weight)
+    found = dict(zip(drawn, exact.coef_, strict=False)) | {n_features: exact.intercept_}
     return np.array([found[column] for column in columns])
 
 
@@ -412,6 +422,6 @@ def find_column(parameter, n_features, names):
         if parameter in names:
             return names.index(parameter)
         raise ValueError(f"There is no column {parameter!r}; columns are {names or 'without names: give a number'}.")
-    if not 0 <= parameter < n_features:
+    if not isinstance(parameter, int | np.integer) or not 0 <= parameter < n_features:
         raise ValueError(f"parameters must be columns from 0 to {n_features - 1} or 'intercept', got {parameter}.")
     return int(parameter)

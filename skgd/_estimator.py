@@ -27,7 +27,7 @@ from skgd._reference import AVERAGE, COEF
 from skgd._rows import Rows, compressed
 from skgd._sklearn import CheckedParameters, Interval, Options, fit_context, one_core, recheck
 from skgd._state import State, moved_to
-from skgd._tables import check_times, in_words
+from skgd._tables import check_kind, in_words
 from skgd._validation import (
     check_has_validation,
     check_parameters,
@@ -147,9 +147,10 @@ class MiniBatchLinearRegressor(CheckedParameters, CallbackSupportMixin, Regresso
     intercept_ : float or ndarray of shape (n_targets,)
         b; 0.0 with fit_intercept=False.
     n_iter_ : int
-        Epochs of the last `fit`, plus one for each later `partial_fit`. For the full batch under "auto", steps of its solver.
+        Epochs of the last `fit`, plus one for each later `partial_fit`. For the full batch under "auto", steps of its
+        solver, unless a momentum or an average is asked for.
     n_steps_ : int
-        Updates of the parameters since the start.
+        Batches since the start, a step each. A stream that ends at its minimum counts them, too, but learns most by sums.
     step_size_ : float or ndarray of shape (n_targets,)
         The last step size.
     loss_curve_ : ndarray of shape (n_epochs,)
@@ -158,9 +159,9 @@ class MiniBatchLinearRegressor(CheckedParameters, CallbackSupportMixin, Regresso
     validation_scores_ : ndarray of shape (n_epochs,)
         D^2 on the rows that early_stopping watches.
     coef_path_ : ndarray of shape (n_steps + 1, n_features) or (n_steps + 1, n_targets, n_features)
-        The coefficients at the start and after each step, with record_steps.
+        The coefficients where recording began and after each step since, with record_steps.
     intercept_path_ : ndarray of shape (n_steps + 1,) or (n_steps + 1, n_targets)
-        The intercepts at the start and after each step, with record_steps.
+        The intercepts where recording began and after each step since, with record_steps.
     loss_path_ : ndarray of shape (n_steps,)
         F on each step's batch, before the step, with record_steps.
     n_features_in_ : int
@@ -455,11 +456,11 @@ class MiniBatchLinearRegressor(CheckedParameters, CallbackSupportMixin, Regresso
             If the input is invalid or the descent diverges. The estimator is then left as it was before the call.
         """
         with unchanged_on_error(self):
-            if self.early_stopping:
-                warn("early_stopping=True has no effect in partial_fit: one pass has no epochs to stop between.")
             go_on = hasattr(self, "_state")
             if go_on:  # scikit-learn looks at the parameters of a first call only
                 recheck(self)
+            if self.early_stopping:
+                warn("early_stopping=True has no effect in partial_fit: one pass has no epochs to stop between.")
             watch, (rows, state) = Watch(self), self._begin(X, y, sample_weight, go_on)
             outcome, before = fit_chunk(self, rows.with_weight_over(state.mean_weight), state, go_on, watch)
             self._publish(outcome)
@@ -481,7 +482,7 @@ class MiniBatchLinearRegressor(CheckedParameters, CallbackSupportMixin, Regresso
         ndarray of shape (n_samples,) or (n_samples, n_targets)
         """
         check_is_fitted(self)
-        check_times(X, "X")
+        check_kind(X, "X")
         with in_words(X):
             X = in_floats(validate_data(self, X, **OF_COLUMNS, reset=False))
         return X @ self.coef_.T + self.intercept_
@@ -523,8 +524,8 @@ class MiniBatchLinearRegressor(CheckedParameters, CallbackSupportMixin, Regresso
             )
         if issparse(y):
             raise TypeError("y is sparse, but targets must be dense: give y.toarray().")
-        check_times(X, "X")
-        check_times(y, "y")
+        check_kind(X, "X")
+        check_kind(y, "y")
         with in_words(X, y):
             table, targets = validate_data(self, X, y, **OF_COLUMNS, order="C", multi_output=True, y_numeric=True, reset=reset)
             y_in_columns = np.require(targets.reshape(len(targets), -1), np.float64, "CA")

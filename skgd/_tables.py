@@ -12,21 +12,28 @@ DATES = "dates. Make numbers of them, such as days since the first."
 DURATIONS = "durations, or times of the day. Make numbers of them, such as seconds."
 TIMES = [(("date", "timestamp"), DATES), (("duration", "time"), DURATIONS)]  # by how the names of types begin
 DATE_IN_WORDS = re.compile(r"\d{4}-\d\d-\d\d")
+NUMBER_IN_WORDS = re.compile(r"\W*\d[\d.,' ]*\W*")
 WHERE_WORDS = {"X": "Encode it, as by OneHotEncoder.", "y": "Targets are numbers; words take a classifier."}
 WHERE_MISSING = {"X": "Fill it, for example by SimpleImputer, or leave out the row.", "y": "Leave out the row."}
 
 
-def check_times(table, what):
-    """Refuse columns of dates and durations, which scikit-learn turns into numbers without a word if there are no others."""
+def check_kind(table, what):
+    """Refuse what scikit-learn turns into numbers without a word: columns of dates and durations, and masked numbers."""
+    if np.ma.is_masked(table):
+        raise ValueError(f"Input {what} contains masked numbers. Give {what}.filled(value), or leave out their rows.")
+    if hasattr(table, "collect"):
+        raise TypeError(f"{what} is a {type(table).__name__}, which holds no rows yet: give {what}.collect().")
     dtypes = getattr(table, "dtypes", None)
     is_frame = hasattr(table, "columns") and hasattr(dtypes, "__iter__")
     names = list(table.columns) if is_frame else [""]
     for name, dtype in zip(names, dtypes if is_frame else [getattr(table, "dtype", "")], strict=True):
         dtype = getattr(getattr(dtype, "categories", None), "dtype", dtype)
-        kind, types = getattr(dtype, "kind", "M"), {str(dtype)}
-        if kind == "O":
-            types = {type(value).__name__ for value in np.ravel(table[name] if is_frame else table)}
-        for begins, words in TIMES if kind not in "biuf" else ():
+        kind = getattr(dtype, "kind", "M")
+        if kind in "biuf":
+            continue
+        values = np.ravel(table[name] if is_frame else table) if kind == "O" else ()
+        types = {type(value).__name__ for value in values} or {str(dtype)}
+        for begins, words in TIMES:
             if any(each.lower().startswith(begins) for each in types):
                 raise TypeError(f"{what} must be numbers: {f'column {name!r}, ' if is_frame else ''}{words}")
 
@@ -108,7 +115,9 @@ def trouble_in(values, what, column):
             return f"{what} must be numbers: {column}{DATES}"
         if isinstance(value, str | bytes) and not is_number(value):
             is_date = DATE_IN_WORDS.match(str(value))
-            cure = "Parse it by pandas.to_datetime, and make days of it." if is_date else WHERE_WORDS[what]
+            is_amount = NUMBER_IN_WORDS.fullmatch(str(value))
+            cure = "Make a number of it: no comma, space or unit." if is_amount else WHERE_WORDS[what]
+            cure = "Parse it by pandas.to_datetime, and make days of it." if is_date else cure
             return f"could not convert string to float: {what}, {column}row {row} holds {str(value)!r:.50}. {cure}"
         if not (isinstance(value, str | bytes) or hasattr(value, "__float__")) or np.ndim(value) > 0:
             holds = f"{what}, {column}row {row} holds a {type(value).__name__}"

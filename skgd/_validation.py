@@ -140,16 +140,21 @@ def unchanged_on_error(estimator):
         raise
 
 
+def check_numbers(name, values):
+    """One number or an array of any shape, as finite float64."""
+    values = np.asarray(values)
+    if values.dtype.kind in "USmM" and values.size:
+        raise ValueError(f"{name} must be numbers, got {str(values.flat[0])!r}.")
+    checked = check_array(np.atleast_1d(values), ensure_2d=False, allow_nd=True, dtype=np.float64, input_name=name)
+    return checked.reshape(values.shape)
+
+
 def check_weight(sample_weight, n_samples):
     """sample_weight as float64 of shape (n_samples,); all ones, of one number in memory, if there is none."""
     if sample_weight is None:
         return np.broadcast_to(1.0, n_samples)
-    weight = np.asarray(sample_weight)
-    if weight.ndim == 0:
-        weight = np.full(n_samples, weight)
-    if weight.dtype.kind in "US":
-        raise ValueError(f"sample_weight must be numbers, one for each row, got {str(weight[0])!r}.")
-    weight = check_array(weight, ensure_2d=False, dtype=np.float64, input_name="sample_weight")
+    weight = check_numbers("sample_weight", sample_weight)
+    weight = np.full(n_samples, weight) if weight.ndim == 0 else weight
     if weight.shape != (n_samples,):
         raise ValueError(f"sample_weight must be one number for each of {n_samples} rows, got shape {weight.shape}.")
     if np.any(weight < 0.0):
@@ -218,8 +223,7 @@ def check_sign(model, name, coef):
 
 def check_start(name, value, shape, single_target):
     """coef_init or intercept_init as float64 of the given shape, whose first entry is the number of targets."""
-    value = check_array(value, ensure_2d=False, allow_nd=True, dtype=np.float64, input_name=name) if np.ndim(value) else value
-    value = np.asarray(value, dtype=np.float64)
+    value = check_numbers(name, value)
     if single_target and value.shape == shape[1:]:
         value = value[None]
     if value.shape != shape:

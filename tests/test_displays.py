@@ -51,6 +51,18 @@ def test_several_curves_have_a_legend_and_a_validation_score_its_own_axis():
     assert len({line.get_color() for line in display.lines_}) == 3
 
 
+def test_a_curve_without_scores_is_added_to_the_legend_of_one_with_scores():
+    first = LossCurveDisplay.from_estimator(
+        {"watched": MiniBatchLinearRegressor(early_stopping=True, random_state=0).fit(X, y)}
+    )
+    models = {b: MiniBatchLinearRegressor(b, max_iter=3, tol=None, random_state=0).fit(X, y) for b in (100, None)}
+    second = LossCurveDisplay.from_estimator(models, ax=first.ax_)
+    assert len({line.get_color() for line in (*first.lines_, *second.lines_)}) == 4
+    assert first.ax_.get_legend() is None
+    legend = [text.get_text() for text in second.score_ax_.get_legend().get_texts()]
+    assert legend == ["watched", "100", "None", "watched: score"]  # a batch size is a name, too
+
+
 def test_curves_added_to_others_share_the_axis_of_scores_and_no_colour():
     model = MiniBatchLinearRegressor(early_stopping=True, random_state=0).fit(X, y)
     first = LossCurveDisplay.from_estimator(model)
@@ -164,13 +176,25 @@ def test_something_else_than_a_model_is_refused(given):
         ({"parameters": (0, 0)}, "two different"),
         ({"parameters": (0, 10)}, "columns from 0 to 9 or 'intercept', got 10"),
         ({"parameters": ("weight", 0)}, "no column 'weight'"),
-        ({"X": X[:, :3]}, r"X must have shape \(442, 10\)"),
+        ({"X": X[:, :3]}, "X has 3 features, but MiniBatchLinearRegressor is expecting 10"),
+        ({"X": X[:9]}, r"X must have shape \(442, 10\)"),
+        ({"parameters": (0.5, 1)}, "columns from 0 to 9 or 'intercept', got 0.5"),
+        ({"parameters": "bmi"}, "no column 'bmi'"),
     ],
 )
 def test_a_bad_request_says_what_is_wrong(arguments, message):
     model = MiniBatchLinearRegressor(100, **PLAIN).fit(X, y)
     with pytest.raises(ValueError, match=message):
         DescentPathDisplay.from_estimator(**{"estimator": model, "X": X, "y": y, **arguments})
+
+
+def test_paths_of_other_columns_or_of_columns_in_another_order_are_refused():
+    frame = pd.DataFrame(X, columns=list("abcdefghij"))
+    model, of_three = (MiniBatchLinearRegressor(100, **PLAIN).fit(table, y) for table in (frame, frame[["a", "b", "c"]]))
+    with pytest.raises(ValueError, match="must be in the same order"):
+        DescentPathDisplay.from_estimator(model, frame[list("jihgfedcba")], y)
+    with pytest.raises(ValueError, match="those of the same columns"):
+        DescentPathDisplay.from_estimator({"all": model, "three": of_three}, frame, y)
 
 
 def test_what_was_not_recorded_or_fitted_cannot_be_drawn():
@@ -199,7 +223,7 @@ def test_without_matplotlib_a_picture_says_what_to_install(monkeypatch):
 
     model = MiniBatchLinearRegressor().fit(X, y)
     monkeypatch.setattr(builtins, "__import__", without)
-    with pytest.raises(ImportError, match=r"pip install .skgd\[plot\]"):
+    with pytest.raises(ImportError, match=r"pip install matplotlib"):
         LossCurveDisplay.from_estimator(model)
 
 
@@ -225,6 +249,13 @@ def test_the_cross_is_at_the_minimum_over_the_two_parameters_of_what_the_best_mo
     assert np.all(display.objective(*allowed.T) >= display.objective(*display.minimum) - 1e-9)
     assert not positive or np.all(display.minimum >= 0.0)
     np.testing.assert_allclose(display.minimum, near.coef_[:2], atol=0.1)  # and not what is best beside the far one's
+
+
+def test_the_intercept_alone_is_drawn_beside_the_coefficients_of_the_model():
+    model = MiniBatchLinearRegressor(100, **PLAIN).fit(X, y)
+    display = DescentPathDisplay.from_estimator(model, X, y, parameters="intercept")
+    np.testing.assert_allclose(display.minimum, np.mean(y - X @ model.coef_), rtol=1e-9)  # of the squared error: the mean
+    assert display.ax_.get_xlabel() == "intercept"
 
 
 def test_a_search_without_a_best_estimator_says_so():

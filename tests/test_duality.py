@@ -121,5 +121,6 @@ def test_an_end_that_came_too_early_is_looked_for_again_from_farther_and_needs_n
     assert verdict(seed) is None
 
 
-def test_an_end_along_which_every_step_was_damped_is_judged_by_the_gap_of_damped_steps():
-    assert verdict(75000644) is None
+@pytest.mark.parametrize("seed", [75000644, 76002207])
+def test_an_end_after_damped_steps_is_judged_by_the_gap_of_damped_steps_or_by_what_a_step_would_gain(seed):
+    assert verdict(seed) is None

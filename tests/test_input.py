@@ -798,9 +798,54 @@ def test_a_bad_target_is_named(y, words, kind):
         MiniBatchLinearRegressor().fit(np.arange(6.0).reshape(3, 2), kind(y))
 
 
-def test_words_in_the_place_of_weights_are_named():
-    with pytest.raises(ValueError, match="sample_weight must be numbers, one for each row, got 'balanced'"):
-        MiniBatchLinearRegressor().fit(np.eye(3), np.arange(3.0), "balanced")
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        ("sample_weight", "balanced", "sample_weight must be numbers, got 'balanced'"),
+        ("sample_weight", np.full(3, np.datetime64("2020-01-01")), "sample_weight must be numbers, got '2020-01-01'"),
+        ("coef_init", ["a", "b", "c"], "coef_init must be numbers, got 'a'"),
+        ("intercept_init", "a", "intercept_init must be numbers, got 'a'"),
+        ("intercept_init", np.nan, "Input intercept_init contains NaN"),
+        ("intercept_init", [np.inf], "Input intercept_init contains infinity"),
+    ],
+)
+def test_what_is_no_number_beside_the_data_is_named(name, value, words):
+    with pytest.raises(ValueError, match=words):
+        MiniBatchLinearRegressor().fit(np.eye(3), np.arange(3.0), **{name: value})
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        ("1,234", "Make a number of it"),
+        ("$ 12.50", "Make a number of it"),
+        ("12 %", "Make a number of it"),
+        ("cat 5", "Encode it"),
+        ("2020-01-01", "Parse it by pandas"),
+    ],
+)
+def test_amounts_in_words_are_told_from_categories_and_dates(value, words):
+    with pytest.raises(ValueError, match=f"row 1 holds .*{words}"):
+        MiniBatchLinearRegressor().fit(np.array([["1.5"], [value]], dtype=object), [1.0, 2.0])
+
+
+def test_masked_numbers_are_refused_and_lazy_frames_are_named():
+    X, y = diabetes()
+    for table, targets, what in (np.ma.masked_equal(X, X[0, 0]), y, "X"), (X, np.ma.masked_equal(y, y[0]), "y"):
+        with pytest.raises(ValueError, match=f"Input {what} contains masked numbers. Give {what}.filled"):
+            MiniBatchLinearRegressor().fit(table, targets)
+    assert MiniBatchLinearRegressor(random_state=0).fit(np.ma.array(X), y).score(X, y) > 0.5
+    with pytest.raises(TypeError, match=r"X is a LazyFrame, which holds no rows yet: give X.collect\(\)"):
+        MiniBatchLinearRegressor().fit(pl.DataFrame(X).lazy(), y)
+
+
+def test_partial_fit_checks_parameters_before_it_warns_of_them():
+    X, y = diabetes()
+    model = MiniBatchLinearRegressor(random_state=0).partial_fit(X, y).set_params(early_stopping="yes")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with pytest.raises(ValueError, match="'early_stopping' parameter"):
+            model.partial_fit(X, y)
 
 
 @pytest.mark.parametrize(
