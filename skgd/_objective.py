@@ -220,8 +220,7 @@ def curvature_at(loss, rows, constant):
     """
     if not is_straight(loss):
         return np.full(len(constant), loss.curvature), np.full(len(constant), np.inf)
-    weight = rows.sampled.weights
-    residual = constant[:, None] - rows.sampled.targets
+    weight, residual = rows.weights, constant[:, None] - rows.targets
     slope = np.abs(loss_and_slope(loss, residual)[1]) @ weight / weight.sum()
     size = typical_size(residual, weight, rounding_of(constant))
     return secant_curvature(loss, slope, size), slope * size

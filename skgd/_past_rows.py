@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from skgd._geometry import ROWS_PER_COLUMN
 from skgd._reading import Sums, Target, derivatives_over
 
 
@@ -106,6 +107,13 @@ class TargetOfStream(Target):
         return max(value, self.unit)
 
 
+def residuals_at(rows, problem, ends):
+    """Predictions minus targets, at parameters whose intercept is the prediction at the problem's origin."""
+    moved = ends.copy()
+    moved[:, -1] -= ends[:, :-1] @ problem.origin
+    return rows.residuals(moved)
+
+
 def derivatives_at(target, point):
     """Value, gradient and Hessian of the target's smoothed loss at a point, summed over its rows."""
     ((value,), gradient, hessian, _) = derivatives_over(target.rows, *target.at(point), None, (target.loss,))
@@ -123,11 +131,14 @@ def model_at_minimum(problem, ends, widths, weight):
     """The model of rows of this weight, of which the problem's may be a sample, at the exact minimum over them.
 
     The smoothed loss has its minimum elsewhere: where y has an atom, by about the width of the kinks. So its gradient at `ends`
-    is replaced by that of the exact loss, which balances the penalty.
+    is replaced by that of the exact loss, which balances the penalty. Then wide kinks do no harm, and they are as wide as a
+    reliable Hessian needs: near an extreme quantile there are so few rows that it would be nearly singular.
     """
+    distance = np.sort(np.abs(residuals_at(problem.rows, problem, ends)), axis=1)
+    near = distance[:, min(ROWS_PER_COLUMN * ends.shape[1], distance.shape[1]) - 1]
     found = []
     for k, end in enumerate(ends):
-        target = TargetOfStream(problem, k, widths[k], None)
+        target = TargetOfStream(problem, k, max(widths[k], near[k]), None)
         value, read, hessian = (part / target.total_weight for part in derivatives_at(target, end))
         found.append((value, gradient_at_minimum(problem.penalty, end, read), hessian))
     derivatives = (weight * np.array(part) for part in zip(*found, strict=True))

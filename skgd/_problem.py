@@ -27,6 +27,7 @@ from skgd._objective import (
 from skgd._reading import LEAST_REACH, slopes_over
 from skgd._reference import COEF, GRADIENT, update
 from skgd._rows import BLOCK, AllRows, Rows
+from skgd._stream import A_FEW
 
 try:
     from skgd import _kernel as engine
@@ -67,18 +68,19 @@ class Problem:
         """The problem of a model on these rows; only the targets' moments are used."""
         check_targets(moments, rows.representatives)
         loss = LOSSES[model.loss](model.epsilon, model.quantile)
-        constant = np.zeros(rows.n_targets)
+        constant, some = np.zeros(rows.n_targets), rows.sampled
         with np.errstate(over="ignore", invalid="ignore"):
             if loss == SQUARED_ERROR:
                 constant = moments.target_mean if model.fit_intercept else constant
                 loss_of_constant = moments.target_variance + (moments.target_mean - constant) ** 2
                 least = moments.target_variance
             else:
-                best = best_constant(loss, rows.sampled)
+                some = rows_for_constants(loss, rows)
+                best = best_constant(loss, some)
                 constant = best if model.fit_intercept else constant
                 loss_of_constant = constant_loss(loss, rows, constant)
                 least = loss_of_constant if model.fit_intercept else constant_loss(loss, rows, best)
-        curvature, typical_loss = curvature_at(loss, rows, constant)
+        curvature, typical_loss = curvature_at(loss, some, constant)
         unit = np.maximum(np.minimum(loss_of_constant, typical_loss), loss_and_slope(loss, rounding_of(constant))[0])
         penalty = make_penalty(model.penalty, model.alpha, model.l1_ratio, model.positive)
         batch_size = len(rows) if model.batch_size is None else min(model.batch_size, len(rows))
@@ -198,6 +200,16 @@ class Problem:
     def averaging_interval(self):
         """Steps between two updates of the average: on sparse rows each update visits all columns."""
         return int(np.ceil(UPKEEP * self.rows.n_features / self.numbers_in_a_batch)) if self.rows.is_sparse else 1
+
+
+def rows_for_constants(loss, rows):
+    """A sample of the rows; all, where so few rows of a sample decide that it may miss them, as beside an extreme quantile."""
+    sample = rows.sampled
+    if len(sample) == len(rows) or not rows.is_in_memory:
+        return sample
+    slope = loss_and_slope(loss, best_constant(loss, sample)[:, None] - sample.targets)[1]
+    n_rare = np.minimum(np.count_nonzero(slope > 0.0, axis=1), np.count_nonzero(slope < 0.0, axis=1))
+    return rows if n_rare.min() < A_FEW else sample
 
 
 def most_reach_of(loss, least, loss_of_zero, has_intercept):

@@ -19,7 +19,7 @@ import numpy as np
 from skgd._geometry import ROWS_PER_COLUMN
 from skgd._newton import FAR, LEAST_PROMISE, OF_ZEROS, TIGHTER, Newton
 from skgd._objective import LARGEST, is_straight, loss_and_slope, penalty_at, typical_size
-from skgd._past_rows import Quadratic, TargetOfStream, derivatives_at, model_at_minimum
+from skgd._past_rows import Quadratic, TargetOfStream, derivatives_at, model_at_minimum, residuals_at
 from skgd._quadratic import MOST_STEPS
 from skgd._reading import Target
 from skgd._rows import BLOCK, Rows
@@ -269,10 +269,3 @@ def first_minimum(target, start, reached):
     rise = loss / reached - 1.0 if reached > 0.0 else FAR
     end, left = Newton(target, start, OF_ZEROS, target.smoothed(start, float(np.clip(rise, OF_ZEROS, FAR)))).approach()
     return end if TIGHTER**2 * left <= OF_ZEROS else Newton.far(target, end, OF_ZEROS).approach()[0]
-
-
-def residuals_at(rows, problem, ends):
-    """Predictions minus targets, at parameters whose intercept is the prediction at the problem's origin."""
-    moved = ends.copy()
-    moved[:, -1] -= ends[:, :-1] @ problem.origin
-    return rows.residuals(moved)

@@ -142,7 +142,7 @@ class Stream(NamedTuple):
             # In a sorted file, all later rows may be badly predicted: the ceiling also allows for the spread of the targets.
             deviation = np.sqrt(self.moments.target_variance)
             varies = deviation > rounding_of(self.moments.target_mean)  # if not, what is usual is not known
-            of_deviation = CEILING * loss_and_slope(loss, deviation)[0]
+            of_deviation = CEILING * np.maximum(loss_and_slope(loss, deviation)[0], loss_and_slope(loss, -deviation)[0])
             ceiling = np.where(varies & (of_deviation > 0.0), np.maximum(self.ceiling(), of_deviation), np.inf)
             with np.errstate(over="ignore"):
                 value = loss_and_slope(loss, rows.residuals(parameters))[0]

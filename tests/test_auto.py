@@ -11,6 +11,7 @@ from threadpoolctl import threadpool_limits
 from skgd import MiniBatchLinearRegressor
 from skgd._geometry import Extent, expected_smoothness, plain_metric
 from tests.conftest import (
+    LOSSES,
     UNKIND,
     Moments,
     cumulated_chances,
@@ -18,6 +19,7 @@ from tests.conftest import (
     gap,
     geometry_of_batches,
     heavy_tails,
+    loss_and_slope,
     rows_of,
     sample_rows,
     scales_side_by_side,
@@ -234,3 +236,28 @@ def test_columns_that_are_sums_of_others_in_float32_beside_redundant_ones_end_at
         least = np.column_stack([np.ones(500), a, b, c, d])
         without = np.mean((y - least @ np.linalg.lstsq(least, y, rcond=None)[0]) ** 2)
         assert np.mean((y - model.predict(X)) ** 2) <= without + 1e-3 * y.var()
+
+
+QUANTILE, INSENSITIVE = {"loss": "quantile", "quantile": 0.9999}, {"loss": "epsilon_insensitive", "epsilon": 10.0}
+
+
+@pytest.mark.parametrize(
+    ("options", "weighs", "batch_size"), [(QUANTILE, False, 32), (QUANTILE, False, None), (INSENSITIVE, True, 32)]
+)
+def test_no_end_is_above_the_best_constant_where_a_sample_misses_the_rows_that_decide(options, weighs, batch_size):
+    """Four of 40,000 rows lie above the quantile; or the few beyond epsilon weigh little."""
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((40_000, 3))
+    y, few = X.sum(axis=1) + rng.standard_normal(40_000), rng.choice(40_000, 20, replace=False)
+    y[few[:3]] = 1e7
+    y[few[3:]] = 30.0
+    weight = np.where(np.isin(np.arange(40_000), few), 1e-3, 1.0) if weighs else np.ones(40_000)
+    loss = LOSSES[options["loss"]](options.get("epsilon"), options.get("quantile"))
+
+    def loss_at(prediction):
+        return loss_and_slope(loss, prediction - y)[0] @ weight / weight.sum()
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it may say that the mini-batches have not arrived
+        model = MiniBatchLinearRegressor(batch_size, random_state=0, **options).fit(X, y, weight)
+    assert loss_at(model.predict(X)) <= min(loss_at(constant) for constant in np.quantile(y, [0.5, 0.9999, 1.0])) * (1 + 1e-9)

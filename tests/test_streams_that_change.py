@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LinearRegression, Ridge
+from sklearn.metrics import mean_pinball_loss
 
 from skgd import MiniBatchLinearRegressor
 from tests.test_streams import EVERY_LOSS, OTHERS, excess, streamed, table
@@ -302,3 +303,28 @@ def test_a_penalty_beside_a_half_life_is_that_of_the_rows_as_they_are_remembered
     remembered = 0.5 ** (np.arange(900)[::-1] / 100)
     ridge = Ridge(alpha=remembered.sum()).fit(X, y, remembered)
     np.testing.assert_allclose(model.coef_, ridge.coef_, rtol=1e-9)
+
+
+@pytest.mark.parametrize("seed", [2, 4])
+def test_a_few_rows_after_a_fit_of_many_hardly_move_an_extreme_quantile(seed):
+    """So few rows lie near the 0.999 quantile that the Hessian is reliable only if kinks are smoothed widely."""
+    rng = np.random.default_rng(seed)
+    X = rng.standard_normal((12_100, 8))
+    y = X @ rng.standard_normal(8) + rng.standard_t(4, len(X))
+    model = MiniBatchLinearRegressor(loss="quantile", quantile=0.999, random_state=0).fit(X[:12_000], y[:12_000])
+    before = mean_pinball_loss(y, model.predict(X), alpha=0.999)
+    streamed(model, X[12_000:], y[12_000:], 100)
+    assert mean_pinball_loss(y, model.predict(X), alpha=0.999) <= 1.01 * before
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_a_high_quantile_is_learned_as_the_low_one_of_the_negative_targets(seed):
+    rng = np.random.default_rng(seed)
+    X = rng.standard_normal((10_000, 3))
+    y = X @ [0.3, 0.2, 0.1] + rng.standard_t(3, len(X))
+    high, low = (MiniBatchLinearRegressor(loss="quantile", quantile=q, random_state=0) for q in (0.9999, 0.0001))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        streamed(high, X, y, 500)
+        streamed(low, X, -y, 500)
+    np.testing.assert_allclose(high.predict(X), -low.predict(X), rtol=1e-6)
