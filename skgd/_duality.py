@@ -18,9 +18,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from skgd._objective import damped_bend, loss_and_slope, penalty_at, shrunk_below
-
-FEASIBLE = 1e-6  # share of the mean |t_i|: where v violates its constraints by more, there is no bound
+from skgd._moments import HALF_OF_THE_DIGITS, NEGLIGIBLE
+from skgd._objective import damped_bend, loss_and_slope, penalty_at, proximal, shrunk_below
 
 
 class DualSums(NamedTuple):
@@ -29,14 +28,14 @@ class DualSums(NamedTuple):
     loss: float  # sum_i s_i l(r_i), of the exact loss,
     linear: float  # of s_i (insensitive |t_i| - t_i r_i),
     quadratic: float  # of s_i t_i^2 / (2 curvature),
-    size: float  # of s_i |t_i|,
-    v: np.ndarray  # (n_features + 1,): of s_i t_i (x_i - center, 1)
+    v: np.ndarray  # (n_features + 1,): of s_i t_i (x_i - center, 1),
+    sizes: np.ndarray  # (n_features + 1,): of the absolute values of these terms
     factor: float  # at most 1: what brings all t_i between the caps
 
     @classmethod
     def over(cls, rows, k, center, parameters, has_intercept, smoothed, loss, step, damping=0.0):
         """The sums over some rows for target k, where `step` is that of a model with this damping (see _quadratic.py)."""
-        total = cls(0.0, 0.0, 0.0, 0.0, np.zeros(len(parameters)), 1.0)
+        total = cls(0.0, 0.0, 0.0, np.zeros(len(parameters)), np.zeros(len(parameters)), 1.0)
         for X, weight, residual in rows.residual_blocks(k, center, parameters):
             curvature = damped_bend(smoothed, residual, damping)
             t = loss_and_slope(smoothed, residual)[1] + curvature * (X @ step[:-1] + has_intercept * step[-1])
@@ -45,8 +44,8 @@ class DualSums(NamedTuple):
                 weight @ loss_and_slope(loss, residual)[0],
                 loss.insensitive * (weight @ np.abs(t)) - s @ residual,
                 s @ t / (2.0 * loss.curvature),
-                weight @ np.abs(t),
                 np.append(s @ X, has_intercept * s.sum()),
+                np.append(np.abs(s) @ abs(X), np.abs(s).sum()),
                 1.0 / max(1.0, t.max() / loss.cap_above, -t.min() / loss.cap_below),
             )
         return total
@@ -55,17 +54,17 @@ class DualSums(NamedTuple):
         return DualSums(*map(add, self[:-1], other[:-1]), min(self.factor, other.factor))
 
 
-def duality_gap(sums, total_weight, penalty, parameters, deviation):
-    """F(parameters) minus a lower bound of the minimum of F; inf if the sums give none.
-
-    `deviation` is that of each column, so that entries of v are compared in the same unit.
-    """
-    coef, v, factor = parameters[:-1], sums.v[:-1] / total_weight, sums.factor
+def duality_gap(sums, total_weight, penalty, parameters):
+    """F(parameters) minus a lower bound of the minimum of F, up to rounding errors; inf if the sums give none."""
+    size = np.where(sums.sizes > 0.0, sums.sizes, 1.0) / total_weight  # of the terms of each entry of v
+    v = proximal(sums.v / total_weight, NEGLIGIBLE * size, -np.inf)  # what may be a rounding error counts as none
+    coef, v, of_intercept, factor = parameters[:-1], v[:-1], v[-1], sums.factor
     beyond = shrunk_below(v, penalty)  # where R* is infinite without l2
     if penalty.l2 == 0.0 < penalty.l1:
         factor *= np.min(penalty.l1 / (penalty.l1 + beyond))
-    amiss = beyond / deviation if penalty.l2 == 0.0 == penalty.l1 else np.zeros(0)
-    if not np.linalg.norm(np.append(amiss, sums.v[-1] / total_weight)) <= FEASIBLE * sums.size / total_weight:
+    amiss = beyond if penalty.l2 == 0.0 == penalty.l1 else np.zeros(len(v))
+    # Rounding errors and inaccurate steps leave less of sums that are to be zero; more is a violation, and there is no bound.
+    if not np.linalg.norm(np.append(amiss, of_intercept) / size) <= HALF_OF_THE_DIGITS:
         return np.inf
     excess = shrunk_below(factor * v, penalty)
     conjugate = 0.5 * excess @ excess / penalty.l2 if penalty.l2 > 0.0 else 0.0

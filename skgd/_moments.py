@@ -12,7 +12,7 @@ from scipy.sparse import issparse
 from sklearn.utils.sparsefuncs import mean_variance_axis
 
 NEGLIGIBLE = 1e-13  # an eigenvalue below this share of the largest is a rounding error: a redundant column
-HALF_OF_THE_DIGITS = 1e-8  # share of the largest eigenvalue below which products of columns lose half of their digits
+HALF_OF_THE_DIGITS = 1e-8  # share of a sum, or of the largest eigenvalue, below which a result has lost half of its digits
 
 
 @dataclass(frozen=True)

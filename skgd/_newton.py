@@ -128,7 +128,7 @@ class Newton:
         target, model, moved = self.target, self.model, self.model.step(damping).moved
         step = np.append(target.basis @ moved[:-1], moved[-1])
         (sums,) = target.rows.add_up((DualSums.over, *target.at(model.point), model.loss, target.loss, step, damping))
-        gap = duality_gap(sums, target.total_weight, target.penalty, model.point, target.deviation)
+        gap = duality_gap(sums, target.total_weight, target.penalty, model.point)
         value = sums.loss / target.total_weight + penalty_at(target.penalty, model.point[:-1])
         return min(self.best_value, max(gap - (value - self.best_value), 0.0))  # no objective is negative
 

@@ -64,12 +64,6 @@ class Target:
         return np.diag(np.sqrt(metric[1, :-1])) if self.penalty.makes_zeros or whitening is None else whitening
 
     @cached_property
-    def deviation(self):
-        """Approximate standard deviations of the columns; inf where the coefficient is fixed."""
-        scale = self.geometry.metric[1, :-1]
-        return np.divide(1.0, np.sqrt(scale), out=np.full(len(scale), np.inf), where=scale > 0.0)
-
-    @cached_property
     def mean_of_columns(self):
         """Means of the columns relative to the center; only sparse rows, which are not centred, have other means than zero."""
         if not (self.rows.is_sparse and self.has_intercept):

@@ -102,13 +102,13 @@ def judged(target, point, smoothed, promise):
     about = *target.at(point), smoothed, target.loss
     (sums,) = rows.add_up((DualSums.over, *about, np.zeros(len(point))))
     value = sums.loss / total + penalty_at(target.penalty, point[:-1])
-    if np.abs(sums.v[-1]) <= ROUNDING * sums.size:  # sum t is zero: the dual point is feasible without a Newton step
+    if np.abs(sums.v[-1]) <= ROUNDING * sums.sizes[-1]:  # sum t is zero: the dual point is feasible without a Newton step
         left = gap_of(target, sums, point, value)
         if target.share_of_reach(left, value) <= promise:
             return End(left, value, point)
-    step, gain = newton_step(target, point, smoothed, ROUNDING * sums.size / total)
+    step, gain = newton_step(target, point, smoothed, ROUNDING * sums.sizes[-1] / total)
     (sums,) = rows.add_up((DualSums.over, *about, step))
-    if np.abs(sums.v[-1]) > ROUNDING * sums.size:
+    if np.abs(sums.v[-1]) > ROUNDING * sums.sizes[-1]:
         # Conjugate gradients have ended early. Another intercept makes t sum to zero, in which it is linear.
         of_intercept = np.append(np.zeros(len(point) - 1), 1.0)
         (curved,) = rows.add_up((curved_over, *target.at(point), smoothed, of_intercept))
@@ -128,7 +128,7 @@ def judged(target, point, smoothed, promise):
 
 def gap_of(target, sums, point, value):
     """The duality gap, or the objective itself if that is less, since the minimum is not negative."""
-    return min(duality_gap(sums, target.total_weight, target.penalty, point, target.deviation), value)
+    return min(duality_gap(sums, target.total_weight, target.penalty, point), value)
 
 
 class ByRounds(Solver):

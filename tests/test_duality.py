@@ -4,6 +4,7 @@ import warnings
 
 import numpy as np
 import pytest
+from sklearn.linear_model import ElasticNet, LinearRegression
 
 from skgd import MiniBatchLinearRegressor
 from skgd._duality import DualSums, duality_gap
@@ -71,7 +72,7 @@ def test_the_gap_after_any_step_is_not_below_the_excess_however_far_y_lies_from_
         step = rng.choice([0.0, 1e-3, 1.0]) * rng.standard_normal(4)  # after which t does not sum to zero
         for width in (0.1, 1.0):
             (sums,) = problem.rows.add_up((DualSums.over, *target.at(point), target.loss.smoothed(width), target.loss, step))
-            gap = duality_gap(sums, target.total_weight, target.penalty, point, target.deviation)
+            gap = duality_gap(sums, target.total_weight, target.penalty, point)
             assert gap >= target.objectives(point, target.loss).item() - least - 1e-6 * target.constant_loss
 
 
@@ -124,3 +125,30 @@ def test_an_end_that_came_too_early_is_looked_for_again_from_farther_and_needs_n
 @pytest.mark.parametrize("seed", [75000644, 76002207])
 def test_an_end_after_damped_steps_is_judged_by_the_gap_of_damped_steps_or_by_what_a_step_would_gain(seed):
     assert verdict(seed) is None
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_rows_a_hundred_million_times_as_long_as_others_are_told_of_where_the_minimum_is_missed(seed):
+    """Products of columns hold nothing of the other rows, so that no step finds the minimum."""
+    rng = np.random.default_rng(seed)
+    X = rng.standard_normal((200, 5))
+    y = X.sum(axis=1) + rng.standard_normal(200)
+    X[0] *= 1e8
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        model = MiniBatchLinearRegressor(None, positive=True).fit(X, y)
+    assert caught or model.score(X, y) >= LinearRegression(positive=True).fit(X, y).score(X, y) - 1e-4
+
+
+@pytest.mark.parametrize("batch_size", [32, None])
+@pytest.mark.parametrize("penalty", [{"penalty": "l1"}, {"penalty": "elasticnet", "l1_ratio": 0.5}])
+def test_a_column_of_huge_numbers_beside_an_l1_norm_needs_no_warning(penalty, batch_size):
+    """v is known of it up to a rounding error that is larger than the l1 norm's strength."""
+    rng = np.random.default_rng(0)
+    X = np.column_stack([1.577e18 + 3e16 * rng.random(500), rng.standard_normal(500)])  # a date in nanoseconds
+    y = 2.0 * X[:, 1] + rng.standard_normal(500)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        model = MiniBatchLinearRegressor(batch_size, alpha=0.01, random_state=0, **penalty).fit(X, y)
+    scaled = ElasticNet(0.01, l1_ratio=penalty.get("l1_ratio", 1.0), tol=1e-10).fit(X[:, 1:], y)
+    np.testing.assert_allclose(model.coef_[1:], scaled.coef_, rtol=0.01)
