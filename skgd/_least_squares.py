@@ -8,23 +8,20 @@ metric::
 
 H p is the gradient at p with all targets set to zero, so that each step reads the rows once. The suboptimality is at most F
 itself, and with an l2 norm at most g.g / (2 l2), the duality gap of t = l'(r). It is also at most g.D g / (2 theta), where
-theta is the smallest eigenvalue of D^(1/2) H D^(1/2). The smallest Ritz value estimates theta; the step sizes a and the ratios
-of g.D g determine it (Meurant & Tichy 2019). The estimate is used once it has settled for some steps, since flat directions
-show late. It is no strict bound.
+theta is the smallest eigenvalue of D^(1/2) H D^(1/2). That of columns dependent to a share e of their deviation is e^2, and CG
+does not show it before g is as small. So theta is taken to be INDISTINCT^2: columns more dependent count as redundant.
 """
 
 from operator import attrgetter
 
 import numpy as np
-from scipy.linalg import eigvalsh_tridiagonal
 
 from skgd._descent import Solver
+from skgd._geometry import INDISTINCT
 from skgd._moments import HALF_OF_THE_DIGITS, NEGLIGIBLE
 from skgd._objective import SQUARED_ERROR
 from skgd._quadratic import solved
 from skgd._reading import derivatives_over, look_at
-
-SETTLED = 10  # steps over which a Ritz value must not have halved: with 50 factors and 1e-3 of noise the noise showed after 9
 
 
 class LeastSquares(Solver):
@@ -73,7 +70,7 @@ class ConjugateGradients(Solver):
     """The solver by conjugate gradients: each step reads the rows once and moves every target that has not arrived."""
 
     most_steps = 1600  # columns dependent to 1e-6 take a thousand
-    remembered = ("gradient", "direction", "lengths", "ratios")
+    remembered = ("gradient", "direction")
     next = property(attrgetter("best"))
 
     def __init__(self, targets, starts, accuracy, memory=None):
@@ -81,26 +78,14 @@ class ConjugateGradients(Solver):
         self.scale = np.array([target.geometry.metric[1] for target in targets])
         self.value, self.gradient = map(np.array, zip(*look_at(targets, self.best, SQUARED_ERROR), strict=True))
         self.direction = -self.scale * self.gradient
-        self.lengths = self.ratios = np.zeros((len(targets), 0))  # of the steps; NaN for targets that had arrived
         self.go_on(memory)
-
-    def least_curvature(self, k, n_ago=0):
-        """The smallest Ritz value of D^(1/2) H D^(1/2), from all steps but the last `n_ago`."""
-        made = np.flatnonzero(np.isfinite(self.lengths[k]))
-        made = made[: len(made) - n_ago]
-        lengths, ratios = self.lengths[k, made], self.ratios[k, made]
-        diagonal = 1.0 / lengths
-        if len(diagonal) == 1:
-            return diagonal[0]
-        diagonal[1:] += ratios[:-1] / lengths[:-1]
-        return eigvalsh_tridiagonal(diagonal, np.sqrt(ratios[:-1]) / lengths[:-1], select="i", select_range=(0, 0))[0]
 
     @property
     def left(self):
         return np.array([self.left_of(k) for k in range(len(self.targets))])
 
     def left_of(self, k):
-        """The suboptimality of a target: an upper bound, or a smaller estimate once the Ritz value has settled."""
+        """An upper bound of the suboptimality of a target."""
         target, gradient, bound = self.targets[k], self.gradient[k], self.value[k]
         l2, squares = target.penalty.l2, self.scale[k] @ gradient**2
         if squares <= HALF_OF_THE_DIGITS**2 * 2.0 * SQUARED_ERROR.curvature * bound:
@@ -108,11 +93,7 @@ class ConjugateGradients(Solver):
         if l2 > 0.0:  # the duality gap of t = l'(r) minus its mean, which must be zero
             slope = gradient[:-1] - gradient[-1] * target.mean_of_columns
             bound = min(bound, 0.5 * slope @ slope / l2 + 0.5 * gradient[-1] ** 2 / SQUARED_ERROR.curvature)
-        if np.count_nonzero(np.isfinite(self.lengths[k])) > SETTLED:
-            least = self.least_curvature(k)
-            if 0.5 * squares / least < bound and self.least_curvature(k, SETTLED) <= 2.0 * least:
-                return 0.5 * squares / least
-        return bound
+        return min(bound, 0.5 * squares / INDISTINCT**2)
 
     @property
     def is_done(self):
@@ -135,7 +116,4 @@ class ConjugateGradients(Solver):
         self.best[which] += length[:, None] * direction
         self.gradient[which] = gradient
         self.direction[which] = ratio[:, None] * direction - scale * gradient
-        made = np.full((2, len(self.targets), 1), np.nan)
-        made[0, which, 0], made[1, which, 0] = np.where(length > 0.0, length, np.nan), ratio
-        self.lengths, self.ratios = np.hstack([self.lengths, made[0]]), np.hstack([self.ratios, made[1]])
         return objective

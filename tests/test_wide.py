@@ -7,7 +7,7 @@ import pytest
 from scipy.sparse import random_array
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.linear_model import ElasticNet, Lasso, Ridge
+from sklearn.linear_model import ElasticNet, Lasso, LinearRegression, Ridge
 
 from skgd import MiniBatchLinearRegressor, _rows, _wide
 from skgd._finish import proximal_step
@@ -169,7 +169,7 @@ def test_what_is_left_is_bounded(fit_intercept, alpha, is_sparse):
     (value,) = target.objectives(way.best, target.loss)
     np.testing.assert_allclose(way.value, value, rtol=1e-9, atol=1e-12 * target.constant_loss)
     values, left = np.array(bounds).T
-    # What rounding may hide, and for no penalty what the least Ritz value, that lies above the least curvature, may.
+    # What rounding may hide
     assert np.all(values - values[-1] <= left + 1e-9 * target.constant_loss)
     assert left[-1] <= 1e-6 * target.constant_loss
     if not fit_intercept:
@@ -396,3 +396,16 @@ def test_conjugate_gradients_that_end_early_still_give_a_bound(monkeypatch):
     found = _wide.judged(target, point, target.loss, 1e-4)
     (least,) = target.objectives(close, target.loss)[0]
     assert found.value - least <= found.left < 0.5 * found.value
+
+
+@pytest.mark.parametrize("batch_size", [32, None])
+def test_columns_that_differ_by_little_from_others_do_not_hide_what_is_left(batch_size):
+    """Along the differences the curvature is 1e-8 of the others', so that the gradient shows them late."""
+    rng = np.random.default_rng(0)
+    half = rng.standard_normal((1600, 510))
+    X = np.hstack([half, half + 1e-4 * rng.standard_normal(half.shape)])
+    y = X[:, :20].sum(axis=1) + 3.0 * rng.standard_normal(1600)
+    model = MiniBatchLinearRegressor(batch_size, random_state=0).fit(X, y)
+    least = np.mean((LinearRegression().fit(X, y).predict(X) - y) ** 2)
+    promise = 1e-4 if batch_size is None else 1e-3
+    assert np.mean((model.predict(X) - y) ** 2) - least <= promise * (y.var() - least)
