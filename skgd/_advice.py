@@ -207,7 +207,7 @@ def of_too_few_epochs(model, problem, history):
         "max_iter ended the descent before it reached a plateau. "
         + f"With max_iter={model.max_iter}"
         + (f"{seen}. Raise max_iter or tol" if len(recent) > 1 else ", there was one epoch. Raise max_iter")
-        + (", or use learning_rate='auto'." if model.learning_rate != "auto" else ".")
+        + (", or use " + ("learning_rate='auto'." if model.learning_rate != "auto" else "batch_size=None."))
     )
 
 
@@ -216,9 +216,10 @@ def of_excess(model, excess, promise):
         return None
     return (
         f"The descent ended on a plateau, but the gradient there shows that the objective can still fall by about "
-        f"{np.max(excess):.1e} of the excess of the best constant prediction over the minimum. The columns are too nearly "
-        f"dependent, or a few rows too far from all others, for the descent to reach the minimum. Drop such columns or rows"
-        + (", or add a penalty." if model.batch_size is None else ", add a penalty, or use batch_size=None.")
+        f"{np.max(excess):.1e} of the excess of the best constant prediction over the minimum. Columns may be too nearly "
+        f"dependent or too many, or a few rows too far from all others, for the descent to reach the minimum. "
+        + ("Drop" if model.batch_size is None else "Use batch_size=None, drop")
+        + (" such columns or rows, or raise alpha." if model.alpha > 0.0 else " such columns or rows, or add a penalty.")
     )
 
 

@@ -22,6 +22,7 @@ from typing import NamedTuple
 import numpy as np
 
 LARGEST = 1e100  # of targets: their squares, and those of quotients of targets and columns, must be finite
+AT_AN_ATOM = 0.01  # share of a large residual: less is zero but for the accuracy of a fit; half or double change no stream
 STEEP = 1e300  # the curvature of a kink: finite, so that 0 times it is 0
 
 
@@ -198,11 +199,12 @@ def weighted_losses(rows, loss, constant):
 def typical_size(residual, weight, rounding=0.0):
     """A robust mean of |residual| for each target, from residuals of shape (n_targets, n); outliers do not change it.
 
-    It is the weighted median of those above `rounding`, of shape (n_targets,), times their share of the weight.
+    It is the weighted median of those above `rounding`, of shape (n_targets,), times their share of the weight. Nor do those of
+    an atom of y count, through which a fit or a constant passes but for its accuracy.
     """
-    sizes = np.zeros(len(residual))
-    for k, (size, none) in enumerate(zip(np.abs(residual), np.broadcast_to(rounding, len(residual)), strict=True)):
-        counted = size > none
+    sizes, none = np.zeros(len(residual)), np.maximum(rounding, AT_AN_ATOM * np.quantile(np.abs(residual), 0.9, axis=1))
+    for k, size in enumerate(np.abs(residual)):
+        counted = size > none[k]
         if counted.any():
             order = np.argsort(size[counted])
             sums = np.cumsum(weight[counted][order])

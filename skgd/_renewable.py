@@ -32,7 +32,6 @@ GROWTH = 1e-3  # new share of all rows at which the minimum is found anew, once 
 CHEAP = 20  # columns up to which each row may bring a new minimum: it costs d^3, so with 500 columns it takes a hundred rows
 FEW_NUMBERS = 2**14  # numbers of X up to which every chunk brings a new minimum: a reading takes a tenth of a millisecond
 REMEMBERED = 7  # half-lives after which rows are dropped: their weight is then below a hundredth
-AT_AN_ATOM = 0.01  # share of a large residual: less is zero but for the accuracy of a fit; half or double change no stream
 SHRUNK = 0.5 ** np.arange(8)  # fractions of the way from the best constant to the parameters: see `no_worse_than_constants`
 
 
@@ -72,7 +71,7 @@ class Renewable:
         rows, n_parameters = problem.rows.sampled, ends.shape[1]
         residual = residuals_at(rows, problem, ends)
         deciding = share_that_decides(problem.loss, residual, rows.weights)
-        known = {"spread": spread_of(residual, rows.weights), "objective": objective, "deciding": deciding}
+        known = {"spread": typical_size(residual, rows.weights), "objective": objective, "deciding": deciding}
         if len(problem.rows) <= min(n_first_rows(deciding, n_parameters), len(rows)):
             losses = loss_and_slope(problem.loss, residual)[0] @ rows.weights / rows.total_weight
             return cls(fresh=rows, n_kept=len(rows), reached=losses, **known).with_own_rows()
@@ -182,7 +181,7 @@ class Renewable:
         else:
             before, ends = self.later_minimum(problem, starts, before, n_seen, half_life < np.inf)
         residual, weight = residuals_at(rows.sampled, problem, ends), rows.sampled.weights
-        size, deciding, believed = spread_of(residual, weight), share_that_decides(problem.loss, residual, weight), 1.0
+        size, deciding, believed = typical_size(residual, weight), share_that_decides(problem.loss, residual, weight), 1.0
         loss = loss_and_slope(problem.loss, residual)[0] @ weight / weight.sum()
         if before is not None:
             size, believed = np.minimum(size, UNUSUAL * spread), min(1.0, 3.0 * len(rows) / n_seen)
@@ -236,11 +235,6 @@ def width_of_kinks(spread, deciding, n_parameters, n_seen):
     fewer rows decide. Twice or half of it at most triples the suboptimality.
     """
     return np.maximum(spread * np.sqrt(deciding * (n_parameters + np.log(n_seen)) / n_seen), 1.0 / LARGEST)
-
-
-def spread_of(residual, weight):
-    """The typical size of residuals, without those of an atom of y: rows that a fit passes through, but for its accuracy."""
-    return typical_size(residual, weight, AT_AN_ATOM * np.quantile(np.abs(residual), 0.9, axis=1))
 
 
 def share_that_decides(loss, residual, weight):

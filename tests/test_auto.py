@@ -261,3 +261,17 @@ def test_no_end_is_above_the_best_constant_where_a_sample_misses_the_rows_that_d
         warnings.simplefilter("ignore")  # it may say that the mini-batches have not arrived
         model = MiniBatchLinearRegressor(batch_size, random_state=0, **options).fit(X, y, weight)
     assert loss_at(model.predict(X)) <= min(loss_at(constant) for constant in np.quantile(y, [0.5, 0.9999, 1.0])) * (1 + 1e-9)
+
+
+@pytest.mark.parametrize("seed", [6, 8, 14, 25])
+@pytest.mark.parametrize(
+    ("loss", "epsilon", "batch_size"), [("huber", 1e-3, 5), ("huber", 1e-6, 5), ("epsilon_insensitive", 1e-2, 1)]
+)
+def test_a_small_epsilon_beside_a_constant_near_many_targets_does_not_shorten_the_steps(loss, epsilon, batch_size, seed):
+    """The best constant lies about epsilon beside a count, so that the residuals of many rows are no larger."""
+    rng = np.random.default_rng(seed)
+    X = np.exp(1.5 * rng.standard_normal((100, 3)))
+    y = rng.poisson(np.exp(np.clip(X @ rng.standard_normal(3) / np.sqrt(3.0), -3.0, 3.0))).astype(float)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", ConvergenceWarning)
+        MiniBatchLinearRegressor(batch_size, loss=loss, epsilon=epsilon, random_state=0).fit(X, y)
