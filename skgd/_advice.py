@@ -64,7 +64,7 @@ def tell_of_half_life(model, stream, told):
 
 
 def tell_of_lost(model, stream, is_complete, told):
-    """Warn once of a stream that cannot know the minimum over all its rows; see `once`."""
+    """Warn once that what is kept does not determine the minimum, so that partial_fit only takes steps; see `once`."""
     if is_complete or not stream.moments.is_full or model.average != "auto":
         return told
     message = (

@@ -116,8 +116,8 @@ class Solver:
         return cls(targets, state.at(problem.origin)[:, COEF], model.tol or 0.0, state.reading)
 
     @classmethod
-    def approach(cls, target, start, value, accuracy):
-        """Minimise for one target to this accuracy, from a start with the objective `value`; the end, and its excess."""
+    def approach(cls, target, start, accuracy):
+        """Minimise for one target from a start to this accuracy; the end, and its excess."""
         way = cls([target], start[None], accuracy)
         for _ in range(cls.most_steps):
             if way.is_done.all():

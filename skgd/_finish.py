@@ -62,7 +62,7 @@ def finish_target(target, start, value, gradient, promise):
         value, gradient = target.look(start, target.loss)
     if target.share_of_reach(gain_of_whitened_step(target, gradient), value) <= promise:
         return start, 0.0
-    return solver_of(target.rows, target.loss, target.penalty).approach(target, start, value, promise)
+    return solver_of(target.rows, target.loss, target.penalty).approach(target, start, promise)
 
 
 def gain_of_whitened_step(target, gradient):

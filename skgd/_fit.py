@@ -93,10 +93,10 @@ def subject_of(model, moments, rows, held_out):
     """What identifies a fit: its parameters, and checksums of its rows. A fit of the same goes on where one has paused."""
     values = [getattr(model, name) for name in sorted(set(model._parameter_constraints) - NOT_OF_THE_DESCENT)]
     sums = crc32(moments.mean.tobytes()), crc32(moments.second.tobytes())
-    return (*values, moments.n_rows, *sums, checksum_of(rows), held_out and checksum_of(held_out))
+    return (*values, moments.n_rows, *sums, checksum_of_sample(rows), held_out and checksum_of_sample(held_out))
 
 
-def checksum_of(rows):
+def checksum_of_sample(rows):
     """A checksum of at most LEAST_SAMPLE of the rows, whose columns moments may not have read."""
     sample = rows.sampled
     some = sample.only(sample.numbers[:: 1 + len(sample) // LEAST_SAMPLE])

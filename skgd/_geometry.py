@@ -86,13 +86,12 @@ def standard_metric(mean, variance, ridge, fit_intercept, is_sparse=False):
     Columns of sparse rows are not centred, and their scales are rounded down to powers of two: see _reference.py.
     """
     metric = plain_metric(len(mean), fit_intercept)
-    rounding = (8 * np.finfo(np.float64).eps * mean) ** 2
     if fit_intercept and not is_sparse:
         metric[0, :-1] = mean
     else:
         variance = variance + mean**2
-    spread = np.where(variance > rounding, variance, 0.0) + ridge
-    metric[1, :-1] = np.divide(1.0, spread, out=np.zeros_like(spread), where=spread > 0.0)
+    square = np.where(variance > rounding_of(mean) ** 2, variance, 0.0) + ridge
+    metric[1, :-1] = np.divide(1.0, square, out=np.zeros_like(square), where=square > 0.0)
     if is_sparse:
         metric[1] = np.where(metric[1] > 0.0, np.ldexp(0.5, np.frexp(metric[1])[1]), 0.0)
     return metric
@@ -311,8 +310,8 @@ def geometry_of_batches(rows, moments, batch_size, ridge, fit_intercept, separab
         return Geometry(metric, step, longest, eigenvalue, covariance)
     gram, table = z[:, :-1].T @ z[:, :-1], np.vstack([z[:, :-1], np.diag(np.sqrt(penalised))])
     spectrum = Spectrum.of(gram + np.diag(penalised), metric, lambda: table)
-    metric, mean, reach = corrected(rows, metric, spectrum, longest, chances, batch_size, penalised)
-    step = safe_length(reach + penalised.max(), SAFETY * max(mean, 1.0), len(rows), batch_size)
+    metric, eigenvalue, longest_then = corrected(rows, metric, spectrum, longest, chances, batch_size, penalised)
+    step = safe_length(longest_then + penalised.max(), SAFETY * max(eigenvalue, 1.0), len(rows), batch_size)
     return Geometry(metric, step, longest, spectrum.values[-1], covariance, *spectrum[2:])
 
 

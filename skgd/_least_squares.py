@@ -9,7 +9,8 @@ metric::
 H p is the gradient at p with all targets set to zero, so that each step reads the rows once. The suboptimality is at most F
 itself, and with an l2 norm at most g.g / (2 l2), the duality gap of t = l'(r). It is also at most g.D g / (2 theta), where
 theta is the smallest eigenvalue of D^(1/2) H D^(1/2). That of columns dependent to a share e of their deviation is e^2, and CG
-does not show it before g is as small. So theta is taken to be INDISTINCT^2: columns more dependent count as redundant.
+does not show it before g is as small. So theta is taken to be ROUNDING: columns that differ by less than 1e-5 of their
+deviation from others count as redundant.
 """
 
 from operator import attrgetter
@@ -17,11 +18,10 @@ from operator import attrgetter
 import numpy as np
 
 from skgd._descent import Solver
-from skgd._geometry import INDISTINCT
 from skgd._moments import HALF_OF_THE_DIGITS, NEGLIGIBLE
 from skgd._objective import SQUARED_ERROR
 from skgd._quadratic import solved
-from skgd._reading import derivatives_over, look_at
+from skgd._reading import ROUNDING, derivatives_over, look_at
 
 
 class LeastSquares(Solver):
@@ -93,7 +93,7 @@ class ConjugateGradients(Solver):
         if l2 > 0.0:  # the duality gap of t = l'(r) minus its mean, which must be zero
             slope = gradient[:-1] - gradient[-1] * target.mean_of_columns
             bound = min(bound, 0.5 * slope @ slope / l2 + 0.5 * gradient[-1] ** 2 / SQUARED_ERROR.curvature)
-        return min(bound, 0.5 * squares / INDISTINCT**2)
+        return min(bound, 0.5 * squares / ROUNDING)
 
     @property
     def is_done(self):

@@ -11,6 +11,8 @@ from scipy.linalg import helmert
 from scipy.sparse import issparse
 from sklearn.utils.sparsefuncs import mean_variance_axis
 
+from skgd._objective import rounding_of
+
 NEGLIGIBLE = 1e-13  # an eigenvalue below this share of the largest is a rounding error: a redundant column
 HALF_OF_THE_DIGITS = 1e-8  # share of a sum, or of the largest eigenvalue, below which a result has lost half of its digits
 
@@ -97,7 +99,7 @@ class Moments:
         Intercepts are the predictions at the columns' means. Coefficients along directions lost to rounding errors are zero.
         """
         n, gram = self.n_features, self.covariance
-        has_digits = np.diag(gram) > (8 * np.finfo(np.float64).eps * self.column_means) ** 2
+        has_digits = np.diag(gram) > rounding_of(self.column_means) ** 2
         gram = gram + ridge * np.eye(n)  # the scales include it, so that that of a tiny column hides no others
         scale = np.divide(1.0, np.sqrt(np.diag(gram)), out=np.zeros(n), where=has_digits)
         eigenvalues, vectors = np.linalg.eigh(gram * np.outer(scale, scale))

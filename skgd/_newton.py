@@ -133,7 +133,11 @@ class Newton:
         return min(self.best_value, max(gap - (value - self.best_value), 0.0))  # no objective is negative
 
     def conclude(self):
-        """Whether to stop: the estimate is small enough, and the duality gap confirms it or nothing is left to try."""
+        """Whether to stop: the estimate is small enough, and the duality gap confirms it or nothing is left to try.
+
+        If the gap is too large, the iteration goes on in one of four ways (see `try_again`): with kinks of the same width while
+        steps still gain, with a tenth of the accuracy, once from the best point with wide kinks, or not at all.
+        """
         if self.arrived:
             gap, limit = self.certify(), self.promise * self.target.reach(self.best_value)
             is_far_below = self.left <= TIGHTER * limit
@@ -156,14 +160,20 @@ class Newton:
         return True
 
     def keep_kinks(self):
-        """Keep the width of kinks if the next step gains much compared with what smoothing adds; returns whether it does."""
+        """Keep the width of kinks for the next reading if Newton's step still gains over a tenth of what smoothing adds.
+
+        Returns whether it does.
+        """
         if self.damping == 1.0 or self.undamped.gain <= TIGHTER * (self.left - self.undamped.gain):
             return False
         self.loss = self.model.loss
         return True
 
     def widen(self, gap):
-        """Restart once from the best point with kinks as wide as the gap allows, as they may have been narrowed too early."""
+        """Once per iteration, start again from the best point with kinks as wide as the gap; returns whether it does.
+
+        They may have narrowed before the iteration was near the minimum.
+        """
         if self.is_widened:
             return False
         self.loss, self.is_widened = self.target.smoothed(self.best, gap / self.best_value), True
@@ -227,15 +237,10 @@ class Readings(Solver):
             self.iterations.append(iteration)
 
     @classmethod
-    def approach(cls, target, start, value, accuracy):
-        """Solve from a start near the minimum with narrow kinks; with wide ones if it is far, or the solve ends too early."""
+    def approach(cls, target, start, accuracy):
+        """Solve from a start with wide kinks; once more from its end, if that is too early."""
         promise, accuracy = accuracy, min(OF_ZEROS, accuracy) if target.penalty.makes_zeros else accuracy
-        cost = 0.5 * accuracy * target.reach(value) / value
-        iteration = Newton(target, start, accuracy, target.smoothed(start, cost))
-        iteration.read()
-        if not iteration.conclude() and iteration.left > FAR * target.reach(value):
-            iteration = Newton.far(target, start, accuracy)
-        end, left = iteration.approach()
+        end, left = Newton.far(target, start, accuracy).approach()
         return (end, left) if left <= promise else Newton.far(target, end, accuracy).approach()
 
     @property

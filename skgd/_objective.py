@@ -22,7 +22,6 @@ from typing import NamedTuple
 import numpy as np
 
 LARGEST = 1e100  # of targets: their squares, and those of quotients of targets and columns, must be finite
-AT_AN_ATOM = 0.01  # share of a large residual: less is zero but for the accuracy of a fit; half or double change no stream
 STEEP = 1e300  # the curvature of a kink: finite, so that 0 times it is 0
 
 
@@ -199,12 +198,11 @@ def weighted_losses(rows, loss, constant):
 def typical_size(residual, weight, rounding=0.0):
     """A robust mean of |residual| for each target, from residuals of shape (n_targets, n); outliers do not change it.
 
-    It is the weighted median of those above `rounding`, of shape (n_targets,), times their share of the weight. Nor do those of
-    an atom of y count, through which a fit or a constant passes but for its accuracy.
+    It is the weighted median of those above `rounding`, of shape (n_targets,), times their share of the weight.
     """
-    sizes, none = np.zeros(len(residual)), np.maximum(rounding, AT_AN_ATOM * np.quantile(np.abs(residual), 0.9, axis=1))
-    for k, size in enumerate(np.abs(residual)):
-        counted = size > none[k]
+    sizes = np.zeros(len(residual))
+    for k, (size, none) in enumerate(zip(np.abs(residual), np.broadcast_to(rounding, len(residual)), strict=True)):
+        counted = size > none
         if counted.any():
             order = np.argsort(size[counted])
             sums = np.cumsum(weight[counted][order])
@@ -224,7 +222,9 @@ def curvature_at(loss, rows, constant):
         return np.full(len(constant), loss.curvature), np.full(len(constant), np.inf)
     weight, residual = rows.weights, constant[:, None] - rows.targets
     slope = np.abs(loss_and_slope(loss, residual)[1]) @ weight / weight.sum()
-    size = typical_size(residual, weight, rounding_of(constant))
+    distance, rounding = np.abs(residual), rounding_of(constant)
+    nearest = distance.min(axis=1)  # those of an atom of y, if the best constant lies about epsilon beside one, say nothing
+    size = typical_size(residual, weight, np.where(nearest + rounding < distance.max(axis=1), nearest, 0.0) + rounding)
     return secant_curvature(loss, slope, size), slope * size
 
 

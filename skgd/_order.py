@@ -19,14 +19,17 @@ class Order(NamedTuple):
     optimal for the rows before. If rows come shuffled, the mean slope is zero but for chance. A row on a kink, as those at an
     atom of y are, has any slope between the lowest and the highest.
 
-    s is the weight of a row. The sums are over the present block.
+    s is the weight of a row. All sums but those that say so are over the present block.
     """
 
     n_rows: float = 0.0
     weight: float = 0.0  # sum of s
+    weight_square: float = 0.0  # of s^2
     lowest: np.ndarray | float = 0.0  # (n_targets,): of s times the lowest slope
     highest: np.ndarray | float = 0.0  # (n_targets,): of s times the highest slope
     square: np.ndarray | float = 0.0  # (n_targets,): of s^2 times the larger squared slope
+    weight_square_of_all: float = 0.0  # of s^2, over all blocks that are complete
+    square_of_all: np.ndarray | float = 0.0  # (n_targets,): of s^2 times the larger squared slope, over these
 
     def after(self, weight, lowest, highest, weight_before, deciding):
         """The sums with further rows, and whether a block that they complete is unlike all rows before it.
@@ -42,19 +45,24 @@ class Order(NamedTuple):
             The share of rows that decide where the minimum lies. A block has A_FEW of these: of an extreme quantile, fewer rows
             may all lie on one side by chance.
         """
-        block = Order(
+        block = self._replace(
             n_rows=self.n_rows + len(weight),
             weight=self.weight + weight.sum(),
+            weight_square=self.weight_square + weight @ weight,
             lowest=self.lowest + lowest @ weight,
             highest=self.highest + highest @ weight,
             square=self.square + np.maximum(lowest**2, highest**2) @ weight**2,
         )
         if block.n_rows * deciding < A_FEW:
             return block, False
+        weight_square, square = self.weight_square_of_all + block.weight_square, self.square_of_all + block.square
+        done = Order(weight_square_of_all=weight_square, square_of_all=square)
         if weight_before is None:
-            return Order(), False
-        variance = block.square * (1.0 + block.weight / weight_before)  # the minimum over the rows before has an error, too
-        return Order(), bool(np.any(np.maximum(block.lowest, -block.highest) > UNLIKELY * np.sqrt(variance)))
+            return done, False
+        # Of skewed residuals, a block without one of the rare large ones scatters less: then the scatter of all blocks counts.
+        variance = np.maximum(block.square, block.weight_square * square / weight_square)
+        variance *= 1.0 + block.weight / weight_before  # the minimum over the rows before has an error, too
+        return done, bool(np.any(np.maximum(block.lowest, -block.highest) > UNLIKELY * np.sqrt(variance)))
 
 
 def slopes_at(problem, parameters, moments, widths):

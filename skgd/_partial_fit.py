@@ -95,7 +95,7 @@ def held_against_order(problem, stream, state):
         return state
     parameters, renewable = state.parameters[:, AVERAGE], state.renewable
     slopes = slopes_at(problem, parameters, stream.moments, renewable.widths(parameters, stream.n_rows))
-    weight_before, deciding = renewable.model and renewable.model.weight, np.min(renewable.deciding)
+    weight_before, deciding = renewable.past and renewable.past.weight, np.min(renewable.deciding)
     order, is_unlike = state.order.after(problem.rows.weights, *slopes, weight_before, deciding)
     return replace(state, order=order, told=tell_of_order(is_unlike, state.told))
 
@@ -120,7 +120,7 @@ def renewed(model, problem, bounded, state, parameters):
         renewable = replace(renewable, waiting=0)
     else:
         half_life, renewable = model.half_life or np.inf, renewable.joined()
-        latest = problem_of_latest(model, renewable.rows, stream.moments, is_all=renewable.model is None)
+        latest = problem_of_latest(model, renewable.rows, stream.moments, is_all=renewable.past is None)
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
             renewable, end = renewable.renewed(latest, parameters[:, AVERAGE], half_life)
     rest_at(end, parameters)

@@ -17,7 +17,7 @@ from skgd._reading import Sums, Target, derivatives_over
 
 
 @dataclass(frozen=True)
-class Quadratic:
+class PastRows:
     """For each target, the model v'Av / 2 - b.v + constant of the loss of past rows, as a function of the parameters v.
 
     The last parameter is the intercept, the prediction at x = `origin`.
@@ -39,7 +39,7 @@ class Quadratic:
     def __add__(self, other):
         """The sum of models; the other's is moved to the origin of this one."""
         other = other.moved_to(self.origin)
-        return Quadratic(
+        return PastRows(
             self.weight + other.weight,
             self.origin,
             self.curvature + other.curvature,
@@ -79,7 +79,7 @@ class TargetOfStream(Target):
     k : int
     width : float
         Over which kinks are smoothed.
-    before : Quadratic or None
+    before : PastRows or None
         With the intercept at the origin of the problem.
     """
 
@@ -132,14 +132,15 @@ def model_at_minimum(problem, ends, widths, weight):
 
     The smoothed loss has its minimum elsewhere: where y has an atom, by about the width of the kinks. So its gradient at `ends`
     is replaced by that of the exact loss, which balances the penalty. Then wide kinks do no harm, and they are as wide as a
-    reliable Hessian needs: near an extreme quantile there are so few rows that it would be nearly singular.
+    reliable Hessian needs, up to a tenth of the rows: near an extreme quantile so few lie that it would be nearly singular.
     """
-    distance = np.sort(np.abs(residuals_at(problem.rows, problem, ends)), axis=1)
-    near = distance[:, min(ROWS_PER_COLUMN * ends.shape[1], distance.shape[1]) - 1]
+    residual = residuals_at(problem.rows, problem, ends)
+    distance = np.sort(np.abs(np.abs(residual) - problem.loss.insensitive), axis=1)
+    near = distance[:, min(ROWS_PER_COLUMN * ends.shape[1], residual.shape[1] // 10)]
     found = []
     for k, end in enumerate(ends):
         target = TargetOfStream(problem, k, max(widths[k], near[k]), None)
         value, read, hessian = (part / target.total_weight for part in derivatives_at(target, end))
         found.append((value, gradient_at_minimum(problem.penalty, end, read), hessian))
     derivatives = (weight * np.array(part) for part in zip(*found, strict=True))
-    return Quadratic.about(ends, problem.origin, weight, *derivatives)
+    return PastRows.about(ends, problem.origin, weight, *derivatives)

@@ -56,7 +56,7 @@ class Problem:
     penalty: Penalty
     constant: np.ndarray  # (n_targets,): the best constant prediction
     constant_loss: np.ndarray  # (n_targets,): the loss of the best constant prediction
-    unit: np.ndarray  # (n_targets,): the unit for changes of the objective: the loss of the best constant on typical rows
+    unit: np.ndarray  # (n_targets,): of tolerances: the smaller of the best constant's loss and that of its typical residual
     curvature: np.ndarray  # (n_targets,): of the loss, as step sizes assume it: see `curvature_at`
     most_reach: np.ndarray  # (n_targets,): an upper limit of the reach: see `most_reach_of`
     deviation: np.ndarray  # (n_targets,): standard deviation of the targets

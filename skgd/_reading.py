@@ -142,7 +142,7 @@ class Sums(NamedTuple):
     values: np.ndarray  # of several losses
     gradient: np.ndarray
     hessian: np.ndarray
-    secant: np.ndarray  # M - H: the Hessian of the majoriser minus that of the loss
+    extra: np.ndarray  # M - H: the Hessian of the majoriser minus that of the loss
 
     def __add__(self, other):
         return Sums(*map(add, self, other))

@@ -17,9 +17,9 @@ from typing import NamedTuple
 import numpy as np
 
 from skgd._geometry import ROWS_PER_COLUMN
-from skgd._newton import FAR, LEAST_PROMISE, OF_ZEROS, TIGHTER, Newton
+from skgd._newton import LEAST_PROMISE, OF_ZEROS, TIGHTER, Newton
 from skgd._objective import LARGEST, is_straight, loss_and_slope, penalty_at, typical_size
-from skgd._past_rows import Quadratic, TargetOfStream, derivatives_at, model_at_minimum, residuals_at
+from skgd._past_rows import PastRows, TargetOfStream, derivatives_at, model_at_minimum, residuals_at
 from skgd._quadratic import MOST_STEPS
 from skgd._reading import Target
 from skgd._rows import BLOCK, Rows
@@ -32,10 +32,11 @@ GROWTH = 1e-3  # new share of all rows at which the minimum is found anew, once 
 CHEAP = 20  # columns up to which each row may bring a new minimum: it costs d^3, so with 500 columns it takes a hundred rows
 FEW_NUMBERS = 2**14  # numbers of X up to which every chunk brings a new minimum: a reading takes a tenth of a millisecond
 REMEMBERED = 7  # half-lives after which rows are dropped: their weight is then below a hundredth
+AT_AN_ATOM = 0.01  # share of a large residual: less is zero but for the accuracy of a fit; half or double change no stream
 SHRUNK = 0.5 ** np.arange(8)  # fractions of the way from the best constant to the parameters: see `no_worse_than_constants`
 
 
-class Table(NamedTuple):
+class KeptRows(NamedTuple):
     """Rows that a stream keeps, in arrays of its own."""
 
     X: np.ndarray
@@ -48,9 +49,9 @@ class Table(NamedTuple):
 class Renewable:
     """The state of a stream: the model of past rows, the latest rows, and what decides when a new minimum is due."""
 
-    model: Quadratic | None = None
+    past: PastRows | None = None  # the model of the rows left behind
     n_rows: float = 0.0  # in the model
-    latest: tuple[Table, ...] = ()
+    latest: tuple[KeptRows, ...] = ()
     fresh: Rows | None = None  # the newest rows, not copied yet
     n_kept: int = 0  # rows in `latest` and `fresh`
     age: float = 0.0  # half-lives that have passed
@@ -71,13 +72,13 @@ class Renewable:
         rows, n_parameters = problem.rows.sampled, ends.shape[1]
         residual = residuals_at(rows, problem, ends)
         deciding = share_that_decides(problem.loss, residual, rows.weights)
-        known = {"spread": typical_size(residual, rows.weights), "objective": objective, "deciding": deciding}
+        known = {"spread": spread_of(residual, rows.weights), "objective": objective, "deciding": deciding}
         if len(problem.rows) <= min(n_first_rows(deciding, n_parameters), len(rows)):
             losses = loss_and_slope(problem.loss, residual)[0] @ rows.weights / rows.total_weight
             return cls(fresh=rows, n_kept=len(rows), reached=losses, **known).with_own_rows()
         widths = width_of_kinks(known["spread"], deciding, n_parameters, len(rows))
-        model = model_at_minimum(replace(problem, rows=rows), ends, widths, problem.rows.total_weight)
-        return cls(model, float(len(problem.rows)), **known)
+        past = model_at_minimum(replace(problem, rows=rows), ends, widths, problem.rows.total_weight)
+        return cls(past, float(len(problem.rows)), **known)
 
     def for_objective(self, objective):
         """The state for rows of this objective; if the objective has changed, a new minimum is due.
@@ -89,13 +90,18 @@ class Renewable:
             return self
         if self.objective is None:
             return replace(self, objective=objective)
-        if self.model is not None or not self.has_rows:
+        if self.past is not None or not self.has_rows:
             return Renewable(objective=objective, is_complete=False, waiting=np.inf)
         return replace(self, objective=objective, waiting=np.inf)
 
     def is_due(self, n_new, n_seen, n_parameters):
-        """Whether enough rows are waiting to make a new minimum worth its cost; the last chunk brought `n_new` of them."""
-        if self.has_rows and (self.model is None or self.n_kept > self.waiting + n_new):  # all are read anew, several times
+        """Whether to find the minimum anew; the last chunk brought `n_new` rows.
+
+        While all rows are kept, it costs several readings of them: it is due at once for small tables, otherwise after a share
+        FIRST_GROWTH of new rows. Later it costs d^3: it is due after a share GROWTH of new rows or (d / CHEAP)^1.5 rows, but at
+        the latest after d.
+        """
+        if self.has_rows and (self.past is None or self.n_kept > self.waiting + n_new):  # all are read anew, several times
             is_cheap = n_new > 1 and self.n_kept * n_parameters <= FEW_NUMBERS
             return is_cheap or self.waiting >= FIRST_GROWTH * self.n_kept
         return self.waiting >= min(max(GROWTH * n_seen, (n_parameters / CHEAP) ** 1.5), n_parameters)
@@ -109,7 +115,7 @@ class Renewable:
         """The state after a chunk of this mean loss. While all rows are kept, a large loss makes a minimum due sooner."""
         reached, age = np.broadcast_to(self.reached, loss.shape), self.age + len(rows) / half_life
         worse = np.divide(loss, reached, out=np.where(loss > 0.0, np.inf, 1.0), where=reached > 0.0)
-        weight = max(1.0, float(np.max(worse))) if self.model is None else 1.0
+        weight = max(1.0, float(np.max(worse))) if self.past is None else 1.0
         fresh, waiting = rows.faded(half_life, REMEMBERED), self.waiting + weight * len(rows)
         return replace(self.with_own_rows(), fresh=fresh, n_kept=self.n_kept + len(fresh), age=age, waiting=waiting)
 
@@ -118,7 +124,7 @@ class Renewable:
         if self.fresh is None:
             return self
         rows, X = self.fresh, np.array(self.fresh.take(self.fresh.numbers), dtype=np.float64, order="C")
-        table = Table(X, rows.targets.copy(), rows.weights.copy(), np.full(len(rows), self.age))
+        table = KeptRows(X, rows.targets.copy(), rows.weights.copy(), np.full(len(rows), self.age))
         return replace(self, latest=(*self.latest, table), fresh=None)
 
     def joined(self):
@@ -129,7 +135,7 @@ class Renewable:
         ages = np.concatenate(age)
         first = np.searchsorted(ages, self.age - REMEMBERED)
         targets = np.ascontiguousarray(np.hstack(y)[:, first:])
-        table = Table(np.concatenate(X)[first:], targets, np.concatenate(weight)[first:], ages[first:])
+        table = KeptRows(np.concatenate(X)[first:], targets, np.concatenate(weight)[first:], ages[first:])
         return replace(self, latest=(table,), fresh=None, n_kept=len(table.weight))
 
     @property
@@ -173,15 +179,15 @@ class Renewable:
         Renewable, ndarray of shape (n_targets, n_features + 1)
         """
         rows, n_targets, factor = problem.rows, len(starts), 0.5 ** (self.age - self.faded_at)
-        before = self.model and self.model.moved_to(problem.origin).faded(np.full(n_targets, factor))
+        before = self.past and self.past.moved_to(problem.origin).faded(np.full(n_targets, factor))
         n_seen = len(rows) + self.n_rows * factor
-        spread, reached = np.broadcast_to(self.spread, n_targets), np.broadcast_to(self.reached, n_targets)
+        spread = np.broadcast_to(self.spread, n_targets)
         if before is None:
-            ends = np.array([first_minimum(Target(problem, k), starts[k], reached[k]) for k in range(n_targets)])
+            ends = np.array([first_minimum(Target(problem, k), starts[k]) for k in range(n_targets)])
         else:
             before, ends = self.later_minimum(problem, starts, before, n_seen, half_life < np.inf)
         residual, weight = residuals_at(rows.sampled, problem, ends), rows.sampled.weights
-        size, deciding, believed = typical_size(residual, weight), share_that_decides(problem.loss, residual, weight), 1.0
+        size, deciding, believed = spread_of(residual, weight), share_that_decides(problem.loss, residual, weight), 1.0
         loss = loss_and_slope(problem.loss, residual)[0] @ weight / weight.sum()
         if before is not None:
             size, believed = np.minimum(size, UNUSUAL * spread), min(1.0, 3.0 * len(rows) / n_seen)
@@ -190,7 +196,7 @@ class Renewable:
         renewed = replace(self, reached=loss, waiting=0, faded_at=self.age, **known)
         is_remembered = REMEMBERED * half_life * ends.shape[1] <= MOST_KEPT
         if is_remembered or (before is None and len(rows) < n_first_rows(deciding, ends.shape[1])):
-            return replace(renewed, model=before, n_rows=n_seen - len(rows)), ends
+            return replace(renewed, past=before, n_rows=n_seen - len(rows)), ends
         return renewed.left_behind(problem, ends, before, n_seen), ends
 
     def later_minimum(self, problem, starts, before, n_seen, forgets):
@@ -211,12 +217,12 @@ class Renewable:
         """The state with the latest rows added to the model, expanded around the minimum of the smoothed loss, and dropped."""
         widths, weight = self.widths(ends, n_seen), problem.rows.total_weight
         if before is None:
-            model = model_at_minimum(problem, ends, widths, weight)
+            past = model_at_minimum(problem, ends, widths, weight)
         else:
             targets = [TargetOfStream(problem, k, width, before) for k, width in enumerate(widths)]
             found = [derivatives_at(target, end) for target, end in zip(targets, ends, strict=True)]
-            model = Quadratic.about(ends, problem.origin, weight, *map(np.array, zip(*found, strict=True))) + before
-        return replace(self, model=model, n_rows=n_seen, latest=(), fresh=None, n_kept=0)
+            past = PastRows.about(ends, problem.origin, weight, *map(np.array, zip(*found, strict=True))) + before
+        return replace(self, past=past, n_rows=n_seen, latest=(), fresh=None, n_kept=0)
 
     def widths(self, ends, n_seen):
         """The width of kinks for each target."""
@@ -237,6 +243,11 @@ def width_of_kinks(spread, deciding, n_parameters, n_seen):
     return np.maximum(spread * np.sqrt(deciding * (n_parameters + np.log(n_seen)) / n_seen), 1.0 / LARGEST)
 
 
+def spread_of(residual, weight):
+    """The typical size of residuals, without those of an atom of y: rows that a fit passes through, but for its accuracy."""
+    return typical_size(residual, weight, AT_AN_ATOM * np.quantile(np.abs(residual), 0.9, axis=1))
+
+
 def share_that_decides(loss, residual, weight):
     """The share of rows that decide where the minimum of each target lies: those near the kinks, or beyond epsilon.
 
@@ -247,19 +258,11 @@ def share_that_decides(loss, residual, weight):
     return (2.0 * low / (low + high) if is_straight(loss) else 1.0) * np.maximum(beyond, 1.0 / len(weight))
 
 
-def first_minimum(target, start, reached):
-    """The minimum over the first rows, all of which are kept. The minimum before had a mean loss of `reached`.
-
-    The more the loss has risen since then, the wider kinks are at first, so that rows far from them have a curvature. They are
-    wide if there was no minimum before, or if narrow ones have ended far too early.
-    """
+def first_minimum(target, start):
+    """The minimum over the first rows, all of which are kept; looked for once more from an end that is far too early."""
     constant = np.append(np.zeros(len(start) - 1), target.constant)
     if target.unit == 0.0:  # all targets are zero
         return constant
     values = target.objectives(np.vstack([start, constant]), target.loss)[0]
-    if not values[0] <= values[1]:
-        return Newton.far(target, constant, OF_ZEROS).approach()[0]
-    loss = values[0] - penalty_at(target.penalty, start[:-1])
-    rise = loss / reached - 1.0 if reached > 0.0 else FAR
-    end, left = Newton(target, start, OF_ZEROS, target.smoothed(start, float(np.clip(rise, OF_ZEROS, FAR)))).approach()
+    end, left = Newton.far(target, start if values[0] <= values[1] else constant, OF_ZEROS).approach()
     return end if TIGHTER**2 * left <= OF_ZEROS else Newton.far(target, end, OF_ZEROS).approach()[0]

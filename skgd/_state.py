@@ -8,9 +8,9 @@ import numpy as np
 
 from skgd._moments import Moments
 from skgd._order import Order
-from skgd._past_rows import Quadratic
+from skgd._past_rows import PastRows
 from skgd._reference import AVERAGE, COEF
-from skgd._renewable import Renewable, Table
+from skgd._renewable import KeptRows, Renewable
 from skgd._stream import Stream
 from skgd._version import __version__
 
@@ -45,12 +45,12 @@ class State:
 
     def stored(self):
         """This state as a dict of plain arrays and tuples, which tools that save models can read without a class of ours."""
-        moments, model = (part and vars(part).copy() for part in (self.stream.moments, self.renewable.model))
+        moments, past = (part and vars(part).copy() for part in (self.stream.moments, self.renewable.past))
         return vars(self) | {
             "skgd": __version__,
             "stream": self.stream._asdict() | {"moments": moments},
             "order": self.order._asdict(),
-            "renewable": vars(self.renewable) | {"model": model, "latest": tuple(map(tuple, self.renewable.latest))},
+            "renewable": vars(self.renewable) | {"past": past, "latest": tuple(map(tuple, self.renewable.latest))},
         }
 
     @classmethod
@@ -59,11 +59,11 @@ class State:
         version, parts = stored.get("skgd", "an older version"), {name: stored[name] for name in stored if name != "skgd"}
         try:
             moments, stream, renewable = stored["stream"]["moments"], stored["stream"], stored["renewable"]
-            model = renewable["model"] and Quadratic(**renewable["model"])
+            past = renewable["past"] and PastRows(**renewable["past"])
             parts["stream"] = Stream(**stream | {"moments": moments and Moments(**moments)})
-            latest = tuple(Table(*table) for table in renewable["latest"])
+            latest = tuple(KeptRows(*table) for table in renewable["latest"])
             parts["order"] = Order(**stored["order"])
-            parts["renewable"] = Renewable(**renewable | {"model": model, "latest": latest})
+            parts["renewable"] = Renewable(**renewable | {"past": past, "latest": latest})
             return cls(**parts)
         except (KeyError, TypeError, IndexError) as error:
             raise ValueError(

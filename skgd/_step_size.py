@@ -59,7 +59,6 @@ class Schedule:
     decay: float = 1.0  # the factor by which a plateau multiplies the step
     patience: float = np.inf  # the epochs without progress that count as a plateau
     smallest: float = 0.0  # the step is not decreased once it is at or below this
-    waits_anew: bool = False  # whether the plateau rule starts counting again after a decrease
     is_plain: bool = True  # whether this is a plain schedule, whose steps nothing bounds
 
     @classmethod
@@ -98,7 +97,7 @@ class Schedule:
         eta = partial(SCHEDULES[model.learning_rate], eta0=model.eta0, power_t=model.power_t, alpha=model.alpha, offset=offset)
         schedule = cls(eta, 0 if model.average == "auto" else model.average, np.ones(len(problem.unit)), **common)
         if model.learning_rate == "adaptive":
-            schedule.decay, schedule.smallest, schedule.waits_anew = 0.2, 1e-6, True  # as SGDRegressor's
+            schedule.decay, schedule.smallest = 0.2, 1e-6  # as SGDRegressor's
             schedule.patience = patience_of(model, problem, in_fit)
         return schedule
 
@@ -130,12 +129,10 @@ class Schedule:
     def shorten(self, plateau, is_done):
         """Shorten the steps of targets on a plateau, unless they are done or their steps are as short as allowed."""
         again = (plateau.waited >= self.patience) & ~is_done
-        if self.smallest > 0.0:
+        if self.smallest > 0.0:  # "adaptive", which then starts counting again
             again &= self.length(1.0) > self.smallest
-        if again.any():
-            self.factor = np.where(again, self.factor * self.decay, self.factor)
-            if self.waits_anew:
-                plateau.waited[again] = 0
+            plateau.waited[again] = 0
+        self.factor = np.where(again, self.factor * self.decay, self.factor)
 
 
 def cap_of(problem, in_fit):

@@ -48,7 +48,7 @@ class Stream(NamedTuple):
     slope: np.ndarray | float = 0.0  # (n_targets,): weighted sum of the loss's |slope| over the rows, which fade
     size: np.ndarray | float = 0.0  # (n_targets,): sum of the typical sizes of residuals over the rows, which fade
     level: np.ndarray | None = None  # (n_targets,): the usual loss, if known
-    holds_for: tuple | None = None  # the objective whose minimum the moments determine; None for any, () for none
+    holds_for: tuple | None = None  # the only objective whose minimum the moments determine; None if any, () if none
 
     @classmethod
     def after_fit(cls, moments, geometry, penalty, ends, losses, gradient, objective):

@@ -142,6 +142,8 @@ def unchanged_on_error(estimator):
 
 def check_numbers(name, values):
     """One number or an array of any shape, as finite float64."""
+    if np.ma.is_masked(values):
+        raise ValueError(f"Input {name} contains masked numbers. Give {name}.filled(value), or leave out their rows.")
     values = np.asarray(values)
     if values.dtype.kind in "USmM" and values.size:
         raise ValueError(f"{name} must be numbers, got {str(values.flat[0])!r}.")

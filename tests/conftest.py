@@ -89,8 +89,7 @@ def rows_of(X, y=None, weight=None):
 
 def approach(target, start, accuracy):
     """Where the target's solver leads from a start, and the excess there."""
-    value, _ = target.look(start, target.loss)
-    return solver_of(target.rows, target.loss, target.penalty).approach(target, start, value, accuracy)
+    return solver_of(target.rows, target.loss, target.penalty).approach(target, start, accuracy)
 
 
 def finished(problem, start, promise):

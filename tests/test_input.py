@@ -803,6 +803,7 @@ def test_a_bad_target_is_named(y, words, kind):
     [
         ("sample_weight", "balanced", "sample_weight must be numbers, got 'balanced'"),
         ("sample_weight", np.full(3, np.datetime64("2020-01-01")), "sample_weight must be numbers, got '2020-01-01'"),
+        ("sample_weight", np.ma.array(np.ones(3), mask=[1, 0, 0]), "Input sample_weight contains masked numbers"),
         ("coef_init", ["a", "b", "c"], "coef_init must be numbers, got 'a'"),
         ("intercept_init", "a", "intercept_init must be numbers, got 'a'"),
         ("intercept_init", np.nan, "Input intercept_init contains NaN"),

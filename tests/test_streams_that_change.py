@@ -328,3 +328,43 @@ def test_a_high_quantile_is_learned_as_the_low_one_of_the_negative_targets(seed)
         streamed(high, X, y, 500)
         streamed(low, X, -y, 500)
     np.testing.assert_allclose(high.predict(X), -low.predict(X), rtol=1e-6)
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_an_outlier_among_few_first_rows_a_column_does_not_flatten_what_is_kept_of_them(seed):
+    rng = np.random.default_rng(seed)
+    X = rng.standard_normal((1800, 90))
+    y = X @ rng.standard_normal(90) + rng.standard_normal(1800)
+    y[5] = 1e6
+    model = MiniBatchLinearRegressor(loss="quantile", random_state=0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # of the outlier
+        streamed(model, X, y, 91)
+    best = MiniBatchLinearRegressor(None, loss="quantile", tol=1e-7).fit(X, y)
+    others = np.arange(1800) != 5
+    at = [np.mean(np.abs(each.predict(X) - y)[others]) for each in (model, best)]
+    assert at[0] <= 1.01 * at[1]
+
+
+def test_skewed_residuals_that_come_shuffled_are_not_told_to_change():
+    """A block without one of the rare large rows has a one-sided sum, and little scatter of its own."""
+    for seed in range(3):
+        rng = np.random.default_rng(seed)
+        X = rng.standard_normal((55_000, 1))
+        y = X[:, 0] + np.exp(3.0 * rng.standard_normal(55_000))
+        model = MiniBatchLinearRegressor(loss="squared_epsilon_insensitive", random_state=0)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            model.fit(X[:40_000], y[:40_000])
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=".*unlike all before")
+            streamed(model, X[40_000:], y[40_000:], 100)
+
+
+def test_far_outliers_of_a_seventh_of_the_rows_do_not_lengthen_the_steps_of_a_stream():
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((3000, 510))  # more columns than a minimum is sought for
+    signal = X[:, :10].sum(axis=1) / 3.0
+    y = signal + rng.standard_normal(3000) * np.where(rng.random(3000) < 0.15, 1000.0, 1.0)
+    model = streamed(MiniBatchLinearRegressor(loss="quantile", random_state=0), X, y, 500)
+    assert np.mean(np.abs(model.predict(X) - signal)) < 0.7  # 0.5 by chance; with steps for the outliers' size it is 8

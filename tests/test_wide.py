@@ -398,12 +398,13 @@ def test_conjugate_gradients_that_end_early_still_give_a_bound(monkeypatch):
     assert found.value - least <= found.left < 0.5 * found.value
 
 
+@pytest.mark.parametrize("difference", [1e-4, 3e-5])
 @pytest.mark.parametrize("batch_size", [32, None])
-def test_columns_that_differ_by_little_from_others_do_not_hide_what_is_left(batch_size):
-    """Along the differences the curvature is 1e-8 of the others', so that the gradient shows them late."""
+def test_columns_that_differ_by_little_from_others_do_not_hide_what_is_left(batch_size, difference):
+    """Along the differences the curvature is 1e-8 of the others', or less, so that the gradient shows them late."""
     rng = np.random.default_rng(0)
     half = rng.standard_normal((1600, 510))
-    X = np.hstack([half, half + 1e-4 * rng.standard_normal(half.shape)])
+    X = np.hstack([half, half + difference * rng.standard_normal(half.shape)])
     y = X[:, :20].sum(axis=1) + 3.0 * rng.standard_normal(1600)
     model = MiniBatchLinearRegressor(batch_size, random_state=0).fit(X, y)
     least = np.mean((LinearRegression().fit(X, y).predict(X) - y) ** 2)
