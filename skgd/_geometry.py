@@ -55,7 +55,11 @@ def check_range(moments, rows):
 
 
 class Geometry(NamedTuple):
-    """A metric, the step that is safe in it for a loss of curvature 1, and what both rest on."""
+    """A metric, the step that is safe in it for a loss of curvature 1, and what both rest on.
+
+    `geometry_of_batches` and, for a stream, `Stream.geometry` fill all of it, `geometry_of_solver` all but the step; covariance
+    and whitening only if the columns are few. Plain schedules, and minima of a stream, need no more than a metric.
+    """
 
     metric: np.ndarray
     step: float
@@ -163,7 +167,8 @@ def cumulated_chances(norms):
 def sample_rows(rows, cumulated, offset):
     """Numbers and weights of a sample of rows, whose weighted sums estimate weighted means over all rows.
 
-    Systematic sampling along the `cumulated` probabilities. Each row is weighted by the inverse of its probability.
+    Systematic sampling along the `cumulated` probabilities, from `offset` of an interval on: another offset, other rows. Each
+    row is weighted by the inverse of its probability.
     """
     size = n_rows_that_tell(rows.n_features)
     if len(rows) <= size:
@@ -234,7 +239,8 @@ class Spectrum(NamedTuple):
         is_near = values < HALF_OF_THE_DIGITS * values[-1]
         table = table_of() if table_of is not None and is_near[0] else None
         whitening = whitening_of(values, vectors, metric, table)
-        # Columns that are redundant to the last digit leave no doubt: neither the products nor the table sees them vary.
+        # Columns that are redundant to the last digit leave no doubt: neither the products nor the table sees them vary. There
+        # is doubt if products see directions with half of their digits, or if the table sees more directions than they do.
         seen = values > NEGLIGIBLE * values[-1]
         is_doubtful = np.any(is_near & seen) or whitening.shape[1] > np.count_nonzero(~is_near)
         return cls(values, vectors, whitening, bool(is_doubtful))
@@ -322,7 +328,9 @@ def corrected(rows, metric, spectrum, longest, chances, batch_size, penalised):
         return metric, spectrum.values[-1], longest
     (along,) = rows.add_up((Extent.along, metric, axes))
     gains = bounds / (along.total / rows.total_weight + axes**2 @ penalised) - 1.0
-    if batch_size < len(rows):  # no gain may make a row longer than the longest now: that would shorten the step
+    if batch_size < len(rows):
+        # Along axis k, a gain adds gain_k (z.q_k)^2 to the length of a row: by no more than the longest row has now, since a
+        # longer one would shorten the step.
         gains = np.minimum(gains, longest / np.maximum(along.longest, NEGLIGIBLE**2 * longest))
     some = sample_rows(rows.representatives, chances, offset=0.75)  # a new sample, to judge these axes
     z = standardised(rows.representatives, metric, *some)[:, :-1]

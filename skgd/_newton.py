@@ -8,8 +8,9 @@ Levenberg 1944, Marquardt 1963)::
 
 A step that raises the objective is rejected, and solved again from the same model with more damping. Kinks of the loss are
 smoothed (see _objective.py). The suboptimality is estimated as the Newton decrement (what an undamped step would gain) plus
-what smoothing adds to the objective; once smoothing adds more than the decrement, kinks become half as wide. When the estimate
-is small enough to stop, the duality gap decides (see _duality.py).
+what smoothing adds to the objective: with F_h >= F the smoothed objective, F(w) - min F <= (F_h(w) - min F_h) + (F_h - F at the
+minimum of F), and near the minimum F_h - F changes little. Once smoothing adds more than the decrement, kinks become half as
+wide. When the estimate is small enough to stop, the duality gap decides (see _duality.py).
 """
 
 import numpy as np

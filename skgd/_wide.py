@@ -109,7 +109,8 @@ def judged(target, point, smoothed, promise):
     step, gain = newton_step(target, point, smoothed, ROUNDING * sums.sizes[-1] / total)
     (sums,) = rows.add_up((DualSums.over, *about, step))
     if np.abs(sums.v[-1]) > ROUNDING * sums.sizes[-1]:
-        # Conjugate gradients have ended early. Another intercept makes t sum to zero, in which it is linear.
+        # Conjugate gradients have ended early. The sum of t is linear in the intercept's step, with the slope `curved[-1]`, so
+        # that one step of the intercept makes it zero.
         of_intercept = np.append(np.zeros(len(point) - 1), 1.0)
         (curved,) = rows.add_up((curved_over, *target.at(point), smoothed, of_intercept))
         if curved[-1] > 0.0:
