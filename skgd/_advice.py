@@ -189,7 +189,7 @@ def warn_if_poor(model, outcome, promise):
     message = (
         of_too_few_epochs(model, problem, history)
         if not history.converged and model.tol is not None
-        else of_excess(model, outcome.excess, promise)
+        else of_excess(problem, outcome.excess, promise)
         or of_score(model, outcome)
         or of_end(model, problem, history, outcome.value)
     )
@@ -201,25 +201,33 @@ def of_too_few_epochs(model, problem, history):
     recent = np.array(history.objective)[-model.n_iter_no_change - 1 :]
     unit = np.where(problem.unit > 0.0, problem.unit, 1.0)
     change = np.max(np.abs(recent[0] - recent[-1]) / unit)
+    other = "learning_rate='auto'" if model.learning_rate != "auto" else full_batch_instead(problem)
     what = "R^2" if problem.loss == SQUARED_ERROR else "the objective, as a share of that of the best constant,"
     seen = f", over the last {len(recent)} epochs {what} still changed by {change:.1e}, against tol={model.tol:g}"
     return (  # the first sentence is always the same, so that a filter can name it
         "max_iter ended the descent before it reached a plateau. "
         + f"With max_iter={model.max_iter}"
         + (f"{seen}. Raise max_iter or tol" if len(recent) > 1 else ", there was one epoch. Raise max_iter")
-        + (", or use " + ("learning_rate='auto'." if model.learning_rate != "auto" else "batch_size=None."))
+        + (f", or use {other}." if other else ".")
     )
 
 
-def of_excess(model, excess, promise):
+def full_batch_instead(problem):
+    """The parameter that makes another, exact solver of mini-batches; empty if there is none."""
+    is_possible = problem.rows.is_in_memory or not problem.rows.is_wide
+    return "batch_size=None" if is_possible and not problem.is_full_batch else ""
+
+
+def of_excess(problem, excess, promise):
     if np.all(excess <= promise):
         return None
+    other, is_penalised = full_batch_instead(problem), max(problem.penalty.l1, problem.penalty.l2) > 0.0
     return (
         f"The descent ended on a plateau, but the gradient there shows that the objective can still fall by about "
         f"{np.max(excess):.1e} of the excess of the best constant prediction over the minimum. Columns may be too nearly "
         f"dependent or too many, or a few rows too far from all others, for the descent to reach the minimum. "
-        + ("Drop" if model.batch_size is None else "Use batch_size=None, drop")
-        + (" such columns or rows, or raise alpha." if model.alpha > 0.0 else " such columns or rows, or add a penalty.")
+        + (f"Use {other}, drop" if other else "Drop")
+        + (" such columns or rows, or raise alpha." if is_penalised else " such columns or rows, or add a penalty.")
     )
 
 

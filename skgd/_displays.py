@@ -48,7 +48,7 @@ def best_of(estimator):
 def by_name(estimator):
     """A dict of fitted estimators, from one or a dict of several; for a search or a pipeline, the estimator that ends it."""
     several = estimator if isinstance(estimator, dict) else {"": estimator}
-    several = {str(name): best_of(model) for name, model in several.items()}
+    several = {name: best_of(model) for name, model in several.items()}
     final = {name: best_of(model[-1]) if hasattr(model, "steps") else model for name, model in several.items()}
     wrong = [type(model).__name__ for model in final.values() if not isinstance(model, MiniBatchLinearRegressor)]
     if wrong or not final:
@@ -164,7 +164,7 @@ class LossCurveDisplay:
         self.figure_, self.lines_ = ax.figure, []
         self.score_ax_ = score_ax = score_axes(ax, is_needed=bool(self.validation_score))
         is_alone = list(self.objective) == [""]
-        curves = [(ax, "objective" if is_alone else name, curve) for name, curve in self.objective.items()]
+        curves = [(ax, "objective" if is_alone else str(name), curve) for name, curve in self.objective.items()]
         curves += [
             (score_ax, "score" if is_alone else f"{name}: score", curve) for name, curve in self.validation_score.items()
         ]
@@ -361,7 +361,7 @@ class DescentPathDisplay:
         draw_objective(frame, contour_kw or {})
         for k, (name, path) in enumerate(self.paths.items()):
             style = line_style(STYLES[k % len(STYLES)], len(path) <= FEW_POINTS, line_kw)
-            label = {"label": name} if name != "" else {}
+            label = {"label": str(name)} if name != "" else {}
             faint = {"alpha": 1.0 if len(path) <= 200 else 0.5}  # what fluctuates for long covers itself
             self.lines_ += ax.plot(*self._places(path), **{"markersize": 3.5, "linewidth": 1.2} | faint | label | style)
             end = self._places(self.ends[name][None])
@@ -406,7 +406,7 @@ def least(model, table, y, weight, rest, columns):
     drawn = [column for column in columns if column < n_features]
     given = {name: getattr(model, name) for name in OF_THE_OBJECTIVE}
     exact = MiniBatchLinearRegressor(None, tol=1e-8, fit_intercept=n_features in columns, random_state=0, **given)
-    free = table[:, drawn] if drawn else np.zeros((len(table), 1))
+    free = table[:, drawn] if drawn else np.zeros((len(table), 1))  # a column of zeros stands for none
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the picture shows what they would say
         exact.fit(free, y - table[:, others] @ rest[others], weight)

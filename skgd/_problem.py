@@ -75,8 +75,7 @@ class Problem:
                 loss_of_constant = moments.target_variance + (moments.target_mean - constant) ** 2
                 least = moments.target_variance
             else:
-                some = rows_for_constants(loss, rows)
-                best = best_constant(loss, some)
+                some, best = rows_for_constants(loss, rows)
                 constant = best if model.fit_intercept else constant
                 loss_of_constant = constant_loss(loss, rows, constant)
                 least = loss_of_constant if model.fit_intercept else constant_loss(loss, rows, best)
@@ -203,13 +202,16 @@ class Problem:
 
 
 def rows_for_constants(loss, rows):
-    """A sample of the rows; all, where so few rows of a sample decide that it may miss them, as beside an extreme quantile."""
-    sample = rows.sampled
+    """A sample of the rows, and its best constants; of all rows, where so few of a sample decide that it may miss them.
+
+    So it is beside an extreme quantile.
+    """
+    sample, constant = rows.sampled, best_constant(loss, rows.sampled)
     if len(sample) == len(rows) or not rows.is_in_memory:
-        return sample
-    slope = loss_and_slope(loss, best_constant(loss, sample)[:, None] - sample.targets)[1]
+        return sample, constant
+    slope = loss_and_slope(loss, constant[:, None] - sample.targets)[1]
     n_rare = np.minimum(np.count_nonzero(slope > 0.0, axis=1), np.count_nonzero(slope < 0.0, axis=1))
-    return rows if n_rare.min() < A_FEW else sample
+    return (rows, best_constant(loss, rows)) if n_rare.min() < A_FEW else (sample, constant)
 
 
 def most_reach_of(loss, least, loss_of_zero, has_intercept):

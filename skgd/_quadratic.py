@@ -24,6 +24,7 @@ MOST_STEPS = 40  # limit of Newton steps, and of active-set steps per coefficien
 class Step(NamedTuple):
     """The step to the minimum of a damped model."""
 
+    damping: float
     end: np.ndarray  # the parameters after the step
     moved: np.ndarray  # the displacement, in the coordinates of `Target.basis`
     gain: float  # the decrease that the undamped model predicts
@@ -64,7 +65,7 @@ class Model:
         of_penalty = penalty_at(penalty, coef) - penalty_at(penalty, there)
         gain = of_penalty - self.gradient @ moved - 0.5 * moved @ self.hessian @ moved
         damped_gain = gain - 0.5 * damping * moved @ self.extra @ moved
-        return Step(np.append(there, self.point[-1] + moved[-1]), moved, gain, damped_gain)
+        return Step(damping, np.append(there, self.point[-1] + moved[-1]), moved, gain, damped_gain)
 
 
 def solved(gram, linear):

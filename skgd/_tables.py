@@ -17,11 +17,16 @@ WHERE_WORDS = {"X": "Encode it, as by OneHotEncoder.", "y": "Targets are numbers
 WHERE_MISSING = {"X": "Fill it, for example by SimpleImputer, or leave out the row.", "y": "Leave out the row."}
 
 
+def check_mask(table, what):
+    """Refuse masked numbers, which scikit-learn takes as they are without a word."""
+    if isinstance(table, np.ma.MaskedArray) and np.ma.is_masked(table):
+        raise ValueError(f"Input {what} contains masked numbers. Give {what}.filled(value), or leave out their rows.")
+
+
 def check_kind(table, what):
     """Refuse what scikit-learn turns into numbers without a word: columns of dates and durations, and masked numbers."""
-    if np.ma.is_masked(table):
-        raise ValueError(f"Input {what} contains masked numbers. Give {what}.filled(value), or leave out their rows.")
-    if hasattr(table, "collect"):
+    check_mask(table, what)
+    if hasattr(type(table), "collect"):  # of the class, since a column may have this name
         raise TypeError(f"{what} is a {type(table).__name__}, which holds no rows yet: give {what}.collect().")
     dtypes = getattr(table, "dtypes", None)
     is_frame = hasattr(table, "columns") and hasattr(dtypes, "__iter__")
@@ -115,7 +120,7 @@ def trouble_in(values, what, column):
             return f"{what} must be numbers: {column}{DATES}"
         if isinstance(value, str | bytes) and not is_number(value):
             is_date = DATE_IN_WORDS.match(str(value))
-            is_amount = NUMBER_IN_WORDS.fullmatch(str(value))
+            is_amount = NUMBER_IN_WORDS.fullmatch(str(value)[:50])
             cure = "Make a number of it: no comma, space or unit." if is_amount else WHERE_WORDS[what]
             cure = "Parse it by pandas.to_datetime, and make days of it." if is_date else cure
             return f"could not convert string to float: {what}, {column}row {row} holds {str(value)!r:.50}. {cure}"

@@ -12,6 +12,7 @@ from sklearn.base import BaseEstimator
 from sklearn.utils import check_array
 
 from skgd._sklearn import InvalidParameterError
+from skgd._tables import check_mask
 
 # Parameters that do something only beside others: when that is, and how to bring it about.
 CONDITIONAL = [
@@ -142,8 +143,7 @@ def unchanged_on_error(estimator):
 
 def check_numbers(name, values):
     """One number or an array of any shape, as finite float64."""
-    if np.ma.is_masked(values):
-        raise ValueError(f"Input {name} contains masked numbers. Give {name}.filled(value), or leave out their rows.")
+    check_mask(values, name)
     values = np.asarray(values)
     if values.dtype.kind in "USmM" and values.size:
         raise ValueError(f"{name} must be numbers, got {str(values.flat[0])!r}.")

@@ -836,8 +836,18 @@ def test_masked_numbers_are_refused_and_lazy_frames_are_named():
         with pytest.raises(ValueError, match=f"Input {what} contains masked numbers. Give {what}.filled"):
             MiniBatchLinearRegressor().fit(table, targets)
     assert MiniBatchLinearRegressor(random_state=0).fit(np.ma.array(X), y).score(X, y) > 0.5
+    named = pd.DataFrame(X[:, :2], columns=["collect", "_mask"])  # whatever pandas makes attributes of
+    assert MiniBatchLinearRegressor(None).fit(named, y).n_iter_ == MiniBatchLinearRegressor(None).fit(X[:, :2], y).n_iter_
     with pytest.raises(TypeError, match=r"X is a LazyFrame, which holds no rows yet: give X.collect\(\)"):
         MiniBatchLinearRegressor().fit(pl.DataFrame(X).lazy(), y)
+
+
+@pytest.mark.parametrize("batch_size", [32, None, 1000])
+def test_the_full_batch_is_advised_where_it_is_another_way(batch_size):
+    model = MiniBatchLinearRegressor(batch_size, loss="quantile", max_iter=2, random_state=0)
+    with pytest.warns(ConvergenceWarning, match="Raise max_iter or tol") as told:
+        model.fit(*diabetes())
+    assert ("or use batch_size=None" in str(told[0].message)) == (batch_size == 32)
 
 
 def test_partial_fit_checks_parameters_before_it_warns_of_them():
