@@ -72,7 +72,7 @@ class Renewable:
         rows, n_parameters = problem.rows.sampled, ends.shape[1]
         residual = residuals_at(rows, problem, ends)
         deciding = share_that_decides(problem.loss, residual, rows.weights)
-        known = {"spread": spread_of(residual, rows.weights), "objective": objective, "deciding": deciding}
+        known = {"spread": spread_of(problem, residual, rows.weights), "objective": objective, "deciding": deciding}
         if len(problem.rows) <= min(n_first_rows(deciding, n_parameters), len(rows)):
             losses = loss_and_slope(problem.loss, residual)[0] @ rows.weights / rows.total_weight
             return cls(fresh=rows, n_kept=len(rows), reached=losses, **known).with_own_rows()
@@ -187,7 +187,8 @@ class Renewable:
         else:
             before, ends = self.later_minimum(problem, starts, before, n_seen, half_life < np.inf)
         residual, weight = residuals_at(rows.sampled, problem, ends), rows.sampled.weights
-        size, deciding, believed = spread_of(residual, weight), share_that_decides(problem.loss, residual, weight), 1.0
+        size, believed = spread_of(problem, residual, weight), 1.0
+        deciding = share_that_decides(problem.loss, residual, weight)
         loss = loss_and_slope(problem.loss, residual)[0] @ weight / weight.sum()
         if before is not None:
             size, believed = np.minimum(size, UNUSUAL * spread), min(1.0, 3.0 * len(rows) / n_seen)
@@ -243,9 +244,13 @@ def width_of_kinks(spread, deciding, n_parameters, n_seen):
     return np.maximum(spread * np.sqrt(deciding * (n_parameters + np.log(n_seen)) / n_seen), 1.0 / LARGEST)
 
 
-def spread_of(residual, weight):
-    """The typical size of residuals, without those of an atom of y: rows that a fit passes through, but for its accuracy."""
-    return typical_size(residual, weight, AT_AN_ATOM * np.quantile(np.abs(residual), 0.9, axis=1))
+def spread_of(problem, residual, weight):
+    """The typical size of residuals, without those of an atom of y: rows that a fit passes through, but for its accuracy.
+
+    They are told by the residuals that most rows lie below, or where these are outliers, by those of the best constant.
+    """
+    large = np.minimum(np.quantile(np.abs(residual), 0.9, axis=1), np.sqrt(problem.unit / problem.curvature))
+    return typical_size(residual, weight, AT_AN_ATOM * large)
 
 
 def share_that_decides(loss, residual, weight):
