@@ -99,6 +99,20 @@ def tell_of_order(is_unlike, told):
     return once(told, "order", message, ConvergenceWarning)
 
 
+def tell_of_few(model, renewable, n_parameters, told):
+    """Warn once that so few of the rows left behind decide that their minimum is not that of rows to come; see `once`."""
+    n_deciding = renewable.n_rows * np.min(renewable.deciding)
+    if renewable.past is None or n_deciding >= 2.0 * n_parameters:  # of a quantile, half of them lie on the rarer side
+        return told
+    name, nearer = ("quantile", "nearer to 0.5") if model.loss == "quantile" else ("epsilon", "smaller")
+    message = (
+        f"With {name}={getattr(model, name):g}, about {n_deciding:.0f} of the rows that a stream has kept decide where the "
+        f"minimum lies, fewer than two for each of {n_parameters} parameters. The model may stay far from it. Give the rows to "
+        f"fit or fit_chunks, or choose a {name} {nearer}."
+    )
+    return once(told, "few", message, ConvergenceWarning)
+
+
 def count_not_finite(rows):
     """How many numbers of X are NaN or infinity."""
     taken = (rows.take(which) for _, which in rows.blocks())

@@ -6,7 +6,15 @@ from dataclasses import replace
 
 import numpy as np
 
-from skgd._advice import check_chunk, tell_of_half_life, tell_of_lost, tell_of_order, tell_of_schedule, tell_of_unusual
+from skgd._advice import (
+    check_chunk,
+    tell_of_few,
+    tell_of_half_life,
+    tell_of_lost,
+    tell_of_order,
+    tell_of_schedule,
+    tell_of_unusual,
+)
 from skgd._descent import History
 from skgd._finish import finish
 from skgd._fit import Outcome, rest_at, run_of, start_of
@@ -123,6 +131,7 @@ def renewed(model, problem, bounded, state, parameters):
         latest = problem_of_latest(model, renewable.rows, stream.moments, is_all=renewable.past is None)
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
             renewable, end = renewable.renewed(latest, parameters[:, AVERAGE], half_life)
+        state = replace(state, told=tell_of_few(model, renewable, parameters.shape[-1], state.told))
     rest_at(end, parameters)
     return replace(state, stream=stream, renewable=renewable)
 

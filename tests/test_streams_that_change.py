@@ -1,6 +1,7 @@
 """Streams whose parameters change on the way, and streams that go on from a fit."""
 
 import warnings
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
@@ -381,3 +382,15 @@ def test_far_outliers_among_the_residuals_do_not_widen_the_kinks_of_a_stream(sha
     close = MiniBatchLinearRegressor(None, loss="quantile", tol=1e-7).fit(X, y)
     # The minimum lies within 0.005 of the signal, by chance; kinks as wide as outliers lie far move it by 0.1 and more.
     assert np.mean(np.abs(model.predict(X) - close.predict(X))) <= 0.02
+
+
+@pytest.mark.parametrize("first", ["partial_fit", "fit"])
+def test_a_stream_says_if_fewer_of_its_kept_rows_decide_than_two_for_each_parameter(first):
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((9000, 30))
+    y = X @ rng.standard_normal(30) + rng.standard_normal(9000)
+    for quantile, says in (0.95, nullcontext()), (0.999, pytest.warns(ConvergenceWarning, match="decide where the minimum")):
+        model = MiniBatchLinearRegressor(loss="quantile", quantile=quantile, random_state=0)
+        with says:
+            getattr(model, first)(X[:8900], y[:8900])  # more than it keeps
+            streamed(model, X[8900:], y[8900:], 50)
