@@ -173,26 +173,22 @@ def constant_between(loss, y, weight):
     return candidates[np.argmin([loss_and_slope(loss, constant - y)[0] @ weight for constant in candidates])]
 
 
+def mean_loss(loss, rows, parameters):
+    """Weighted mean loss of predictions for each target; the intercept is the prediction at x = 0."""
+    (total,) = rows.add_up((weighted_losses, loss, parameters))
+    return total / rows.total_weight
+
+
 def constant_loss(loss, rows, constant):
     """Weighted mean loss of a constant prediction for each target."""
-    (total,) = rows.add_up((weighted_losses, loss, constant))
-    return total / rows.total_weight
+    return mean_loss(loss, rows, constant[:, None])
 
 
-def mean_losses(problem, parameters):
-    """Weighted mean loss of the problem's rows for each target; the intercept is the prediction at x = 0."""
-    rows, total = problem.rows, np.zeros(len(parameters))
-    with np.errstate(over="ignore", invalid="ignore"):
-        for place, _ in rows.blocks():  # so that nothing as long as y is held
-            part = rows.part(place)
-            total += loss_and_slope(problem.loss, part.residuals(parameters))[0] @ part.weights
-    return total / rows.total_weight
-
-
-def weighted_losses(rows, loss, constant):
-    """sum_i s_i l(constant - y_i) for each target, by blocks of rows, so that nothing as long as y is held."""
-    blocks = rows.blocks(numbers_in_a_row=4)
-    return sum(loss_and_slope(loss, constant[:, None] - rows.y[:, which])[0] @ rows.weight[which] for _, which in blocks)
+def weighted_losses(rows, loss, parameters):
+    """sum_i s_i l(r_i) for each target, by blocks of rows, so that nothing as long as y is held. Constants need no columns."""
+    rows = rows if parameters.shape[1] > 1 else rows.without_columns()
+    parts = (rows.part(place) for place, _ in rows.blocks(rows.n_features + 4))
+    return sum(loss_and_slope(loss, part.residuals(parameters))[0] @ part.weights for part in parts)
 
 
 def typical_size(residual, weight, rounding=0.0):

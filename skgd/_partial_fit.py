@@ -19,7 +19,7 @@ from skgd._descent import History
 from skgd._finish import finish
 from skgd._fit import Outcome, rest_at, run_of, start_of
 from skgd._newton import LEAST_PROMISE
-from skgd._objective import SQUARED_ERROR, constant_loss, is_quadratic, mean_losses, objective_of
+from skgd._objective import SQUARED_ERROR, constant_loss, is_quadratic, mean_loss, objective_of
 from skgd._order import slopes_at
 from skgd._plan import measured_for_steps, problem_of_chunk, problem_of_latest
 from skgd._reference import AVERAGE
@@ -33,7 +33,8 @@ def fit_chunk(model, rows, state, go_on, watch):
         state = State.start(start_of(model, problem), state.seed)
     told = tell_of_schedule(model, state)
     # Progressive validation: the loss of the current model on rows that it has not learned; at first, of the best constant.
-    before = mean_losses(problem, state.parameters[:, AVERAGE]) if go_on else problem.constant_loss
+    with np.errstate(over="ignore", invalid="ignore"):
+        before = mean_loss(problem.loss, problem.rows, state.parameters[:, AVERAGE]) if go_on else problem.constant_loss
     if model.learning_rate == "auto":
         told = tell_of_half_life(model, stream, tell_of_unusual(problem.rows, bounded, told))
         state = with_chunk(model, problem, stream, bounded, replace(state, told=told), before)

@@ -12,7 +12,6 @@ from skgd._newton import Readings
 from skgd._objective import SQUARED_ERROR, is_quadratic, is_straight, secant_curvature
 from skgd._problem import Problem
 from skgd._reference import AVERAGE
-from skgd._stream import BITS
 from skgd._wide import CoordinateDescent, QuasiNewton
 
 
@@ -85,7 +84,7 @@ def problem_of_chunk(model, rows, state):
         problem = replace(problem, curvature=secant_curvature(problem.loss, stream.slope, stream.size))
     bounded = stream.bounded(rows, parameters, problem.loss)
     half_life = model.half_life or np.inf
-    remembered = bounded.faded(half_life, BITS)
+    remembered = bounded.faded(half_life, np.finfo(np.float64).nmant)  # half-lives after which nothing is left of a row
     stream = stream.with_rows(remembered, len(rows), half_life)
     check_range(stream.moments, remembered)
     problem = replace(problem, deviation=np.sqrt(np.maximum(stream.moments.target_variance, 0.0)))

@@ -17,10 +17,10 @@ from skgd._geometry import (
     largest_eigenvalue,
     metric_of,
     n_rows_that_tell,
+    plain_metric,
     safe_length,
     sample_rows,
     squared_norms,
-    standard_metric,
     standardised,
     with_axes,
 )
@@ -34,7 +34,6 @@ LEAST_SEEN = 10  # rows before the spread of columns is trusted and coefficients
 UNUSUAL = 10.0  # row lengths, losses and residuals count as at most this many times what is usual so far
 CEILING = 1000.0  # rows with more than this many times the usual loss are outliers, and move the parameters less
 ENOUGH_ROWS = 3  # rows per column and target from which partial_fit goes to the minimum over all rows seen: fewer overfit
-BITS = 53  # of a float64: half-lives after which nothing is left of a row
 A_FEW = 100  # rows of a block, whose mean has a standard error of 1/10 of the deviation; also half-life of the usual loss
 
 
@@ -215,7 +214,7 @@ def moments_at_end(moments, geometry, penalty, ends, losses, gradient):
 
 def metric_of_medians(rows):
     """The metric of a first chunk by medians and median absolute deviations, which a few outliers do not change."""
-    metric = standard_metric(np.zeros(rows.n_features), np.ones(rows.n_features), 0.0, True)
+    metric = plain_metric(rows.n_features, True)
     X = rows.take(rows.sampled.numbers)
     metric[0, :-1] = np.median(X, axis=0)
     spread = np.median(np.abs(X - metric[0, :-1]), axis=0) ** 2
