@@ -161,10 +161,9 @@ def run_of(model, problem, state, watch, n_epochs=None, validation=None):
 def end_of(model, problem, run, validation):
     """The end of the fit, and its suboptimality as a share of the reach. Each target ends as its own fit would.
 
-    After convergence `run.parameters` are set to the end, so that a later call goes on from there, except with a penalty that
-    makes zeros or with early stopping.
+    After convergence `run.parameters` are set to the end, so that a later call goes on from there, except with early stopping.
     """
-    end, is_on_plateau, makes_zeros = run.passes.end(run.parameters), run.is_on_plateau, problem.penalty.makes_zeros
+    end, is_on_plateau = run.passes.end(run.parameters), run.is_on_plateau
     excess, is_auto = np.zeros(len(end)), model.learning_rate == "auto"
     if run.passes.knows_excess:
         excess = np.where(is_on_plateau, run.passes.excess(), 0.0)
@@ -172,7 +171,7 @@ def end_of(model, problem, run, validation):
         end, excess = finish(problem, end, is_on_plateau, promise_of(model, problem))
     if validation:
         return better_of(problem, validation, run.plateau.ended, end, excess, is_auto)
-    if is_auto and is_on_plateau.all() and not makes_zeros:
+    if is_auto and is_on_plateau.all():
         rest_at(end, run.parameters)
     return end, excess
 

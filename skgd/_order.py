@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from skgd._geometry import INDISTINCT
 from skgd._objective import loss_and_slope
 from skgd._stream import A_FEW
 
@@ -15,8 +16,8 @@ UNLIKELY = 6.0  # standard errors by which the mean slope of a block may differ 
 class Order(NamedTuple):
     """Sums of slopes that compare each block of rows with all rows before it.
 
-    A slope is the derivative of a row's objective, before the row is learned, along a direction in which the parameters are
-    optimal for the rows before. If rows come shuffled, the mean slope is zero but for chance. A row on a kink, as those at an
+    A slope is the derivative of a row's objective with respect to a parameter, before the row is learned. The parameters are
+    optimal for the rows before. If rows come shuffled, each mean slope is zero but for chance. A row on a kink, as those at an
     atom of y are, has any slope between the lowest and the highest.
 
     s is the weight of a row. All sums but those that say so are over the present block.
@@ -25,20 +26,18 @@ class Order(NamedTuple):
     n_rows: float = 0.0
     weight: float = 0.0  # sum of s
     weight_square: float = 0.0  # of s^2
-    lowest: np.ndarray | float = 0.0  # (n_targets,): of s times the lowest slope
-    highest: np.ndarray | float = 0.0  # (n_targets,): of s times the highest slope
-    square: np.ndarray | float = 0.0  # (n_targets,): of s^2 times the larger squared slope
+    slopes: np.ndarray | float = 0.0  # (3, n_targets, n_features + 1): see `slopes_of`
     weight_square_of_all: float = 0.0  # of s^2, over all blocks that are complete
-    square_of_all: np.ndarray | float = 0.0  # (n_targets,): of s^2 times the larger squared slope, over these
+    square_of_all: np.ndarray | float = 0.0  # (n_targets, n_features + 1): of s^2 times the squared slope, over these
 
-    def after(self, weight, lowest, highest, weight_before, deciding):
+    def after(self, weight, slopes, weight_before, deciding):
         """The sums with further rows, and whether a block that they complete is unlike all rows before it.
 
         Parameters
         ----------
         weight : ndarray of shape (n,)
-        lowest, highest : ndarray of shape (n_targets, n)
-            The slopes.
+        slopes : ndarray of shape (3, n_targets, n_features + 1)
+            See `slopes_of`.
         weight_before : ndarray of shape (n_targets,) or None
             The weight of the rows left behind; None if there are none to compare with.
         deciding : float
@@ -49,32 +48,48 @@ class Order(NamedTuple):
             n_rows=self.n_rows + len(weight),
             weight=self.weight + weight.sum(),
             weight_square=self.weight_square + weight @ weight,
-            lowest=self.lowest + lowest @ weight,
-            highest=self.highest + highest @ weight,
-            square=self.square + np.maximum(lowest**2, highest**2) @ weight**2,
+            slopes=self.slopes + slopes,
         )
         if block.n_rows * deciding < A_FEW:
             return block, False
-        weight_square, square = self.weight_square_of_all + block.weight_square, self.square_of_all + block.square
+        lowest, highest, of_block = block.slopes
+        weight_square, square = self.weight_square_of_all + block.weight_square, self.square_of_all + of_block
         done = Order(weight_square_of_all=weight_square, square_of_all=square)
         if weight_before is None:
             return done, False
         # Of skewed residuals, a block without one of the rare large ones scatters less: then the scatter of all blocks counts.
-        variance = np.maximum(block.square, block.weight_square * square / weight_square)
-        variance *= 1.0 + block.weight / weight_before  # the minimum over the rows before has an error, too
-        return done, bool(np.any(np.maximum(block.lowest, -block.highest) > UNLIKELY * np.sqrt(variance)))
+        variance = np.maximum(of_block, block.weight_square * square / weight_square)
+        variance *= 1.0 + block.weight / weight_before[:, None]  # the minimum over the rows before has an error, too
+        return done, bool(np.any(np.maximum(lowest, -highest) > UNLIKELY * np.sqrt(variance)))
 
 
-def slopes_at(problem, parameters, moments, widths):
-    """The derivative of each row's objective with respect to the intercept or, without one, to a factor of all coefficients.
+def slopes_of(problem, parameters, moments, widths):
+    """The sums over the rows of s times the lowest slope, of s times the highest, and of s^2 times the larger squared slope.
 
-    Returned are the lowest and the highest slope at residuals within `widths`, one for each target. The intercept is the
-    prediction at x = 0.
+    Slopes are those at residuals within `widths`, for each target and each parameter of the standardised columns. The intercept
+    is the prediction at x = 0.
     """
-    residual = problem.rows.residuals(parameters)
-    slopes = np.array([loss_and_slope(problem.loss, residual + shift)[1] for shift in (-widths[:, None], widths[:, None])])
-    if problem.geometries[0].metric[1, -1] == 0.0:
-        penalty, coef = problem.penalty.per_weight(moments.n_rows, moments.weight), parameters[:, :-1]
-        pull = penalty.l2 * np.sum(coef**2, axis=1) + penalty.l1 * np.sum(np.abs(coef), axis=1)
-        slopes = np.sort(slopes * (residual + problem.rows.targets), axis=0) + pull[:, None]
+    rows, (center, scale), penalty = problem.rows, problem.geometries[0].metric[:2], problem.penalty
+    widths = np.maximum(widths, INDISTINCT * problem.deviation)  # targets that are fitted exactly lie on the kink, too
+    (slopes,) = rows.add_up((slopes_over, problem.loss, parameters, widths, center[:-1], np.sqrt(scale)))
+    # A coefficient of zero takes part of the l1 norm's slope, and one at a bound any slope that would lead beyond it.
+    penalty, coef = penalty.per_weight(moments.n_rows, moments.weight), parameters[:, :-1]
+    pull, free = penalty.l2 * coef + penalty.l1 * np.sign(coef), np.where(coef == 0.0, penalty.l1, 0.0)
+    below = np.where((coef == 0.0) & (penalty.lowest == 0.0), np.inf, free)
+    unit = rows.total_weight * np.sqrt(scale[:-1])
+    slopes[0, :, :-1] += np.where(unit > 0.0, unit * (pull - below), 0.0)
+    slopes[1, :, :-1] += unit * (pull + free)
     return slopes
+
+
+def slopes_over(rows, loss, parameters, widths, center, root):
+    """`slopes_of` some rows, without the penalty."""
+    total = np.zeros((3, len(parameters), len(root)))
+    for place, _ in rows.blocks():
+        part = rows.part(place)
+        z = np.column_stack([part.take(part.numbers) - center, np.ones(len(part))]) * root
+        residual, weight = part.residuals(parameters), part.weights
+        low, high = (weight * loss_and_slope(loss, residual + sign * widths[:, None])[1] for sign in (-1.0, 1.0))
+        above, below = np.maximum(z, 0.0), np.minimum(z, 0.0)
+        total += low @ above + high @ below, high @ above + low @ below, np.maximum(low**2, high**2) @ z**2
+    return total

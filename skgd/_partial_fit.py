@@ -20,7 +20,7 @@ from skgd._finish import finish
 from skgd._fit import Outcome, rest_at, run_of, start_of
 from skgd._newton import LEAST_PROMISE
 from skgd._objective import SQUARED_ERROR, constant_loss, is_quadratic, mean_loss, objective_of
-from skgd._order import slopes_at
+from skgd._order import slopes_of
 from skgd._plan import measured_for_steps, problem_of_chunk, problem_of_latest
 from skgd._reference import AVERAGE
 from skgd._state import State
@@ -103,9 +103,9 @@ def held_against_order(problem, stream, state):
     if is_first or not stream.has_enough_rows:
         return state
     parameters, renewable = state.parameters[:, AVERAGE], state.renewable
-    slopes = slopes_at(problem, parameters, stream.moments, renewable.widths(parameters, stream.n_rows))
+    slopes = slopes_of(problem, parameters, stream.moments, renewable.widths(parameters, stream.n_rows))
     weight_before, deciding = renewable.past and renewable.past.weight, np.min(renewable.deciding)
-    order, is_unlike = state.order.after(problem.rows.weights, *slopes, weight_before, deciding)
+    order, is_unlike = state.order.after(problem.rows.weights, slopes, weight_before, deciding)
     return replace(state, order=order, told=tell_of_order(is_unlike, state.told))
 
 

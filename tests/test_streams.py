@@ -133,14 +133,49 @@ def test_rows_that_are_sorted_are_told_of_once(loss, fit_intercept, is_sorted):
     assert sum("The rows of a stream change as they come" in str(w.message) for w in caught) == is_sorted
 
 
+@pytest.mark.parametrize("positive", [False, True])
+@pytest.mark.parametrize("fit_intercept", [True, False])
 @pytest.mark.parametrize("penalty", ["l2", "l1"])
-def test_what_a_penalty_pulls_without_an_intercept_is_not_taken_for_an_order(penalty):
+def test_what_a_penalty_or_a_bound_pulls_is_not_taken_for_an_order(penalty, fit_intercept, positive):
     rng = np.random.default_rng(0)
-    X, y = 1.0 + 0.1 * rng.standard_normal((40_000, 3)), 1.0 + 0.1 * rng.standard_normal(40_000)
-    model = MiniBatchLinearRegressor(loss="huber", epsilon=0.3, fit_intercept=False, penalty=penalty, alpha=0.1, random_state=0)
+    X = 1.0 + 0.1 * rng.standard_normal((40_000, 3))
+    y = X @ [1.0, 0.1, -1.0] + 0.1 * rng.standard_normal(40_000)
+    options = {"loss": "huber", "epsilon": 0.3, "penalty": penalty, "alpha": 0.001, "positive": positive}
+    model = MiniBatchLinearRegressor(fit_intercept=fit_intercept, random_state=0, **options)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         streamed(model, X, y, 500)
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"penalty": "l1", "alpha": 0.01}, {"fit_intercept": False}, {"positive": True}], ids=str
+)
+@pytest.mark.parametrize("loss", ["median", "huber", "epsilon"])
+def test_a_slope_that_changes_is_told_of_although_the_intercept_does_not(loss, options):
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((40_000, 3))
+    y = np.repeat([2.0, 0.5], 20_000) * X[:, 0] + rng.standard_normal(40_000)
+    with pytest.warns(ConvergenceWarning, match="change as they come"):
+        streamed(MiniBatchLinearRegressor(random_state=0, **OTHERS[loss], **options), X, y, 500)
+
+
+def test_targets_that_are_fitted_exactly_lie_on_no_side():
+    rng = np.random.default_rng(0)
+    X = rng.poisson(3.0, (7000, 40)).astype(float)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", ConvergenceWarning)
+        streamed(MiniBatchLinearRegressor(loss="quantile", quantile=0.9, random_state=0), X, X[:, 0] - X[:, 1], 20)
+
+
+def test_a_stream_goes_on_from_the_exact_zeros_of_a_fit():
+    """Where the descent itself has ended, a coefficient that is to be zero is not, and the rows seem to change."""
+    rng = np.random.default_rng(0)
+    X = rng.lognormal(size=(12_000, 20))
+    y = X @ rng.standard_normal(20) / 5.0 + rng.standard_normal(12_000)
+    model = MiniBatchLinearRegressor(1, loss="quantile", positive=True, random_state=0).fit(X[:6000], y[:6000])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", ConvergenceWarning)
+        streamed(model, X[6000:], y[6000:], 6000)
 
 
 @pytest.mark.parametrize("loss", OTHERS)
