@@ -251,7 +251,8 @@ def of_score(model, outcome):
     if score >= 0.0:
         return None
     poor = f"{score_name(model.loss)} on the held-out rows is {score:.2g}: a constant predicts them better."
-    if np.any(np.abs(outcome.validation.mean - problem.constant) > UNUSUAL * problem.deviation):
+    is_known = len(outcome.validation.rows) >= LEAST_SEEN
+    if is_known and np.any(np.abs(outcome.validation.mean - problem.constant) > UNUSUAL * problem.deviation):
         return (
             f"{poor} Held-out targets lie far from the others: if they are a y_val, and y was transformed, as by "
             f"TransformedTargetRegressor, transform y_val, too."

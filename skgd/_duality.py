@@ -18,8 +18,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from skgd._moments import HALF_OF_THE_DIGITS, NEGLIGIBLE
-from skgd._objective import damped_bend, loss_and_slope, penalty_at, proximal, shrunk_below
+from skgd._moments import HALF_OF_THE_DIGITS
+from skgd._objective import damped_bend, gradient_at_minimum, loss_and_slope, penalty_at, shrunk_below
+from skgd._reading import ROUNDING
 
 
 class DualSums(NamedTuple):
@@ -30,12 +31,15 @@ class DualSums(NamedTuple):
     quadratic: float  # of s_i t_i^2 / (2 curvature),
     v: np.ndarray  # (n_features + 1,): of s_i t_i (x_i - center, 1),
     sizes: np.ndarray  # (n_features + 1,): of the absolute values of these terms
+    slopes: float  # of s_i |t_i|
+    columns: np.ndarray  # (n_features + 1,): of s_i |x_i - center, 1|
     factor: float  # at most 1: what brings all t_i between the caps
 
     @classmethod
     def over(cls, rows, k, center, parameters, has_intercept, smoothed, loss, step, damping=0.0):
         """The sums over some rows for target k, where `step` is that of a model with this damping (see _quadratic.py)."""
-        total = cls(0.0, 0.0, 0.0, np.zeros(len(parameters)), np.zeros(len(parameters)), 1.0)
+        none = np.zeros(len(parameters))
+        total = cls(0.0, 0.0, 0.0, none, none, 0.0, none, 1.0)
         for X, weight, residual in rows.residual_blocks(k, center, parameters):
             curvature = damped_bend(smoothed, residual, damping)
             t = loss_and_slope(smoothed, residual)[1] + curvature * (X @ step[:-1] + has_intercept * step[-1])
@@ -46,6 +50,8 @@ class DualSums(NamedTuple):
                 s @ t / (2.0 * loss.curvature),
                 np.append(s @ X, has_intercept * s.sum()),
                 np.append(np.abs(s) @ abs(X), np.abs(s).sum()),
+                np.abs(s).sum(),
+                np.append(weight @ abs(X), weight.sum()),
                 1.0 / max(1.0, t.max() / loss.cap_above, -t.min() / loss.cap_below),
             )
         return total
@@ -53,11 +59,18 @@ class DualSums(NamedTuple):
     def __add__(self, other):
         return DualSums(*map(add, self[:-1], other[:-1]), min(self.factor, other.factor))
 
+    @property
+    def size_of_terms(self):
+        """The size of what adds up to v. Rows that are fitted exactly have slopes of rounding errors: they count as others."""
+        size = np.maximum(self.sizes, self.slopes / self.columns[-1] * self.columns)
+        return np.where(size > 0.0, size, 1.0)
+
 
 def duality_gap(sums, total_weight, penalty, parameters):
     """F(parameters) minus a lower bound of the minimum of F, up to rounding errors; inf if the sums give none."""
-    size = np.where(sums.sizes > 0.0, sums.sizes, 1.0) / total_weight  # of the terms of each entry of v
-    v = proximal(sums.v / total_weight, NEGLIGIBLE * size, -np.inf)  # what may be a rounding error counts as none
+    size = sums.size_of_terms / total_weight
+    v = sums.v / total_weight
+    v += np.clip(gradient_at_minimum(penalty, parameters, v) - v, -ROUNDING * size, ROUNDING * size)  # its rounding errors
     coef, v, of_intercept, factor = parameters[:-1], v[:-1], v[-1], sums.factor
     beyond = shrunk_below(v, penalty)  # where R* is infinite without l2
     if penalty.l2 == 0.0 < penalty.l1:

@@ -178,8 +178,8 @@ class MiniBatchLinearRegressor(CheckedParameters, CallbackSupportMixin, Regresso
     -----
     Mini-batches under "auto" take the safe step of [1]_ and the average of [2]_, with weights that grow as t^3. The full batch
     is minimised by Newton's method, conjugate gradients or coordinate descent, whichever suits the columns. A bound on what is
-    left to gain, the duality gap, decides whether the end is near enough to the minimum, and no end is above the best constant
-    prediction.
+    left to gain, the duality gap, decides whether the end is near enough to the minimum, and no end on a plateau is above the
+    best constant prediction.
 
     `partial_fit` under "auto" ends at the minimum over all rows seen so far [3]_, once there are three for each column and no
     more than 500 columns. For losses other than the squared error, a warning says if the rows do not come shuffled.

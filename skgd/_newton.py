@@ -18,7 +18,8 @@ import numpy as np
 from skgd._descent import Solver
 from skgd._duality import DualSums, duality_gap
 from skgd._geometry import n_rows_that_tell
-from skgd._objective import is_straight, penalty_at
+from skgd._moments import NEGLIGIBLE
+from skgd._objective import penalty_at
 from skgd._quadratic import MOST_STEPS, Model
 from skgd._reading import ROUNDING, derivatives_over
 from skgd._rows import SAMPLE
@@ -148,12 +149,14 @@ class Newton:
 
     def try_again(self, gap, is_far_below):
         """Where the gap is too large, go on with other kinks or a tighter accuracy; returns whether either may help."""
-        if is_straight(self.target.loss):
+        if self.model.loss.width > 0.0:
             if self.keep_kinks():
                 return True
             if is_far_below:
                 return self.widen(gap)
-        if is_far_below or self.damping == 1.0:  # where full damping was needed, no step gains more
+        # Where full damping was needed, no step gains more; nor does one that is to gain less than rounding errors.
+        least = NEGLIGIBLE * max(self.target.unit, self.best_value)
+        if self.damping == 1.0 or self.accuracy * self.target.reach(self.best_value) <= least:
             return False
         self.accuracy *= TIGHTER
         return True
@@ -194,7 +197,7 @@ class Newton:
             # So many nearly undamped steps converge, unless rounding errors shorten them. Then the decrement does not measure
             # what is left, but the duality gap does.
             is_measured = self.damping > TIGHTER**3 and self.model.extra.any()
-            self.left = min(self.left if is_measured else np.inf, self.certify(self.damped))
+            self.left = min(self.left if is_measured else np.inf, *map(self.certify, (self.damped, self.undamped)))
         return self.end(), self.target.share_of_reach(self.left, self.best_value)
 
     def settle(self):

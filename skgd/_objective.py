@@ -139,6 +139,13 @@ def shrunk_below(v, penalty):
     return np.maximum(-v - penalty.l1, 0.0) if penalty.lowest == 0.0 else np.maximum(np.abs(v) - penalty.l1, 0.0)
 
 
+def gradient_at_minimum(penalty, end, read):
+    """The gradient of the loss at a minimum, which balances that of the penalty; as it was read where a coefficient is zero."""
+    coef, most = end[:-1], np.inf if penalty.lowest == 0.0 else penalty.l1
+    balanced = -penalty.l2 * coef - penalty.l1 * np.sign(coef)
+    return np.append(np.where((coef == 0.0) & penalty.makes_zeros, np.clip(read[:-1], -penalty.l1, most), balanced), 0.0)
+
+
 def penalty_at(penalty, coef):
     """Value of the penalty at coefficients of shape (..., n_features)."""
     value = np.zeros(np.shape(coef)[:-1])
@@ -227,6 +234,12 @@ def curvature_at(loss, rows, constant):
 def rounding_of(value):
     """The largest difference of numbers of this size that may be a rounding error."""
     return 8.0 * np.finfo(np.float64).eps * np.abs(value)
+
+
+def rounding_loss(loss, constant):
+    """The loss of residuals as large as the rounding errors of constant predictions, wherever its insensitive zone ends."""
+    exact = loss._replace(width=0.0, insensitive=0.0)
+    return loss_and_slope(exact, rounding_of(np.abs(constant) + loss.insensitive))[0]
 
 
 def is_straight(loss):

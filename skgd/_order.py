@@ -75,9 +75,9 @@ def slopes_of(problem, parameters, moments, widths):
     # A coefficient of zero takes part of the l1 norm's slope, and one at a bound any slope that would lead beyond it.
     penalty, coef = penalty.per_weight(moments.n_rows, moments.weight), parameters[:, :-1]
     pull, free = penalty.l2 * coef + penalty.l1 * np.sign(coef), np.where(coef == 0.0, penalty.l1, 0.0)
-    below = np.where((coef == 0.0) & (penalty.lowest == 0.0), np.inf, free)
     unit = rows.total_weight * np.sqrt(scale[:-1])
-    slopes[0, :, :-1] += np.where(unit > 0.0, unit * (pull - below), 0.0)
+    below = np.where((coef == 0.0) & (penalty.lowest == 0.0) & (unit > 0.0), np.inf, free)
+    slopes[0, :, :-1] += unit * (pull - below)
     slopes[1, :, :-1] += unit * (pull + free)
     return slopes
 

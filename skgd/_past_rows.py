@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from skgd._geometry import ROWS_PER_COLUMN
+from skgd._objective import gradient_at_minimum
 from skgd._reading import Sums, Target, derivatives_over
 
 
@@ -118,13 +119,6 @@ def derivatives_at(target, point):
     """Value, gradient and Hessian of the target's smoothed loss at a point, summed over its rows."""
     ((value,), gradient, hessian, _) = derivatives_over(target.rows, *target.at(point), None, (target.loss,))
     return value, gradient, hessian
-
-
-def gradient_at_minimum(penalty, end, read):
-    """The gradient of the loss at a minimum, which balances that of the penalty; as it was read where a coefficient is zero."""
-    coef, most = end[:-1], np.inf if penalty.lowest == 0.0 else penalty.l1
-    balanced = -penalty.l2 * coef - penalty.l1 * np.sign(coef)
-    return np.append(np.where((coef == 0.0) & penalty.makes_zeros, np.clip(read[:-1], -penalty.l1, most), balanced), 0.0)
 
 
 def model_at_minimum(problem, ends, widths, weight):

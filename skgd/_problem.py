@@ -22,6 +22,7 @@ from skgd._objective import (
     loss_and_slope,
     make_penalty,
     penalty_at,
+    rounding_loss,
     rounding_of,
 )
 from skgd._reading import LEAST_REACH, slopes_over
@@ -80,7 +81,7 @@ class Problem:
                 loss_of_constant = constant_loss(loss, rows, constant)
                 least = loss_of_constant if model.fit_intercept else constant_loss(loss, rows, best)
         curvature, typical_loss = curvature_at(loss, some, constant)
-        unit = np.maximum(np.minimum(loss_of_constant, typical_loss), loss_and_slope(loss, rounding_of(constant))[0])
+        unit = np.maximum(np.minimum(loss_of_constant, typical_loss), rounding_loss(loss, constant))
         penalty = make_penalty(model.penalty, model.alpha, model.l1_ratio, model.positive)
         batch_size = len(rows) if model.batch_size is None else min(model.batch_size, len(rows))
         deviation = np.sqrt(moments.target_variance)

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from skgd._objective import SQUARED_ERROR, bend, is_straight, loss_and_slope, penalty_at, rounding_of, secant
+from skgd._objective import SQUARED_ERROR, bend, is_straight, loss_and_slope, penalty_at, rounding_loss, secant
 
 ROUNDING = 1e-10  # relative rounding error of a mean over many rows; also the narrowest kink, as a share of a typical residual
 LEAST_REACH = 1e-3  # lower limit of the reach, as a share of the unit: columns are taken to explain at least this
@@ -22,7 +22,8 @@ class Target:
         self.center = self.geometry.metric[0, :-1]
         self.has_intercept = float(self.geometry.metric[1, -1] > 0.0)
         self.constant, self.constant_loss = problem.constant[k], problem.constant_loss[k]
-        self.unit, self.curvature, self.most_reach = problem.unit[k], problem.curvature[k], problem.most_reach[k]
+        self.curvature, self.most_reach = problem.curvature[k], problem.most_reach[k]
+        self.unit = min(problem.unit[k], self.most_reach)
 
     def at(self, parameters):
         """The arguments that tell a function to be summed over rows of this target and some parameters."""
@@ -33,12 +34,12 @@ class Target:
 
         It is at least LEAST_REACH of the problem's unit. Without an intercept it is limited by `most_reach_of`.
         """
-        return max(min(self.constant_loss - value, self.most_reach), LEAST_REACH * min(self.unit, self.most_reach))
+        return max(min(self.constant_loss - value, self.most_reach), LEAST_REACH * self.unit)
 
     @cached_property
     def rounding(self):
-        """The loss of residuals as large as rounding errors of the best constant prediction."""
-        return float(loss_and_slope(self.loss._replace(width=0.0), rounding_of(self.constant))[0])
+        """See `rounding_loss`."""
+        return float(rounding_loss(self.loss, self.constant))
 
     def share_of_reach(self, left, value):
         """`left`, the suboptimality of `value`, as a share of the reach there; 0 if it may be a rounding error."""

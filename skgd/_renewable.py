@@ -98,12 +98,12 @@ class Renewable:
         """Whether to find the minimum anew; the last chunk brought `n_new` rows.
 
         While all rows are kept, it costs several readings of them: it is due at once for small tables, otherwise after a share
-        FIRST_GROWTH of new rows. Later it costs d^3: it is due after a share GROWTH of new rows or (d / CHEAP)^1.5 rows, but at
-        the latest after d.
+        FIRST_GROWTH of new rows, of those that a half-life has left. Later it costs d^3: it is due after a share GROWTH of new
+        rows or (d / CHEAP)^1.5 rows, but at the latest after d.
         """
         if self.has_rows and (self.past is None or self.n_kept > self.waiting + n_new):  # all are read anew, several times
             is_cheap = n_new > 1 and self.n_kept * n_parameters <= FEW_NUMBERS
-            return is_cheap or self.waiting >= FIRST_GROWTH * self.n_kept
+            return is_cheap or self.waiting >= FIRST_GROWTH * min(self.n_kept, n_seen)
         return self.waiting >= min(max(GROWTH * n_seen, (n_parameters / CHEAP) ** 1.5), n_parameters)
 
     @property

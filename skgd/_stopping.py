@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from skgd._objective import SQUARED_ERROR, best_constant, constant_loss, is_straight, loss_and_slope, rounding_of
+from skgd._objective import SQUARED_ERROR, best_constant, constant_loss, is_straight, loss_and_slope, rounding_loss
 from skgd._reading import ROUNDING
 
 CHANCE = 1.5  # standard errors up to which a difference may be due to chance
@@ -70,7 +70,7 @@ class Validation:
         else:
             constant = best_constant(loss, rows if rows.is_in_memory else rows.sampled)
             self.constant_loss = constant_loss(loss, rows, constant)
-        self.rounding = loss_and_slope(loss, rounding_of(constant))[0]
+        self.rounding = rounding_loss(loss, constant)
 
     @property
     def state(self):

@@ -4,6 +4,7 @@ import warnings
 
 import numpy as np
 import pytest
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import ElasticNet, LinearRegression
 
 from skgd import MiniBatchLinearRegressor
@@ -110,7 +111,8 @@ def test_columns_given_twice_share_their_coefficient(loss, batch_size):
 
 
 @pytest.mark.parametrize(
-    "seed", [200160, 200194, 200363, 201147, 201453, 201681, 202094, 202276, 202827, 202838, 17002295, 50000944, 55000217]
+    "seed",
+    [200160, 200194, 200363, 201147, 201453, 201681, 202094, 202276, 202827, 202838, 17002295, 50000944, 55000217, 91000939],
 )
 def test_crossings_that_were_silent_once_are_so_no_more(seed):
     """Each ended up to 5 times the reach above the minimum: a model's word, or a search for zeros, was taken for an end."""
@@ -154,3 +156,41 @@ def test_a_column_of_huge_numbers_beside_an_l1_norm_needs_no_warning(penalty, ba
         model = MiniBatchLinearRegressor(batch_size, alpha=0.01, random_state=0, **penalty).fit(X, y)
     scaled = ElasticNet(0.01, l1_ratio=penalty.get("l1_ratio", 1.0), tol=1e-10).fit(X[:, 1:], y)
     np.testing.assert_allclose(model.coef_[1:], scaled.coef_, rtol=0.01)
+
+
+def ends_without_a_warning(X, y, **options):
+    """Whether a full batch does so, in no more readings than Newton's method may take."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="epsilon=")
+        warnings.simplefilter("error", ConvergenceWarning)
+        return MiniBatchLinearRegressor(None, **options).fit(X, y).n_iter_ <= 40
+
+
+@pytest.mark.parametrize("loss", ["huber", "squared_epsilon_insensitive"])
+@pytest.mark.parametrize("seed", range(3))
+def test_rows_that_have_a_coefficient_of_their_own_need_no_warning(seed, loss):
+    """Their slopes are rounding errors, and so is the whole column of such a dummy in the constraints of the dual."""
+    rng = np.random.default_rng(seed)
+    groups = np.append(np.arange(20), rng.integers(0, 5, 12))
+    X = np.column_stack([rng.uniform(1.0, 5.0, 32), rng.uniform(50.0, 300.0, 32), np.eye(20)[groups]])
+    y = 40.0 - 5.0 * X[:, 0] - 0.03 * X[:, 1] + 2.0 * rng.standard_normal(32)
+    assert ends_without_a_warning(X, y, loss=loss, epsilon=0.5, fit_intercept=False)
+
+
+@pytest.mark.parametrize("seed", [3, 25, 44, 49, 52])
+def test_a_squared_loss_of_few_rows_is_followed_until_its_gap_is_closed(seed):
+    """Where three rows of a hundred lie beyond epsilon, Newton's step predicts far less than is left, but one more finds it."""
+    rng = np.random.default_rng(seed)
+    d = int(rng.integers(2, 12))
+    X = rng.standard_normal((300, d)) * 10.0 ** rng.uniform(-2, 2, d) + rng.choice([0, 50])
+    y = X @ (rng.standard_normal(d) / X.std(axis=0)) + rng.standard_t(3, 300)
+    epsilon = np.quantile(np.abs(y - LinearRegression().fit(X, y).predict(X)), 0.97)
+    assert ends_without_a_warning(X, y, loss="squared_epsilon_insensitive", epsilon=float(epsilon))
+
+
+@pytest.mark.parametrize("seed", [35, 49, 76])
+def test_a_loss_that_is_a_rounding_error_at_the_end_of_the_insensitive_zone_is_zero(seed):
+    rng = np.random.default_rng(seed)
+    X = np.column_stack([np.arange(1.0, 101.0), rng.uniform(0.0, 100.0, 100)])
+    y = (rng.random(100) < rng.uniform(0.1, 0.9)).astype(float)
+    assert ends_without_a_warning(X, y, loss="squared_epsilon_insensitive", epsilon=float(rng.uniform(0.5, 1.0)))
