@@ -10,7 +10,8 @@ A step that raises the objective is rejected, and solved again from the same mod
 smoothed (see _objective.py). The suboptimality is estimated as the Newton decrement (what an undamped step would gain) plus
 what smoothing adds to the objective: with F_h >= F the smoothed objective, F(w) - min F <= (F_h(w) - min F_h) + (F_h - F at the
 minimum of F), and near the minimum F_h - F changes little. Once smoothing adds more than the decrement, kinks become half as
-wide. When the estimate is small enough to stop, the duality gap decides (see _duality.py).
+wide. When the estimate is small enough to stop, the duality gap decides (see _duality.py). If it is too large, a loss that is
+straight but for its kinks is followed to a vertex (see _vertex.py).
 """
 
 import numpy as np
@@ -19,10 +20,11 @@ from skgd._descent import Solver
 from skgd._duality import DualSums, duality_gap
 from skgd._geometry import n_rows_that_tell
 from skgd._moments import NEGLIGIBLE
-from skgd._objective import penalty_at
+from skgd._objective import is_piecewise_linear, penalty_at
 from skgd._quadratic import MOST_STEPS, Model
 from skgd._reading import ROUNDING, derivatives_over
 from skgd._rows import SAMPLE
+from skgd._vertex import vertex_near
 
 HALVING = 2.0  # most that a reading divides damping and kinks by, least that a rejection raises damping by; 4: 5 to 18 % more
 FAR = 0.05  # share of the objective that smoothing may add where this share of the reach, or more, is left; half, double: 3 %
@@ -50,7 +52,7 @@ class Newton:
         self.target, self.promise, self.accuracy = target, accuracy, accuracy
         self.trial, self.loss = start, loss  # where to read next, and the smoothed loss to read
         self.model = self.undamped = self.damped = None  # of the last accepted point; its undamped and damped steps
-        self.damping, self.is_widened = 1.0 / HALVING, False
+        self.damping = 1.0 / HALVING
         self.best, self.best_value = start, np.inf  # the lowest exact objective
         self.left, self.arrived = np.inf, False
 
@@ -60,17 +62,14 @@ class Newton:
         return cls(target, start, accuracy, target.smoothed(start, FAR))
 
     @classmethod
-    def resumed(
-        cls, target, promise, *, point, best, best_value, damping, width, width_of_model, accuracy, is_widened, has_model
-    ):
+    def resumed(cls, target, promise, *, point, best, best_value, damping, width, width_of_model, accuracy, has_model):
         """The iteration that left this `memory`, ready to go on."""
         start, width_of_start = (point, width_of_model) if has_model else (best, width)
         iteration = cls(target, start, promise, target.loss.smoothed(width_of_start))
         if has_model:
             iteration.read()  # restores the model there
         iteration.best, iteration.best_value, iteration.loss = best, best_value, target.loss.smoothed(width)
-        iteration.damping, iteration.accuracy, iteration.is_widened = damping, accuracy, is_widened
-        iteration.arrived = False
+        iteration.damping, iteration.accuracy, iteration.arrived = damping, accuracy, False
         if has_model:
             iteration.damped = iteration.model.step(damping)
             iteration.trial = iteration.damped.end
@@ -79,7 +78,7 @@ class Newton:
     @property
     def memory(self):
         """What `resumed` needs to go on."""
-        names, model = ("best", "best_value", "damping", "accuracy", "is_widened"), self.model
+        names, model = ("best", "best_value", "damping", "accuracy"), self.model
         point, width = (model.point, model.loss.width) if model else (self.best, self.loss.width)
         known = {"point": point, "width_of_model": width, "width": self.loss.width, "has_model": model is not None}
         return known | {name: getattr(self, name) for name in names}
@@ -135,52 +134,43 @@ class Newton:
     def conclude(self):
         """Whether to stop: the estimate is small enough, and the duality gap confirms it or nothing is left to try.
 
-        If the gap is too large, the iteration goes on in one of four ways (see `try_again`): with kinks of the same width while
-        steps still gain, with a tenth of the accuracy, once from the best point with wide kinks, or not at all.
+        If the gap stays too large at a vertex, too, the iteration goes on with a tenth of the accuracy.
         """
         if self.arrived:
-            gap, limit = self.certify(self.undamped), self.promise * self.target.reach(self.best_value)
-            is_far_below = self.left <= TIGHTER * limit
-            if gap > limit and self.try_again(gap, is_far_below):
-                self.arrived = False
-            elif gap <= limit or not (is_far_below and self.is_widened):  # else the estimate was met twice: the gap is loose
-                self.left = gap
+            self.left = self.certify(self.undamped)
+            if self.left > self.limit:
+                self.left = min(self.left, self.cross_over())
+            if self.left > self.limit and self.may_gain:
+                self.accuracy, self.arrived = TIGHTER * self.accuracy, False
         return self.arrived
 
-    def try_again(self, gap, is_far_below):
-        """Where the gap is too large, go on with other kinks or a tighter accuracy; returns whether either may help."""
-        if self.model.loss.width > 0.0:
-            if self.keep_kinks():
-                return True
-            if is_far_below:
-                return self.widen(gap)
-        # Where full damping was needed, no step gains more; nor does one that is to gain less than rounding errors.
+    @property
+    def may_gain(self):
+        """Whether a step may still gain: not where full damping was needed, nor if the gain would be a rounding error."""
         least = NEGLIGIBLE * max(self.target.unit, self.best_value)
-        if self.damping == 1.0 or self.accuracy * self.target.reach(self.best_value) <= least:
-            return False
-        self.accuracy *= TIGHTER
-        return True
+        return self.damping < 1.0 and self.accuracy * self.target.reach(self.best_value) > least
 
-    def keep_kinks(self):
-        """Keep the width of kinks for the next reading if Newton's step still gains over a tenth of what smoothing adds.
+    @property
+    def limit(self):
+        """The suboptimality that is promised."""
+        return self.promise * self.target.reach(self.best_value)
 
-        Returns whether it does.
-        """
-        if self.damping == 1.0 or self.undamped.gain <= TIGHTER * (self.left - self.undamped.gain):
-            return False
-        self.loss = self.model.loss
-        return True
-
-    def widen(self, gap):
-        """Once per iteration, start again from the best point with kinks as wide as the gap; returns whether it does.
-
-        They may have narrowed before the iteration was near the minimum.
-        """
-        if self.is_widened:
-            return False
-        self.loss, self.is_widened = self.target.smoothed(self.best, gap / self.best_value), True
-        self.trial, self.model, self.damping = self.best, None, 1.0 / HALVING
-        return True
+    def cross_over(self):
+        """Move the best point to vertices, or on the way to them, while it falls; returns a bound of its suboptimality."""
+        target, least = self.target, -np.inf
+        for _ in range(MOST_STEPS if is_piecewise_linear(target.loss) else 0):
+            step, gap = vertex_near(target, self.best, TIGHTER * self.limit)
+            least = max(least, self.best_value - gap)
+            ends = self.best + 0.5 ** np.arange(8)[:, None] * step
+            # The program does not know where a coefficient changes its sign.
+            ends[:, :-1] = np.where(ends * self.best < 0.0, 0.0, ends)[:, :-1].clip(target.penalty.lowest)
+            (values,) = target.objectives(ends, target.loss)
+            is_lower = values.min() < self.best_value
+            if is_lower:
+                self.best, self.best_value = ends[values.argmin()], values.min()
+            if not is_lower or self.best_value - least <= self.limit:
+                break
+        return max(self.best_value - least, 0.0)
 
     def read(self):
         """Make one reading of all rows and `learn` from it."""
@@ -198,6 +188,8 @@ class Newton:
             # what is left, but the duality gap does.
             is_measured = self.damping > TIGHTER**3 and self.model.extra.any()
             self.left = min(self.left if is_measured else np.inf, *map(self.certify, (self.damped, self.undamped)))
+            if self.left > self.limit:
+                self.left = min(self.left, self.cross_over())
         return self.end(), self.target.share_of_reach(self.left, self.best_value)
 
     def settle(self):

@@ -247,6 +247,11 @@ def is_straight(loss):
     return loss.cap_above < np.inf
 
 
+def is_piecewise_linear(loss):
+    """Whether the loss is straight but for its kinks."""
+    return loss.curvature == STEEP
+
+
 def is_quadratic(loss, penalty):
     """Whether the objective is a quadratic function of unbounded parameters."""
     return loss == SQUARED_ERROR and not penalty.makes_zeros

@@ -9,6 +9,7 @@ from sklearn.linear_model import ElasticNet, LinearRegression
 
 from skgd import MiniBatchLinearRegressor
 from skgd._duality import DualSums, duality_gap
+from skgd._vertex import vertex_near
 from tests.conftest import Newton, Target, approach, problem_of_fit, rows_of
 from tests.test_crossing import SILENT, Case, optimum, verdict
 
@@ -194,3 +195,39 @@ def test_a_loss_that_is_a_rounding_error_at_the_end_of_the_insensitive_zone_is_z
     X = np.column_stack([np.arange(1.0, 101.0), rng.uniform(0.0, 100.0, 100)])
     y = (rng.random(100) < rng.uniform(0.1, 0.9)).astype(float)
     assert ends_without_a_warning(X, y, loss="squared_epsilon_insensitive", epsilon=float(rng.uniform(0.5, 1.0)))
+
+
+@pytest.mark.parametrize("seed", [90000055, 91000287, 91001477, 92000735, 93001141, 93002047, 94000859, 94001470])
+def test_an_end_that_the_dual_of_a_newton_step_does_not_confirm_is_confirmed_at_a_vertex(seed):
+    assert verdict(seed) is None
+
+
+@pytest.mark.parametrize("penalty", ["none", "l1", "positive", "no intercept"])
+@pytest.mark.parametrize("loss", ["epsilon", "median", "quantile .05"])
+def test_the_step_to_a_vertex_leads_to_the_minimum_from_near_it_and_its_gap_is_what_it_gains(loss, penalty):
+    """At a vertex as many rows lie on a kink as there are coefficients that are not zero (Koenker & Bassett 1978)."""
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((300, 8)) + 1.0
+    y = X @ [1.0, 0.5, -2.0, 0.5, 0.0, 0.0, 0.01, -0.01] + 3.0 + rng.standard_t(3, 300)
+    options = LOSSES[loss] | PENALTIES[penalty]
+    target, point = Target(problem_of_fit(MiniBatchLinearRegressor(None, **options), rows_of(X, y))[0], 0), np.zeros(9)
+    model = MiniBatchLinearRegressor(None, tol=1e-5, **options).fit(X, y)
+    point[:-1], point[-1] = model.coef_, model.intercept_ + X.mean(axis=0) @ model.coef_ * model.fit_intercept
+    step, gap = vertex_near(target, point, 0.0)
+    before, after = target.objectives(np.vstack([point, point + step]), target.loss)[0]
+    residual = X @ (point + step)[:-1] + target.at_zero(point + step) - y
+    on_kink = np.count_nonzero(np.abs(np.abs(residual) - target.loss.insensitive) < 1e-9)
+    assert on_kink == np.count_nonzero((point + step)[:-1]) + options.get("fit_intercept", True)
+    assert gap == pytest.approx(before - after, abs=1e-12)  # so nothing is left at the vertex
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_columns_and_their_negatives_that_must_stay_positive_are_as_good_as_free_ones(seed):
+    rng = np.random.default_rng(seed)
+    X = rng.lognormal(size=(30, 19)) * 10.0 ** rng.uniform(-2.0, 3.0, 19)
+    y = X @ (rng.standard_normal(19) / X.std(axis=0)) + 3.0 * rng.standard_normal(30)
+    options = {"loss": "quantile", "fit_intercept": False}
+    free = MiniBatchLinearRegressor(None, tol=1e-7, **options).fit(X, y)
+    positive = MiniBatchLinearRegressor(None, positive=True, **options).fit(np.hstack([X, -X]), y)
+    at = [np.mean(np.abs(free.predict(X) - y)), np.mean(np.abs(positive.predict(np.hstack([X, -X])) - y))]
+    assert at[1] <= at[0] + 1e-4 * np.mean(np.abs(y))  # as promised for the full batch
