@@ -94,6 +94,7 @@ def solution(target, point, sums, rows, allowed):
     is_free, v = below + above > 0.0, np.where(is_zero, 0.0, gradient_at_minimum(penalty, point, sums.v / total))
     cost, basis = rows.weight * (loss.insensitive * side - rows.residual), block_diag(target.basis, 1.0)
     scale, unit = sums.size_of_terms @ np.abs(basis), np.abs(cost).max() or 1.0
+    scale[scale == 0.0] = 1.0  # of constant columns, which do not move
     program = linprog(
         np.append(cost / unit, np.zeros(is_free.sum())),
         A_eq=(np.vstack([rows.weight[:, None] * rows.z, -total * np.eye(size)[is_free]]) @ basis / scale).T,
