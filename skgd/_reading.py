@@ -38,7 +38,7 @@ class Target:
 
     @cached_property
     def rounding(self):
-        """See `rounding_loss`."""
+        """The loss of residuals as large as rounding errors of constant predictions."""
         return float(rounding_loss(self.loss, self.constant))
 
     def share_of_reach(self, left, value):

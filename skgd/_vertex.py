@@ -34,7 +34,7 @@ class NearRows(NamedTuple):
 
     @classmethod
     def of(cls, rows, k, center, parameters, has_intercept, insensitive, size):
-        """Those of some rows, for target k at these parameters."""
+        """The nearest of some rows, for target k at these parameters."""
         near = cls(size, *(np.empty(0) for _ in range(3)), np.empty((0, len(parameters))))
         for X, weight, residual in rows.residual_blocks(k, center, parameters):
             z = np.column_stack([X, np.full(len(X), has_intercept)])

@@ -21,6 +21,7 @@ from skgd._objective import (
     make_penalty,
     objective_of,
     penalty_at,
+    rounding_loss,
     secant,
 )
 from skgd._plan import problem_of_fit, solver_of
@@ -54,6 +55,7 @@ __all__ = [
     "objective_of",
     "penalty_at",
     "problem_of_fit",
+    "rounding_loss",
     "sample_rows",
     "secant",
     "squared_norms",

@@ -7,7 +7,17 @@ from sklearn.linear_model import ElasticNet, Lasso, QuantileRegressor
 from sklearn.metrics import mean_pinball_loss
 
 from skgd import MiniBatchLinearRegressor
-from tests.conftest import LOSSES, best_constant, constant_loss, cubic, diabetes, heavy_tails, loss_and_slope, rows_of
+from tests.conftest import (
+    LOSSES,
+    best_constant,
+    constant_loss,
+    cubic,
+    diabetes,
+    heavy_tails,
+    loss_and_slope,
+    rounding_loss,
+    rows_of,
+)
 
 EPSILON, QUANTILE = 0.4, 0.8
 
@@ -161,3 +171,14 @@ def test_plain_l1_steps_are_proximal_steps():
         w = w - 0.05 * 2 * X.T @ (X @ w - y) / len(y)
         w = np.sign(w) * np.maximum(np.abs(w) - 0.05 * 0.4, 0)
     np.testing.assert_allclose(ours.coef_, w, rtol=1e-12, atol=1e-14)
+
+
+@pytest.mark.parametrize("constant", [0.0, -2e6])
+@pytest.mark.parametrize("name", LOSSES)
+def test_what_rounding_errors_cost_is_that_of_the_last_digits_at_the_end_of_the_insensitive_zone(name, constant):
+    loss = LOSSES[name](1e6, 0.5)
+    error = 8.0 * np.finfo(float).eps * (abs(constant) + loss.insensitive)
+    assert rounding_loss(loss, constant) == pytest.approx(
+        loss_and_slope(loss, loss.insensitive + error)[0], rel=0.1
+    )  # an eighth is the last digit
+    assert (rounding_loss(loss, constant) > 0.0) == (error > 0.0)

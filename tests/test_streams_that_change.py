@@ -394,3 +394,11 @@ def test_a_stream_says_if_fewer_of_its_kept_rows_decide_than_two_for_each_parame
         with says:
             getattr(model, first)(X[:8900], y[:8900])  # more than it keeps
             streamed(model, X[8900:], y[8900:], 50)
+
+
+def test_rows_on_a_kink_are_on_no_side_of_a_column_below_zero():
+    """Where a column is negative, the largest slope of the loss gives the lowest slope of the coefficient."""
+    rng = np.random.default_rng(0)
+    X = -1.0 - rng.random((50_000, 1))  # more rows than are kept
+    y = X[:, 0] + rng.standard_normal(50_000) * (rng.random(50_000) < 0.4)
+    streamed(MiniBatchLinearRegressor(loss="quantile", fit_intercept=False, random_state=0), X, y, 1000)
