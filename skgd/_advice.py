@@ -92,23 +92,24 @@ def tell_of_order(is_unlike, told):
     if not is_unlike:
         return told
     message = (
-        "The rows of a stream change as they come: they lie to one side of what was learned before by far more than chance "
-        "allows. What is kept of former rows then no longer holds, except for loss='squared_error', and the model may be far "
-        "from its minimum. Shuffle the rows, or give them to fit or fit_chunks; if the world has changed, set half_life."
+        "The rows of a stream change as they come: their level, or what a column does, differs from what was learned before by "
+        "far more than chance allows. What is kept of former rows then no longer holds, except for loss='squared_error', and "
+        "the model may be far from its minimum. Shuffle the rows, or give them to fit or fit_chunks; if the world has changed, "
+        "set half_life."
     )
     return once(told, "order", message, ConvergenceWarning)
 
 
 def tell_of_few(model, renewable, n_parameters, told):
     """Warn once that so few of the rows left behind decide that their minimum is not that of rows to come; see `once`."""
-    n_deciding = renewable.n_rows * np.min(renewable.deciding)
-    if renewable.past is None or n_deciding >= 2.0 * n_parameters:  # of a quantile, half of them lie on the rarer side
-        return told
-    name, nearer = ("quantile", "nearer to 0.5") if model.loss == "quantile" else ("epsilon", "smaller")
+    n_deciding = (renewable.n_rows + renewable.n_kept) * np.min(renewable.deciding)
+    if renewable.past is None or n_deciding >= 2.0 * n_parameters or model.loss == "huber":
+        return told  # of a quantile, half of the deciding rows lie on the rarer side; huber has no rows that decide more
+    name, cure = ("quantile", "a quantile nearer to 0.5") if model.loss == "quantile" else ("epsilon", "a smaller epsilon")
     message = (
         f"With {name}={getattr(model, name):g}, about {n_deciding:.0f} of the rows that a stream has kept decide where the "
         f"minimum lies, fewer than two for each of {n_parameters} parameters. The model may stay far from it. Give the rows to "
-        f"fit or fit_chunks, or choose a {name} {nearer}."
+        f"fit or fit_chunks, or choose {cure}."
     )
     return once(told, "few", message, ConvergenceWarning)
 

@@ -9,8 +9,9 @@ l*(t) = insensitive |t| + t^2 / (2 curvature) between the caps, and infinite bey
 without an l2 norm 0 where all |v_j| <= l1 and infinite elsewhere. If coefficients must be >= 0, -v_j takes the place of |v_j|.
 
 t_i is the slope that the model of a step d gives to row i: t_i = l_h'(r_i) + c_i z_i.d, where c_i is the curvature of row i in
-that model (l_h''(r_i) for Newton's step). Then v satisfies the constraints, since the step ends where the gradient of its
-model balances that of the penalty. If some t_i lie beyond a cap, all are multiplied by one factor.
+that model (l_h''(r_i) for Newton's step). At a vertex, it solves a linear program (see _vertex.py). Then v satisfies the
+constraints, since the step ends where the gradient of its model balances that of the penalty. If some t_i lie beyond a cap, all
+are multiplied by one factor.
 """
 
 from operator import add
@@ -61,7 +62,7 @@ class DualSums(NamedTuple):
 
     @property
     def size_of_terms(self):
-        """The size of what adds up to v. Rows that are fitted exactly have slopes of rounding errors: they count as others."""
+        """The size of the terms of v. Slopes of rows that are fitted exactly are rounding errors: the mean slope counts."""
         size = np.maximum(self.sizes, self.slopes / self.columns[-1] * self.columns)
         return np.where(size > 0.0, size, 1.0)
 
@@ -70,7 +71,8 @@ def duality_gap(sums, total_weight, penalty, parameters):
     """F(parameters) minus a lower bound of the minimum of F, up to rounding errors; inf if the sums give none."""
     size = sums.size_of_terms / total_weight
     v = sums.v / total_weight
-    v += np.clip(gradient_at_minimum(penalty, parameters, v) - v, -ROUNDING * size, ROUNDING * size)  # its rounding errors
+    # What may be a rounding error of v counts as none: beside a tiny l2 norm or long columns it would seem a large gap.
+    v += np.clip(gradient_at_minimum(penalty, parameters, v) - v, -ROUNDING * size, ROUNDING * size)
     coef, v, of_intercept, factor = parameters[:-1], v[:-1], v[-1], sums.factor
     beyond = shrunk_below(v, penalty)  # where R* is infinite without l2
     if penalty.l2 == 0.0 < penalty.l1:

@@ -122,7 +122,7 @@ class Newton:
         return has_lost
 
     def certify(self, step):
-        """An upper bound of the suboptimality of the best point: the duality gap, in one more pass, of this step's slopes."""
+        """An upper bound of the suboptimality of the best point: the duality gap of the slopes after this step, in one pass."""
         target, model = self.target, self.model
         displacement = np.append(target.basis @ step.moved[:-1], step.moved[-1])
         about = *target.at(model.point), model.loss, target.loss
@@ -134,7 +134,7 @@ class Newton:
     def conclude(self):
         """Whether to stop: the estimate is small enough, and the duality gap confirms it or nothing is left to try.
 
-        If the gap stays too large at a vertex, too, the iteration goes on with a tenth of the accuracy.
+        If the gap is too large, and at a vertex, too, the iteration goes on with a tenth of the accuracy, while steps may gain.
         """
         if self.arrived:
             self.left = self.certify(self.undamped)
@@ -162,13 +162,14 @@ class Newton:
             step, gap = vertex_near(target, self.best, TIGHTER * self.limit)
             least = max(least, self.best_value - gap)
             ends = self.best + 0.5 ** np.arange(8)[:, None] * step
-            # The program does not know where a coefficient changes its sign.
-            ends[:, :-1] = np.where(ends * self.best < 0.0, 0.0, ends)[:, :-1].clip(target.penalty.lowest)
+            # The l1 norm counts by its slope at the best point, which holds up to a change of sign.
+            changes_sign = (ends * self.best < 0.0) & (target.penalty.l1 > 0.0)
+            ends[:, :-1] = np.where(changes_sign, 0.0, ends)[:, :-1].clip(target.penalty.lowest)
             (values,) = target.objectives(ends, target.loss)
-            is_lower = values.min() < self.best_value
-            if is_lower:
+            gained = self.best_value - values.min()
+            if gained > 0.0:
                 self.best, self.best_value = ends[values.argmin()], values.min()
-            if not is_lower or self.best_value - least <= self.limit:
+            if self.best_value - least <= self.limit or gained <= TIGHTER * self.limit:
                 break
         return max(self.best_value - least, 0.0)
 

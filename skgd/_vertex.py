@@ -1,26 +1,28 @@
-"""The end of a descent whose loss has kinks and is straight elsewhere: a step to a vertex, by linear programming.
+"""The end of a descent whose loss is straight but for its kinks: a crossover to a vertex, by linear programming.
 
-At the minimum about as many rows lie on a kink as there are coefficients that are not zero (Koenker & Bassett 1978). Newton's
-method on smoothed kinks comes near it, but its dual variables may be too inaccurate for a small duality gap (see _duality.py).
-So the rows nearest to a kink get dual variables anew, while all others keep the slopes t_i that they have at the point::
+At the minimum about as many rows lie on a kink as there are coefficients that are not zero: a vertex (Koenker & Bassett 1978).
+Newton's method on smoothed kinks comes near it, but its dual variables may be too inaccurate for a small duality gap (see
+_duality.py). So the rows nearest to a kink get new dual variables t_i, while all others keep the slopes that they have at the
+point (as Portnoy & Koenker 1997 fix the signs of far rows)::
 
-    min over t    sum_near s_i (insensitive |t_i| - t_i r_i)        with v = the gradient at the minimum, t_i between the caps
+    min over t    sum_near s_i (insensitive |t_i| - t_i r_i)
+    subject to    v = (1/S) sum_i s_i t_i (x_i - center, 1) = g        and each t_i between the caps
 
-This is the dual of minimising the objective over a step d where only near rows pass their kink, and the penalty counts by its
-slope at the point. The multipliers of the constraints are that step.
+where g balances the slope of the penalty at the point. This is the dual of minimising the objective over a step, where only
+near rows pass their kink. The multipliers of its constraints are that step, which ends at a vertex (crossover, Megiddo 1991).
 """
 
 from typing import NamedTuple
 
 import numpy as np
-from scipy.linalg import block_diag
 from scipy.optimize import linprog
 
 from skgd._duality import DualSums, duality_gap
+from skgd._moments import HALF_OF_THE_DIGITS
 from skgd._objective import gradient_at_minimum, loss_and_slope
-from skgd._reading import ROUNDING
 
-NEAR = 3, 30  # rows near a kink for each parameter: more only where with fewer the program is infeasible, as it may be
+MOST_PIVOTS = 10  # of the simplex method, for each parameter: usual programs take 1 to 2, ill-conditioned ones may never end
+NEAR = 3, 30  # rows near a kink for each parameter; more only where no t solves the program of fewer, as far from the minimum
 
 
 class NearRows(NamedTuple):
@@ -35,16 +37,25 @@ class NearRows(NamedTuple):
     @classmethod
     def of(cls, rows, k, center, parameters, has_intercept, insensitive, size):
         """The nearest of some rows, for target k at these parameters."""
-        near = cls(size, *(np.empty(0) for _ in range(3)), np.empty((0, len(parameters))))
+        parts = []
         for X, weight, residual in rows.residual_blocks(k, center, parameters):
             z = np.column_stack([X, np.full(len(X), has_intercept)])
-            near += cls(size, np.abs(np.abs(residual) - insensitive), residual, weight, z)
-        return near
+            parts.append(cls(size, np.abs(np.abs(residual) - insensitive), residual, weight, z).nearest())
+        return cls.joined(parts)
+
+    @classmethod
+    def joined(cls, parts):
+        """The nearest of several."""
+        arrays = (np.concatenate(several) for several in zip(*(part[1:] for part in parts), strict=True))
+        return cls(parts[0].size, *arrays).nearest()
+
+    def nearest(self):
+        """The `size` nearest of these, in ascending order of distance."""
+        chosen = np.argsort(self.distance, kind="stable")[: self.size]
+        return NearRows(self.size, *(each[chosen] for each in self[1:]))
 
     def __add__(self, other):
-        several = [np.concatenate(pair) for pair in zip(self[1:], other[1:], strict=True)]
-        chosen = np.argsort(several[0], kind="stable")[: self.size]
-        return NearRows(self.size, *(each[chosen] for each in several))
+        return NearRows.joined([self, other])
 
 
 def vertex_near(target, point, allowed):
@@ -55,7 +66,7 @@ def vertex_near(target, point, allowed):
     target : Target
     point : ndarray of shape (n_features + 1,)
     allowed : float
-        How much of the gap may come from an l2 norm, whose slope differs at the point and at the minimum.
+        How much of the gap may come from an l2 norm: its slope at the point is not that at the minimum.
 
     Returns
     -------
@@ -68,41 +79,56 @@ def vertex_near(target, point, allowed):
     for near in NEAR:
         of_near = NearRows.of, *about, loss.insensitive, near * size
         sums, rows = target.rows.add_up((DualSums.over, *about, loss, loss, np.zeros(size)), of_near)
-        step, change, linear = solution(target, point, sums, rows, allowed)
-        if step is not None:
-            sums = sums._replace(linear=sums.linear + linear, v=sums.v + (rows.weight * change) @ rows.z)
+        program, cost, scale = solved_program(target, point, sums, rows, allowed)
+        if program.success:
+            change = program.x[: len(cost)] - loss_and_slope(loss, rows.residual)[1]
+            sums = sums._replace(linear=sums.linear + change @ cost, v=sums.v + (rows.weight * change) @ rows.z)
+            step = with_least_norm(target, program.eqlin.marginals * (np.abs(cost).max() or 1.0) / scale)
             return step, duality_gap(sums, total, target.penalty, point)
     return np.zeros(size), np.inf
 
 
-def solution(target, point, sums, rows, allowed):
-    """The solution of the program for the near rows: the step to the vertex, how t changes, and the sum of what is minimised.
-
-    The step is None if there is no solution.
-    """
+def solved_program(target, point, sums, rows, allowed):
+    """The linear program for the near rows, solved; the cost of each t_i, and by what constraints are divided."""
     loss, penalty, total, size = target.loss, target.penalty, target.total_weight, len(point)
     slope, side = loss_and_slope(loss, rows.residual)[1], np.where(rows.residual < 0.0, -1.0, 1.0)
-    lowest, highest = np.full(len(side), -loss.cap_below), np.full(len(side), loss.cap_above)
-    if loss.insensitive > 0.0:  # each row is near one of two kinks
-        lowest, highest = np.where(side > 0.0, 0.0, lowest), np.where(side < 0.0, 0.0, highest)
-    # Further variables: a coefficient of zero takes any slope that the l1 norm or the bound allows, and with an l2 norm v may
-    # differ from the gradient at the minimum by as much as adds no more than is allowed to the gap.
-    is_zero = np.append((point[:-1] == 0.0) & penalty.makes_zeros, False)
-    differs = np.append(np.full(size - 1, np.sqrt(2.0 * penalty.l2 * allowed / size)), 0.0)
-    below = differs + np.where(is_zero, penalty.l1, 0.0)
-    above = differs + np.where(is_zero, np.inf if penalty.lowest == 0.0 else penalty.l1, 0.0)
-    is_free, v = below + above > 0.0, np.where(is_zero, 0.0, gradient_at_minimum(penalty, point, sums.v / total))
-    cost, basis = rows.weight * (loss.insensitive * side - rows.residual), block_diag(target.basis, 1.0)
-    scale, unit = sums.size_of_terms @ np.abs(basis), np.abs(cost).max() or 1.0
-    scale[scale == 0.0] = 1.0  # of constant columns, which do not move
+    cost = rows.weight * (loss.insensitive * side - rows.residual)
+    below, above = freedom_of_v(penalty, point, allowed)
+    g = gradient_at_minimum(penalty, point, np.zeros(size))
+    is_free, scale = below + above > 0.0, sums.size_of_terms
     program = linprog(
-        np.append(cost / unit, np.zeros(is_free.sum())),
-        A_eq=(np.vstack([rows.weight[:, None] * rows.z, -total * np.eye(size)[is_free]]) @ basis / scale).T,
-        b_eq=(total * v - sums.v + (rows.weight * slope) @ rows.z) @ basis / scale,
-        bounds=[*zip(lowest, highest, strict=True), *zip(-below[is_free], above[is_free], strict=True)],
-        options={"primal_feasibility_tolerance": ROUNDING},
+        np.append(cost / (np.abs(cost).max() or 1.0), np.zeros(is_free.sum())),
+        A_eq=np.hstack([(rows.weight[:, None] * rows.z).T, -total * np.eye(size)[:, is_free]]) / scale[:, None],
+        b_eq=(total * g - sums.v + (rows.weight * slope) @ rows.z) / scale,
+        bounds=[*bounds_of_slopes(loss, side), *zip(-below[is_free], above[is_free], strict=True)],
+        options={"primal_feasibility_tolerance": 0.1 * HALF_OF_THE_DIGITS, "maxiter": MOST_PIVOTS * size},
     )
-    if not program.success:
-        return None, 0.0, 0.0
-    change = program.x[: len(side)] - slope
-    return basis @ (unit * program.eqlin.marginals / scale), change, change @ cost
+    return program, cost, scale
+
+
+def bounds_of_slopes(loss, side):
+    """The lowest and highest t_i of each row; with an insensitive zone, each row is near the kink on its side."""
+    if loss.insensitive == 0.0:
+        return [(-loss.cap_below, loss.cap_above)] * len(side)
+    return [(0.0, loss.cap_above) if each > 0.0 else (-loss.cap_below, 0.0) for each in side]
+
+
+def freedom_of_v(penalty, point, allowed):
+    """By how much each entry of v may be below and above g.
+
+    A coefficient of zero takes any slope that the l1 norm or the bound allows. With an l2 norm, a difference e adds
+    e^2 / (2 l2) to the gap.
+    """
+    is_zero = np.append((point[:-1] == 0.0) & penalty.makes_zeros, False)
+    differs = np.append(np.full(len(point) - 1, np.sqrt(2.0 * penalty.l2 * allowed / len(point))), 0.0)
+    most = np.inf if penalty.lowest == 0.0 else penalty.l1
+    return differs + np.where(is_zero, penalty.l1, 0.0), differs + np.where(is_zero, most, 0.0)
+
+
+def with_least_norm(target, step):
+    """The step without directions that move no prediction, so that redundant columns share their coefficient."""
+    root = np.sqrt(target.geometry.metric[1, :-1])
+    directions = np.divide(target.basis, root[:, None], out=np.zeros_like(target.basis), where=root[:, None] > 0.0)
+    orthonormal = np.linalg.qr(directions)[0]
+    coef = np.divide(step[:-1], root, out=np.zeros_like(root), where=root > 0.0)
+    return np.append(root * (orthonormal @ (orthonormal.T @ coef)), step[-1])

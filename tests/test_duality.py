@@ -4,10 +4,11 @@ import warnings
 
 import numpy as np
 import pytest
+from scipy.optimize import linprog
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import ElasticNet, LinearRegression
 
-from skgd import MiniBatchLinearRegressor
+from skgd import MiniBatchLinearRegressor, _vertex
 from skgd._duality import DualSums, duality_gap
 from skgd._vertex import vertex_near
 from tests.conftest import Newton, Target, approach, problem_of_fit, rows_of
@@ -160,7 +161,7 @@ def test_a_column_of_huge_numbers_beside_an_l1_norm_needs_no_warning(penalty, ba
 
 
 def ends_without_a_warning(X, y, **options):
-    """Whether a full batch does so, in no more readings than Newton's method may take."""
+    """Whether a full batch does so, in no more readings than Newton's method takes in one go (MOST_STEPS)."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="epsilon=")
         warnings.simplefilter("error", ConvergenceWarning)
@@ -219,8 +220,38 @@ def test_the_step_to_a_vertex_leads_to_the_minimum_from_near_it_and_its_gap_is_w
     before, after = target.objectives(np.vstack([point, point + step]), target.loss)[0]
     residual = X @ (point + step)[:-1] + target.at_zero(point + step) - y
     on_kink = np.count_nonzero(np.abs(np.abs(residual) - target.loss.insensitive) < 1e-9)
-    assert on_kink == np.count_nonzero((point + step)[:-1]) + options.get("fit_intercept", True)
-    assert gap == pytest.approx(before - after, abs=1e-12)  # so nothing is left at the vertex
+    assert on_kink == np.count_nonzero((point + step)[:-1]) + options.get("fit_intercept", True)  # up to rounding errors
+    assert gap == pytest.approx(before - after, abs=1e-12)  # so nothing but rounding errors is left at the vertex
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_coefficient_may_change_its_sign_on_the_way_to_a_vertex(seed):
+    rng = np.random.default_rng(seed)
+    X = rng.standard_normal((300, 6))
+    y = X @ rng.standard_normal(6) + rng.standard_normal(300)
+    model = MiniBatchLinearRegressor(None, loss="quantile", tol=1e-8).fit(X, y)
+    target = Target(problem_of_fit(model, rows_of(X, y))[0], 0)
+    end = np.append(model.coef_, model.intercept_ + X.mean(axis=0) @ model.coef_)
+    start, least = end.copy(), np.abs(model.coef_).argmin()
+    start[least] *= -1.0
+    (values,) = target.objectives(np.vstack([start, end]), target.loss)
+    iteration = Newton(target, start, 1e-6, target.loss)
+    iteration.best, iteration.best_value = start, values[0]
+    assert iteration.cross_over() <= iteration.limit
+    assert iteration.best_value <= values[1] + iteration.limit
+
+
+def test_a_program_of_many_columns_is_solved_once_or_twice_for_a_fit(monkeypatch):
+    """Its constraints hold to so many digits that the gap they give can be used."""
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((1500, 600))
+    y = X @ rng.standard_normal(600) + rng.standard_t(3, 1500)
+    programs = []
+    monkeypatch.setattr(_vertex, "linprog", lambda *args, **options: programs.append(1) or linprog(*args, **options))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        MiniBatchLinearRegressor(None, loss="quantile").fit(X, y)
+    assert 1 <= len(programs) <= 2
 
 
 @pytest.mark.parametrize("seed", range(5))

@@ -396,6 +396,33 @@ def test_a_stream_says_if_fewer_of_its_kept_rows_decide_than_two_for_each_parame
             streamed(model, X[8900:], y[8900:], 50)
 
 
+def test_an_epsilon_so_wide_that_few_rows_lie_beyond_it_is_told_of():
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((9000, 30))
+    y = X @ rng.standard_normal(30) + rng.standard_normal(9000)
+    model = MiniBatchLinearRegressor(loss="epsilon_insensitive", epsilon=3.3, random_state=0)
+    with pytest.warns(ConvergenceWarning, match="a smaller epsilon"):
+        model.fit(X, y).partial_fit(X[:50], y[:50])
+
+
+def test_rows_that_are_kept_themselves_are_enough_after_a_half_life_has_left_little_of_a_fit():
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((40_000, 5))
+    y = X.sum(axis=1) + rng.standard_normal(40_000)
+    model = MiniBatchLinearRegressor(loss="quantile", random_state=0).fit(X[:20_000], y[:20_000])
+    streamed(model.set_params(half_life=1000.0), X[20_000:], y[20_000:], 500)
+
+
+@pytest.mark.parametrize("seed", [2, 3])
+def test_rare_columns_beside_an_extreme_quantile_are_not_told_to_change_after_a_fit(seed):
+    """Of such a column, all rows of a block may lie on the common side by chance, where slopes hardly scatter."""
+    rng = np.random.default_rng(seed)
+    X = (rng.random((40_000, 20)) < 0.05).astype(float)
+    y = X @ rng.standard_normal(20) + rng.standard_normal(40_000)
+    model = MiniBatchLinearRegressor(loss="quantile", quantile=0.98, random_state=0).fit(X[:20_000], y[:20_000])
+    streamed(model, X[20_000:], y[20_000:], 500)
+
+
 def test_rows_on_a_kink_are_on_no_side_of_a_column_below_zero():
     """Where a column is negative, the largest slope of the loss gives the lowest slope of the coefficient."""
     rng = np.random.default_rng(0)
