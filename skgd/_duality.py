@@ -44,15 +44,15 @@ class DualSums(NamedTuple):
         for X, weight, residual in rows.residual_blocks(k, center, parameters):
             curvature = damped_bend(smoothed, residual, damping)
             t = loss_and_slope(smoothed, residual)[1] + curvature * (X @ step[:-1] + has_intercept * step[-1])
-            s = weight * t
+            s, sizes = weight * t, abs(X)
             total += cls(
                 weight @ loss_and_slope(loss, residual)[0],
                 loss.insensitive * (weight @ np.abs(t)) - s @ residual,
                 s @ t / (2.0 * loss.curvature),
                 np.append(s @ X, has_intercept * s.sum()),
-                np.append(np.abs(s) @ abs(X), np.abs(s).sum()),
+                np.append(np.abs(s) @ sizes, np.abs(s).sum()),
                 np.abs(s).sum(),
-                np.append(weight @ abs(X), weight.sum()),
+                np.append(weight @ sizes, weight.sum()),
                 1.0 / max(1.0, t.max() / loss.cap_above, -t.min() / loss.cap_below),
             )
         return total

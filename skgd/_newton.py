@@ -24,13 +24,14 @@ from skgd._objective import is_piecewise_linear, penalty_at
 from skgd._quadratic import MOST_STEPS, Model
 from skgd._reading import ROUNDING, derivatives_over
 from skgd._rows import SAMPLE
-from skgd._vertex import vertex_near
+from skgd._vertex import NEAR, vertex_near
 
 HALVING = 2.0  # most that a reading divides damping and kinks by, least that a rejection raises damping by; 4: 5 to 18 % more
 FAR = 0.05  # share of the objective that smoothing may add where this share of the reach, or more, is left; half, double: 3 %
 LEAST_PROMISE = 1e-6  # smallest suboptimality asked for, as a share of the reach: no prediction shows less
 OF_ZEROS = 1e-5  # share of the reach that is asked for with exact zeros, or of a stream's first rows; 2e-5: 9 % fewer readings
 SMALLER = 8  # a sample this many times smaller gives a warm start that pays for itself; 4 or 12: a tenth more or less
+FRACTIONS = 0.5 ** np.arange(8)  # of the way to a vertex or from a constant that are tried: one pass serves all
 TIGHTER = 0.1  # a tenth of a tolerance counts as far below it, and is asked for next where a duality gap is too large
 
 
@@ -134,15 +135,22 @@ class Newton:
     def conclude(self):
         """Whether to stop: the estimate is small enough, and the duality gap confirms it or nothing is left to try.
 
-        If the gap is too large, and at a vertex, too, the iteration goes on with a tenth of the accuracy, while steps may gain.
+        If the gap is too large, a vertex is tried if it is near. If that is not enough, the iteration goes on with a tenth of
+        the accuracy, while steps may gain.
         """
         if self.arrived:
             self.left = self.certify(self.undamped)
-            if self.left > self.limit:
+            if self.left > self.limit and (self.is_near_vertex or not self.may_gain):
                 self.left = min(self.left, self.cross_over())
             if self.left > self.limit and self.may_gain:
                 self.accuracy, self.arrived = TIGHTER * self.accuracy, False
         return self.arrived
+
+    @property
+    def is_near_vertex(self):
+        """Whether the program for a vertex holds all rows within the width of a kink, as a sample tells."""
+        distance = np.abs(np.abs(self.target.residuals_of_sample(self.best)) - self.target.loss.insensitive)
+        return np.mean(distance < self.model.loss.width) * len(self.target.rows) <= NEAR[-1] * len(self.best)
 
     @property
     def may_gain(self):
@@ -161,7 +169,7 @@ class Newton:
         for _ in range(MOST_STEPS if is_piecewise_linear(target.loss) else 0):
             step, gap = vertex_near(target, self.best, TIGHTER * self.limit)
             least = max(least, self.best_value - gap)
-            ends = self.best + 0.5 ** np.arange(8)[:, None] * step
+            ends = self.best + FRACTIONS[:, None] * step
             # The l1 norm counts by its slope at the best point, which holds up to a change of sign.
             changes_sign = (ends * self.best < 0.0) & (target.penalty.l1 > 0.0)
             ends[:, :-1] = np.where(changes_sign, 0.0, ends)[:, :-1].clip(target.penalty.lowest)

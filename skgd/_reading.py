@@ -32,7 +32,7 @@ class Target:
     def reach(self, value):
         """The unit of suboptimality: how far the best constant prediction lies above this objective.
 
-        It is at least LEAST_REACH of the problem's unit. Without an intercept it is limited by `most_reach_of`.
+        It is at least LEAST_REACH of the target's unit. Without an intercept it is limited by `most_reach_of`.
         """
         return max(min(self.constant_loss - value, self.most_reach), LEAST_REACH * self.unit)
 
@@ -96,12 +96,16 @@ class Target:
         """The smallest width of a kink."""
         return ROUNDING * self.unit / (self.loss.cap_above + self.loss.cap_below)
 
+    def residuals_of_sample(self, parameters):
+        """Predictions minus targets for a sample of the rows."""
+        sample = self.rows.sampled
+        return sample.take(sample.numbers) @ parameters[:-1] + self.at_zero(parameters) - sample.targets[self.k]
+
     def smoothed(self, parameters, cost):
         """The loss with the widest kinks that raise it by no more than the share `cost`, on a sample of the rows."""
         if not is_straight(self.loss):
             return self.loss
-        sample, width = self.rows.sampled, self.narrowest
-        residual = sample.take(sample.numbers) @ parameters[:-1] + self.at_zero(parameters) - sample.targets[self.k]
+        sample, residual, width = self.rows.sampled, self.residuals_of_sample(parameters), self.narrowest
         exact = sample.weights @ loss_and_slope(self.loss, residual)[0]
         for _ in range(60):
             if not sample.weights @ loss_and_slope(self.loss.smoothed(2.0 * width), residual)[0] <= (1.0 + cost) * exact:

@@ -17,7 +17,7 @@ from typing import NamedTuple
 import numpy as np
 
 from skgd._geometry import ROWS_PER_COLUMN
-from skgd._newton import LEAST_PROMISE, OF_ZEROS, TIGHTER, Newton
+from skgd._newton import FRACTIONS, LEAST_PROMISE, OF_ZEROS, TIGHTER, Newton
 from skgd._objective import LARGEST, is_straight, loss_and_slope, penalty_at, typical_size
 from skgd._past_rows import PastRows, TargetOfStream, derivatives_at, model_at_minimum, residuals_at
 from skgd._quadratic import MOST_STEPS
@@ -33,7 +33,6 @@ CHEAP = 20  # columns up to which each row may bring a new minimum: it costs d^3
 FEW_NUMBERS = 2**14  # numbers of X up to which every chunk brings a new minimum: a reading takes a tenth of a millisecond
 REMEMBERED = 7  # half-lives after which rows are dropped: their weight is then below a hundredth
 AT_AN_ATOM = 0.01  # share of a large residual: less is zero but for the accuracy of a fit; half or double change no stream
-SHRUNK = 0.5 ** np.arange(8)  # fractions of the way from the best constant to the parameters: see `no_worse_than_constants`
 
 
 class KeptRows(NamedTuple):
@@ -157,9 +156,9 @@ class Renewable:
         values = [
             loss_and_slope(problem.loss, shrunk * far + (1.0 - shrunk) * near)[0] @ rows.weights / rows.total_weight
             + penalty_at(problem.penalty, shrunk * parameters[:, :-1])
-            for shrunk in SHRUNK
+            for shrunk in FRACTIONS
         ]
-        shrunk = SHRUNK[np.argmin(values, axis=0)]
+        shrunk = FRACTIONS[np.argmin(values, axis=0)]
         shrunk[(values[0] <= problem.constant_loss) | (shrunk == 1.0)] = 1.0
         shrunk[np.min(values, axis=0) > problem.constant_loss] = 0.0
         return constants + shrunk[:, None] * (parameters - constants)

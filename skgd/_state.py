@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from skgd._moments import Moments
-from skgd._order import Order
+from skgd._order import Order, Slopes
 from skgd._past_rows import PastRows
 from skgd._reference import AVERAGE, COEF
 from skgd._renewable import KeptRows, Renewable
@@ -49,7 +49,7 @@ class State:
         return vars(self) | {
             "skgd": __version__,
             "stream": self.stream._asdict() | {"moments": moments},
-            "order": self.order._asdict(),
+            "order": self.order._asdict() | {"slopes": tuple(self.order.slopes)},
             "renewable": vars(self.renewable) | {"past": past, "latest": tuple(map(tuple, self.renewable.latest))},
         }
 
@@ -62,7 +62,7 @@ class State:
             past = renewable["past"] and PastRows(**renewable["past"])
             parts["stream"] = Stream(**stream | {"moments": moments and Moments(**moments)})
             latest = tuple(KeptRows(*table) for table in renewable["latest"])
-            parts["order"] = Order(**stored["order"])
+            parts["order"] = Order(**stored["order"] | {"slopes": Slopes(*stored["order"]["slopes"])})
             parts["renewable"] = Renewable(**renewable | {"past": past, "latest": latest})
             return cls(**parts)
         except (KeyError, TypeError, IndexError) as error:

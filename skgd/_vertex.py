@@ -22,7 +22,7 @@ from skgd._moments import HALF_OF_THE_DIGITS
 from skgd._objective import gradient_at_minimum, loss_and_slope
 
 MOST_PIVOTS = 10  # of the simplex method, for each parameter: usual programs take 1 to 2, ill-conditioned ones may never end
-NEAR = 3, 30  # rows near a kink for each parameter; more only where no t solves the program of fewer, as far from the minimum
+NEAR = 3, 30  # rows near a kink for each parameter; the second where the program of the first has no solution
 
 
 class NearRows(NamedTuple):
@@ -37,25 +37,19 @@ class NearRows(NamedTuple):
     @classmethod
     def of(cls, rows, k, center, parameters, has_intercept, insensitive, size):
         """The nearest of some rows, for target k at these parameters."""
-        parts = []
+        near = None
         for X, weight, residual in rows.residual_blocks(k, center, parameters):
-            z = np.column_stack([X, np.full(len(X), has_intercept)])
-            parts.append(cls(size, np.abs(np.abs(residual) - insensitive), residual, weight, z).nearest())
-        return cls.joined(parts)
-
-    @classmethod
-    def joined(cls, parts):
-        """The nearest of several."""
-        arrays = (np.concatenate(several) for several in zip(*(part[1:] for part in parts), strict=True))
-        return cls(parts[0].size, *arrays).nearest()
-
-    def nearest(self):
-        """The `size` nearest of these, in ascending order of distance."""
-        chosen = np.argsort(self.distance, kind="stable")[: self.size]
-        return NearRows(self.size, *(each[chosen] for each in self[1:]))
+            distance = np.abs(np.abs(residual) - insensitive)
+            chosen = np.argsort(distance, kind="stable")[:size]
+            z = np.column_stack([X[chosen], np.full(len(chosen), has_intercept)])
+            part = cls(size, distance[chosen], residual[chosen], weight[chosen], z)
+            near = part if near is None else near + part
+        return near
 
     def __add__(self, other):
-        return NearRows.joined([self, other])
+        chosen = np.argsort(np.append(self.distance, other.distance), kind="stable")[: self.size]
+        joined = (np.concatenate(pair)[chosen] for pair in zip(self[1:], other[1:], strict=True))
+        return NearRows(self.size, *joined)
 
 
 def vertex_near(target, point, allowed):
@@ -79,31 +73,39 @@ def vertex_near(target, point, allowed):
     for near in NEAR:
         of_near = NearRows.of, *about, loss.insensitive, near * size
         sums, rows = target.rows.add_up((DualSums.over, *about, loss, loss, np.zeros(size)), of_near)
-        program, cost, scale = solved_program(target, point, sums, rows, allowed)
-        if program.success:
-            change = program.x[: len(cost)] - loss_and_slope(loss, rows.residual)[1]
-            sums = sums._replace(linear=sums.linear + change @ cost, v=sums.v + (rows.weight * change) @ rows.z)
-            step = with_least_norm(target, program.eqlin.marginals * (np.abs(cost).max() or 1.0) / scale)
-            return step, duality_gap(sums, total, target.penalty, point)
+        solution = solved(target, point, sums, rows, allowed)
+        if solution is not None:
+            return with_least_norm(target, solution.step), duality_gap(solution.sums, total, target.penalty, point)
     return np.zeros(size), np.inf
 
 
-def solved_program(target, point, sums, rows, allowed):
-    """The linear program for the near rows, solved; the cost of each t_i, and by what constraints are divided."""
+class Solution(NamedTuple):
+    """The solution of a linear program."""
+
+    step: np.ndarray  # (n_features + 1,): the multipliers of its constraints
+    sums: DualSums  # with the t_i of the program
+
+
+def solved(target, point, sums, rows, allowed):
+    """The Solution of the program for the near rows, or None; `sums` are those of the slopes at the point."""
     loss, penalty, total, size = target.loss, target.penalty, target.total_weight, len(point)
     slope, side = loss_and_slope(loss, rows.residual)[1], np.where(rows.residual < 0.0, -1.0, 1.0)
     cost = rows.weight * (loss.insensitive * side - rows.residual)
     below, above = freedom_of_v(penalty, point, allowed)
     g = gradient_at_minimum(penalty, point, np.zeros(size))
-    is_free, scale = below + above > 0.0, sums.size_of_terms
+    is_free, scale, unit = below + above > 0.0, sums.size_of_terms, np.abs(cost).max() or 1.0
     program = linprog(
-        np.append(cost / (np.abs(cost).max() or 1.0), np.zeros(is_free.sum())),
+        np.append(cost / unit, np.zeros(is_free.sum())),
         A_eq=np.hstack([(rows.weight[:, None] * rows.z).T, -total * np.eye(size)[:, is_free]]) / scale[:, None],
         b_eq=(total * g - sums.v + (rows.weight * slope) @ rows.z) / scale,
         bounds=[*bounds_of_slopes(loss, side), *zip(-below[is_free], above[is_free], strict=True)],
         options={"primal_feasibility_tolerance": 0.1 * HALF_OF_THE_DIGITS, "maxiter": MOST_PIVOTS * size},
     )
-    return program, cost, scale
+    if not program.success:
+        return None
+    change = program.x[: len(cost)] - slope
+    sums = sums._replace(linear=sums.linear + change @ cost, v=sums.v + (rows.weight * change) @ rows.z)
+    return Solution(unit * program.eqlin.marginals / scale, sums)
 
 
 def bounds_of_slopes(loss, side):
