@@ -20,7 +20,6 @@ from tests import conftest
 
 CONSTANTS = {
     "_newton": "HALVING FAR LEAST_PROMISE OF_ZEROS SMALLER TIGHTER",
-    "_duality": "FEASIBLE",
     "_reading": "ROUNDING LEAST_REACH",
     "_step_size": "FEW_STEPS DECAY SAFE_CAP",
     "_geometry": "INDISTINCT WORTHWHILE LEAST_AXES LEAST_SAMPLE ROWS_PER_COLUMN SAFETY",
@@ -28,6 +27,7 @@ CONSTANTS = {
     "_order": "UNLIKELY",
     "_renewable": "FIRST_NUMBERS MOST_KEPT FIRST_GROWTH FEW_NUMBERS GROWTH CHEAP AT_AN_ATOM",
     "_rows": "SAMPLE",
+    "_vertex": "MOST_PIVOTS",
 }
 TABLES = [
     conftest.diabetes,

@@ -181,8 +181,9 @@ class MiniBatchLinearRegressor(CheckedParameters, CallbackSupportMixin, Regresso
     left to gain, the duality gap, decides whether the end is near enough to the minimum, and no end on a plateau is above the
     best constant prediction.
 
-    `partial_fit` under "auto" ends at the minimum over all rows seen so far [3]_, once there are three for each column and no
-    more than 500 columns. For losses other than the squared error, a warning says if the rows do not come shuffled.
+    `partial_fit` under "auto" ends at the minimum over all rows seen so far [3]_, once there are three for each column
+    and target, which together are no more than 500. For losses other than the squared error, a warning says if the rows do not
+    come shuffled.
 
     Several targets are independent problems that share the order of the rows; each ends as its own fit would.
 

@@ -55,17 +55,16 @@ def check_range(moments, rows):
 
 
 class Geometry(NamedTuple):
-    """A metric, the step that is safe in it for a loss of curvature 1, and what both rest on.
+    """A metric, the step that is safe in it for a loss of curvature 1, and what the fit's rows leave for later.
 
-    `geometry_of_batches` and, for a stream, `Stream.geometry` fill all of it, `geometry_of_solver` all but the step; covariance
-    and whitening only if the columns are few. Plain schedules, and minima of a stream, need no more than a metric.
+    Solvers find their own steps. Plain schedules and streams need no more than metric and step.
     """
 
     metric: np.ndarray
-    step: float
-    longest: float = 0.0  # s (x - mu)' D (x - mu) + 1 of the longest row, without axes
-    eigenvalue: float = 0.0  # the largest one of the columns' second moments in the metric, without axes
-    covariance: np.ndarray | None = None  # of the columns, if it was looked at
+    step: float = 1.0
+    longest: float = 0.0  # (x - mu)' D (x - mu) + 1 of the longest row looked at, for a weight of 1, without axes
+    eigenvalue: float = 0.0  # the largest one of the columns' second moments in the metric
+    covariance: np.ndarray | None = None  # of the columns, if they are few
     whitening: np.ndarray | None = None  # (n_features, k): centred rows times this have about identity covariance
     is_doubtful: bool = False  # whether the columns are too nearly dependent for their second moments to be accurate
 
@@ -284,12 +283,12 @@ def covariance_of(z, weight, metric):
 
 
 def geometry_of_solver(rows, moments, ridge, fit_intercept):
-    """The geometry for solvers, which find their own step sizes: scales, and a whitening if the moments are full."""
+    """The geometry for solvers: scales, and a whitening if the moments are full."""
     metric = metric_of(rows, moments, ridge, fit_intercept)
     some = rows.sampled.sample(n_rows_that_tell(rows.n_features))
     longest = np.max(squared_norms(some, metric) / some.weights)
     if not moments.is_full:
-        return Geometry(metric, 1.0, longest)
+        return Geometry(metric, longest=longest)
 
     def table():
         some = sample_rows(rows.representatives, cumulated_chances(squared_norms(rows.representatives, metric)), offset=0.25)
@@ -306,6 +305,7 @@ def geometry_of_batches(rows, moments, batch_size, ridge, fit_intercept, separab
     penalised = ridge * metric[1, :-1]  # what the l2 norm adds to the curvature of each column
     norms = squared_norms(rows.representatives, metric)
     longest = norms.max() if rows.is_in_memory else longest_of(rows, metric)
+    unweighted = np.max(norms / rows.representatives.weights)
     chances = cumulated_chances(norms)
     which, weight = sample_rows(rows.representatives, chances, offset=0.25)
     z = standardised(rows.representatives, metric, which, weight)
@@ -313,12 +313,12 @@ def geometry_of_batches(rows, moments, batch_size, ridge, fit_intercept, separab
     if separable or rows.is_wide:
         eigenvalue = largest_eigenvalue(z) + penalised.max()
         step = safe_length(longest + penalised.max(), SAFETY * max(eigenvalue, 1.0), len(rows), batch_size)
-        return Geometry(metric, step, longest, eigenvalue, covariance)
+        return Geometry(metric, step, unweighted, eigenvalue, covariance)
     gram, table = z[:, :-1].T @ z[:, :-1], np.vstack([z[:, :-1], np.diag(np.sqrt(penalised))])
     spectrum = Spectrum.of(gram + np.diag(penalised), metric, lambda: table)
     metric, eigenvalue, longest_then = corrected(rows, metric, spectrum, longest, chances, batch_size, penalised)
     step = safe_length(longest_then + penalised.max(), SAFETY * max(eigenvalue, 1.0), len(rows), batch_size)
-    return Geometry(metric, step, longest, spectrum.values[-1], covariance, *spectrum[2:])
+    return Geometry(metric, step, unweighted, spectrum.values[-1], covariance, *spectrum[2:])
 
 
 def corrected(rows, metric, spectrum, longest, chances, batch_size, penalised):

@@ -140,7 +140,7 @@ class Newton:
         """
         if self.arrived:
             self.left = self.certify(self.undamped)
-            if self.left > self.limit and (self.is_near_vertex or not self.may_gain):
+            if self.left > self.limit and (not self.may_gain or self.is_near_vertex):
                 self.left = min(self.left, self.cross_over())
             if self.left > self.limit and self.may_gain:
                 self.accuracy, self.arrived = TIGHTER * self.accuracy, False
@@ -166,7 +166,9 @@ class Newton:
     def cross_over(self):
         """Move the best point to vertices, or on the way to them, while it falls; returns a bound of its suboptimality."""
         target, least = self.target, -np.inf
-        for _ in range(MOST_STEPS if is_piecewise_linear(target.loss) else 0):
+        if not is_piecewise_linear(target.loss):
+            return np.inf
+        for _ in range(MOST_STEPS):
             step, gap = vertex_near(target, self.best, TIGHTER * self.limit)
             least = max(least, self.best_value - gap)
             ends = self.best + FRACTIONS[:, None] * step

@@ -63,7 +63,7 @@ def geometry_of(model, problem, moments, ridge):
     """The geometry of targets whose l2 penalty adds `ridge` to the second moment of each column."""
     rows, fit_intercept, makes_zeros = problem.rows, model.fit_intercept, problem.penalty.makes_zeros
     if model.learning_rate != "auto":
-        return Geometry(plain_metric(rows.n_features, fit_intercept), 1.0)
+        return Geometry(plain_metric(rows.n_features, fit_intercept))
     if epochs_of(model, problem) is not Passes:
         return geometry_of_solver(rows, moments, ridge, fit_intercept)
     return geometry_of_batches(rows, moments, problem.batch_size, ridge, fit_intercept, makes_zeros)
@@ -76,7 +76,7 @@ def problem_of_chunk(model, rows, state):
     """
     problem, stream = Problem.of(model, rows, rows.without_columns().moments(False)), state.stream
     if model.learning_rate != "auto":
-        geometry = Geometry(plain_metric(rows.n_features, model.fit_intercept), 1.0)
+        geometry = Geometry(plain_metric(rows.n_features, model.fit_intercept))
         return with_geometries(problem, lambda ridge: geometry), stream, rows
     parameters = state.parameters[:, AVERAGE]
     if is_straight(problem.loss):  # far from the minimum the loss is as steep as the residuals met so far say
@@ -116,7 +116,7 @@ def problem_of_latest(model, rows, moments, is_all):
 def with_standard_metric(model, problem, moments):
     """The problem with columns of mean 0 and deviation 1."""
     metric = metric_of(problem.rows, moments, 0.0, model.fit_intercept)
-    return with_geometries(problem, lambda ridge: Geometry(metric, 1.0))
+    return with_geometries(problem, lambda ridge: Geometry(metric))
 
 
 def hold_out(model, rows, seed):

@@ -10,7 +10,7 @@ from skgd._objective import HALVED, SQUARED_ERROR, is_straight
 from skgd._reference import STEP
 from skgd._stopping import Plateau
 
-FORGET = 3  # averaging="auto" weighs step t by about t^3: the average forgets where the descent began
+FORGET = 3  # average="auto" weighs step t by about t^3: the average forgets where the descent began
 FEW_STEPS = 20  # "auto" judges progress over at least so many steps: shorter epochs are counted together
 DECAY = 1 / 3  # factor of the step of "auto" after an epoch without progress
 SAFE_CAP = 2.0  # limit of eta |g|^2 / f: any eta <= 1 / (curvature of the batch) keeps it, so no ordinary step is cut

@@ -164,11 +164,11 @@ class Stream(NamedTuple):
         penalised, b = ridge * metric[1, :-1], min(batch_size, len(rows))
         norms = squared_norms(bounded, metric)
         longest = max(norms.max(), self.longest * rows.total_weight / len(rows) * 0.5 ** (len(rows) / HALF_LIFE))
-        eigenvalue, covariance, whitening = self.eigenvalue, None, None
+        eigenvalue = self.eigenvalue
         if moments.is_full:
-            covariance, gram = moments.covariance, gram_of(moments, metric, ridge)
+            gram = gram_of(moments, metric, ridge)
             spectrum = Spectrum.of(gram, metric)
-            eigenvalue, whitening = spectrum.values[-1], spectrum.whitening
+            eigenvalue = spectrum.values[-1]
             if not separable and moments.n_rows > 2 * len(gram):
                 axes, bounds, eigenvalue = axes_to_correct(spectrum, longest, moments.n_rows, b)
                 metric = with_axes(metric, axes, bounds / np.sum((axes @ gram) * axes, axis=1) - 1.0)
@@ -179,7 +179,7 @@ class Stream(NamedTuple):
             eigenvalue += weight / moments.weight * (largest_eigenvalue(z) * weight / len(rows) - eigenvalue)
         mean = eigenvalue if moments.is_full else eigenvalue + penalised.max()
         step = safe_length(longest + penalised.max(), SAFETY * max(mean, 1.0), np.inf, b)
-        return Geometry(metric, step, longest, eigenvalue, covariance, whitening)
+        return Geometry(metric, step, eigenvalue=eigenvalue)
 
 
 def n_remembered(n_rows, half_life):

@@ -13,7 +13,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 NAMES = """
-chunks descent finish geometry moments objective plan problem reading reference rows state step_size stopping stream
+chunks descent duality finish fit geometry least_squares moments newton objective order partial_fit past_rows plan problem
+quadratic reading reference renewable rows state step_size stopping stream vertex wide
 """
 PYTHON = [f"skgd/_{name}.py" for name in NAMES.split()]
 C = ["skgd/_kernel.h", "skgd/_pass.h", "skgd/_sparse_pass.h"]
@@ -45,7 +46,10 @@ CHANGES = [
     (r"\babs\(", "("),
     (r"\bfabs\(", "("),
 ]
-NAMES_OF_TESTS = "differential kernel chunks state reading sparse oracles auto objective laws input sequences lecture"
+NAMES_OF_TESTS = """
+differential kernel chunks reading sparse oracles auto objective laws input sequences lecture duality streams
+streams_that_change stream_memory continuing wide positive geometry moments fit early_stopping
+"""
 TESTS = [f"tests/test_{name}.py" for name in NAMES_OF_TESTS.split()]
 
 

@@ -108,6 +108,19 @@ def test_sorted_rows_are_told_to_change_after_a_fit_of_few():
         streamed(model, X[order], y[order], 500)
 
 
+@pytest.mark.parametrize("batch_size", [32, None])
+def test_a_heavy_row_of_a_fit_does_not_make_long_rows_usual(batch_size):
+    rng = np.random.default_rng(0)
+    X, weight = rng.standard_normal((500, 4)), np.where(np.arange(500) == 7, 200.0, 1.0)
+    y = X @ [1.0, -1.0, 2.0, 0.0] + rng.standard_normal(500)
+    model = MiniBatchLinearRegressor(batch_size, random_state=0).fit(X, y, weight)
+    mean, deviation = np.average(X, axis=0, weights=weight), np.sqrt(np.cov(X.T, aweights=weight, ddof=0).diagonal())
+    longest = np.max(np.sum(((X - mean) / deviation) ** 2, axis=1))
+    X[300] = mean + deviation * np.sqrt(5.0 * longest)  # of 20 times this length squared; ten times would still be usual
+    with pytest.warns(UserWarning, match="unlike all before"):
+        model.partial_fit(X[250:350], X[250:350] @ model.coef_ + model.intercept_)
+
+
 @pytest.mark.parametrize("way", ["fit", "fit_chunks"])
 def test_long_rows_are_usual_after_a_full_batch_that_has_met_such(way):
     for seed in range(3):
