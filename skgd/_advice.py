@@ -4,7 +4,7 @@ import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
 from skgd._geometry import SAFETY, plain_metric, safe_step
-from skgd._objective import SQUARED_ERROR, is_straight, rounding_of
+from skgd._objective import SQUARED_ERROR, rounding_of
 from skgd._reading import ROUNDING, Target, look_at
 from skgd._stopping import score_name
 from skgd._stream import ENOUGH_ROWS, LEAST_SEEN, UNUSUAL, n_remembered
@@ -152,7 +152,7 @@ def objectives_at(problem, parameters):
     """The objective of each target at its parameters, in one pass over the rows."""
     targets = [Target(problem, k) for k in range(len(parameters))]
     with np.errstate(over="ignore", invalid="ignore"):
-        return np.array([value for value, _ in look_at(targets, parameters, problem.loss)])
+        return look_at(targets, parameters, problem.loss)[0]
 
 
 def is_still_falling(model, value, history):
@@ -182,7 +182,7 @@ def warn_of_epsilon(model, problem):
 
 def warn_of_alpha(model, problem, history, parameters):
     """Warn if the penalty leaves next to nothing of the fit, because the loss is in units of y and not of y squared."""
-    if not is_straight(problem.loss) or model.loss == "huber" or model.penalty is None or model.alpha == 0.0:
+    if not problem.loss.is_straight or model.loss == "huber" or model.penalty is None or model.alpha == 0.0:
         return
     ridges, geometries = problem.penalty.l2 / problem.curvature, problem.geometries
     scales = [np.maximum(each.metric[1, :-1], np.finfo(np.float64).tiny) for each in geometries]

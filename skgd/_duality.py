@@ -20,7 +20,7 @@ from typing import NamedTuple
 import numpy as np
 
 from skgd._moments import HALF_OF_THE_DIGITS
-from skgd._objective import damped_bend, gradient_at_minimum, loss_and_slope, penalty_at, shrunk_below
+from skgd._objective import beyond_l1, damped_bend, gradient_at_minimum, loss_and_slope, penalty_at
 from skgd._reading import ROUNDING
 
 
@@ -37,19 +37,19 @@ class DualSums(NamedTuple):
     factor: float  # at most 1: what brings all t_i between the caps
 
     @classmethod
-    def over(cls, rows, k, center, parameters, has_intercept, smoothed, loss, step, damping=0.0):
-        """The sums over some rows for target k, where `step` is that of a model with this damping (see _quadratic.py)."""
-        none = np.zeros(len(parameters))
-        total = cls(0.0, 0.0, 0.0, none, none, 0.0, none, 1.0)
-        for X, weight, residual in rows.residual_blocks(k, center, parameters):
+    def over(cls, rows, at, smoothed, loss, step, damping=0.0):
+        """The sums over some rows for a TargetAt, where `step` is that of a model with this damping (see _quadratic.py)."""
+        zeros = np.zeros(len(step))
+        total = cls(0.0, 0.0, 0.0, zeros, zeros, 0.0, zeros, 1.0)
+        for X, weight, residual in rows.residual_blocks(at):
             curvature = damped_bend(smoothed, residual, damping)
-            t = loss_and_slope(smoothed, residual)[1] + curvature * (X @ step[:-1] + has_intercept * step[-1])
+            t = loss_and_slope(smoothed, residual)[1] + curvature * (X @ step[:-1] + at.has_intercept * step[-1])
             s, sizes = weight * t, abs(X)
             total += cls(
                 weight @ loss_and_slope(loss, residual)[0],
                 loss.insensitive * (weight @ np.abs(t)) - s @ residual,
                 s @ t / (2.0 * loss.curvature),
-                np.append(s @ X, has_intercept * s.sum()),
+                np.append(s @ X, at.has_intercept * s.sum()),
                 np.append(np.abs(s) @ sizes, np.abs(s).sum()),
                 np.abs(s).sum(),
                 np.append(weight @ sizes, weight.sum()),
@@ -74,14 +74,14 @@ def duality_gap(sums, total_weight, penalty, parameters):
     # What may be a rounding error of v counts as none: beside a tiny l2 norm or long columns it would seem a large gap.
     v += np.clip(gradient_at_minimum(penalty, parameters, v) - v, -ROUNDING * size, ROUNDING * size)
     coef, v, of_intercept, factor = parameters[:-1], v[:-1], v[-1], sums.factor
-    beyond = shrunk_below(v, penalty)  # where R* is infinite without l2
+    beyond = beyond_l1(v, penalty)  # where R* is infinite without l2
     if penalty.l2 == 0.0 < penalty.l1:
         factor *= np.min(penalty.l1 / (penalty.l1 + beyond))
     amiss = beyond if penalty.l2 == 0.0 == penalty.l1 else np.zeros(len(v))
     # Rounding errors and inaccurate steps leave less of sums that are to be zero; more is a violation, and there is no bound.
     if not np.linalg.norm(np.append(amiss, of_intercept) / size) <= HALF_OF_THE_DIGITS:
         return np.inf
-    excess = shrunk_below(factor * v, penalty)
-    conjugate = 0.5 * excess @ excess / penalty.l2 if penalty.l2 > 0.0 else 0.0
+    beyond = beyond_l1(factor * v, penalty)
+    conjugate = 0.5 * beyond @ beyond / penalty.l2 if penalty.l2 > 0.0 else 0.0
     of_rows = (sums.loss + factor * sums.linear + factor**2 * sums.quadratic) / total_weight
     return of_rows + penalty_at(penalty, coef) + conjugate + factor * (v @ coef)

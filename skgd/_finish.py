@@ -12,7 +12,7 @@ from skgd._reading import Target, look_at
 def proximal_step(target, start):
     """One proximal gradient step on all rows, which makes zeros exact; the start, if the objective would rise."""
     penalty, loss = target.penalty, target.smoothed(start, FAR)
-    eta = full_batch_step(target.geometry, penalty.l2 / target.curvature) * target.geometry.metric[1] / loss.steepest
+    eta = full_batch_step(target.geometry, penalty.l2 / target.curvature) * target.geometry.metric[1] / loss.largest_curvature
     end = start - eta * target.look(start, loss)[1]
     end[:-1] = proximal(end[:-1], eta[:-1] * penalty.l1, penalty.lowest)
     (values,) = target.objectives(np.vstack([start, end]), target.loss)
@@ -46,9 +46,10 @@ def finish(problem, parameters, is_on_plateau, promise):
             for k in np.flatnonzero(~is_on_plateau):
                 ends[k] = proximal_step(targets[k], parameters[k])
         which = np.flatnonzero(is_on_plateau)
-        looks = look_at([targets[k] for k in which], parameters[which], problem.loss) if len(which) else ()
-        for k, look in zip(which, looks, strict=True):
-            ends[k], excess[k] = finish_target(targets[k], parameters[k], *look, promise)
+        if len(which):
+            looks = look_at([targets[k] for k in which], parameters[which], problem.loss)
+            for k, value, gradient in zip(which, *looks, strict=True):
+                ends[k], excess[k] = finish_target(targets[k], parameters[k], value, gradient, promise)
     return ends, excess
 
 

@@ -211,7 +211,7 @@ def stream_after(model, problem, moments, end, history):
         gradient = np.zeros_like(end[:, :-1])
         if problem.penalty.makes_zeros or not is_at_minimum(model, history):  # otherwise it is zero
             targets = [Target(problem, k) for k in range(len(end))]
-            losses, gradient = map(np.array, zip(*look_at(targets, end, problem.loss), strict=True))
+            losses, gradient = look_at(targets, end, problem.loss)
             gradient = gradient[:, :-1]
     ends = moved_to(end, -problem.origin)
     return Stream.after_fit(moments, problem.geometries[0], problem.penalty, ends, losses, gradient, objective_of(model))

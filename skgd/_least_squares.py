@@ -20,7 +20,7 @@ import numpy as np
 from skgd._descent import Solver
 from skgd._moments import HALF_OF_THE_DIGITS, NEGLIGIBLE
 from skgd._objective import SQUARED_ERROR
-from skgd._quadratic import solved
+from skgd._quadratic import solve
 from skgd._reading import ROUNDING, derivatives_over, look_at
 
 
@@ -38,7 +38,7 @@ class LeastSquares(Solver):
         self.is_done = self.has_stalled = np.zeros(len(targets), dtype=bool)
         self.basis, self.has_moved = targets[0].basis, False  # at least one step is made, however small its gain
         target = targets[0]
-        (sums,) = target.rows.add_up((derivatives_over, *target.at(starts[0]), self.basis, (target.loss,)))
+        (sums,) = target.rows.add_up((derivatives_over, target.at(starts[0]), self.basis, (target.loss,)))
         hessian = sums.hessian / target.total_weight
         hessian[:-1, :-1] += target.penalty.l2 * (self.basis.T @ self.basis)
         self.hessian = hessian + NEGLIGIBLE * max(np.trace(hessian), target.curvature) * np.eye(len(hessian))
@@ -46,9 +46,9 @@ class LeastSquares(Solver):
 
     def look(self):
         """Read the rows: objectives, Newton's steps, and what these would gain."""
-        self.value, gradient = map(np.array, zip(*look_at(self.targets, self.best, self.targets[0].loss), strict=True))
+        self.value, gradient = look_at(self.targets, self.best, SQUARED_ERROR)
         slope = np.column_stack([gradient[:, :-1] @ self.basis, gradient[:, -1]])
-        moved = -solved(self.hessian, slope.T).T
+        moved = -solve(self.hessian, slope.T).T
         self.moved = np.column_stack([moved[:, :-1] @ self.basis.T, moved[:, -1]])
         self.left = -0.5 * np.sum(slope * moved, axis=1)
 
@@ -76,7 +76,7 @@ class ConjugateGradients(Solver):
     def __init__(self, targets, starts, accuracy, memory=None):
         self.targets, self.accuracy, self.best = targets, accuracy, starts.copy()
         self.scale = np.array([target.geometry.metric[1] for target in targets])
-        self.value, self.gradient = map(np.array, zip(*look_at(targets, self.best, SQUARED_ERROR), strict=True))
+        self.value, self.gradient = look_at(targets, self.best, SQUARED_ERROR)
         self.direction = -self.scale * self.gradient
         self.go_on(memory)
 
@@ -106,7 +106,7 @@ class ConjugateGradients(Solver):
             return objective
         gradient, direction, scale = self.gradient[which], self.direction[which], self.scale[which]
         targets = [self.targets[k] for k in which]
-        bent = np.array([product for _, product in look_at(targets, direction, SQUARED_ERROR, without_targets=True)])
+        _, bent = look_at(targets, direction, SQUARED_ERROR, without_targets=True)
         slope, curvature = np.sum(gradient * direction, axis=1), np.sum(direction * bent, axis=1)
         length = np.divide(-slope, curvature, out=np.zeros_like(slope), where=curvature > 0.0)
         before = np.sum(scale * gradient**2, axis=1)

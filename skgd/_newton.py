@@ -20,18 +20,18 @@ from skgd._descent import Solver
 from skgd._duality import DualSums, duality_gap
 from skgd._geometry import n_rows_that_tell
 from skgd._moments import NEGLIGIBLE
-from skgd._objective import is_piecewise_linear, penalty_at
+from skgd._objective import penalty_at
 from skgd._quadratic import MOST_STEPS, Model
 from skgd._reading import ROUNDING, derivatives_over
 from skgd._rows import SAMPLE
 from skgd._vertex import NEAR, vertex_near
 
-HALVING = 2.0  # most that a reading divides damping and kinks by, least that a rejection raises damping by; 4: 5 to 18 % more
-FAR = 0.05  # share of the objective that smoothing may add where this share of the reach, or more, is left; half, double: 3 %
-LEAST_PROMISE = 1e-6  # smallest suboptimality asked for, as a share of the reach: no prediction shows less
+HALVING = 2.0  # most that a reading divides damping and kinks by, least that a rejection raises damping by; 4: 5-18 % slower
+FAR = 0.05  # share of the objective that smoothing may add at a start that may be far; half or double: 3 % more readings
+LEAST_PROMISE = 1e-6  # smallest suboptimality asked for, as a share of the reach: a smaller one changes no prediction visibly
 OF_ZEROS = 1e-5  # share of the reach that is asked for with exact zeros, or of a stream's first rows; 2e-5: 9 % fewer readings
 SMALLER = 8  # a sample this many times smaller gives a warm start that pays for itself; 4 or 12: a tenth more or less
-FRACTIONS = 0.5 ** np.arange(8)  # of the way to a vertex or from a constant that are tried: one pass serves all
+FRACTIONS = 0.5 ** np.arange(8)  # of a step that are tried, all in one pass over the rows
 TIGHTER = 0.1  # a tenth of a tolerance counts as far below it, and is asked for next where a duality gap is too large
 
 
@@ -87,7 +87,7 @@ class Newton:
     def request(self):
         """The next reading: a function to sum over all rows, and its arguments."""
         losses = self.loss, self.target.loss, self.model.loss if self.model else self.loss
-        return derivatives_over, *self.target.at(self.trial), self.target.basis, losses
+        return derivatives_over, self.target.at(self.trial), self.target.basis, losses
 
     def learn(self, sums):
         """Accept or reject the point read, by its sums, and choose the next one; returns the exact objective there."""
@@ -115,19 +115,20 @@ class Newton:
 
     def redamp(self, gained, noise):
         """Set the damping to what would have predicted the gain of the last step; returns whether to reject that step."""
+        undamped, damped, damping = self.damped.gain, self.damped.damped_gain, self.damping
         has_lost = not gained >= -noise  # as NaN has
-        foreseen = self.damping * (self.damped.gain - gained) / max(self.damped.gain - self.damped.damped_gain, noise)
-        self.arrived = has_lost and self.damping == 1.0  # a fully damped step can only fail by rounding errors
-        least = min(1.0, self.damping * HALVING if has_lost else self.damping / HALVING)
-        self.damping = float(np.clip(np.nan_to_num(foreseen, nan=1.0), least, 1.0))
+        self.arrived = has_lost and damping == 1.0  # a fully damped step can only fail by rounding errors
+        least = min(1.0, damping * HALVING) if has_lost else damping / HALVING
+        foreseen = damping * (undamped - gained) / max(undamped - damped, noise)
+        self.damping = 1.0 if np.isnan(foreseen) else float(np.clip(foreseen, least, 1.0))
         return has_lost
 
     def certify(self, step):
         """An upper bound of the suboptimality of the best point: the duality gap of the slopes after this step, in one pass."""
         target, model = self.target, self.model
         displacement = np.append(target.basis @ step.moved[:-1], step.moved[-1])
-        about = *target.at(model.point), model.loss, target.loss
-        (sums,) = target.rows.add_up((DualSums.over, *about, displacement, step.damping))
+        request = DualSums.over, target.at(model.point), model.loss, target.loss, displacement, step.damping
+        (sums,) = target.rows.add_up(request)
         gap = duality_gap(sums, target.total_weight, target.penalty, model.point)
         value = sums.loss / target.total_weight + penalty_at(target.penalty, model.point[:-1])
         return min(self.best_value, max(gap - (value - self.best_value), 0.0))  # no objective is negative
@@ -148,7 +149,7 @@ class Newton:
 
     @property
     def is_near_vertex(self):
-        """Whether the program for a vertex holds all rows within the width of a kink, as a sample tells."""
+        """Whether so few rows lie within the width of a kink that the program for a vertex holds them all; by a sample."""
         distance = np.abs(np.abs(self.target.residuals_of_sample(self.best)) - self.target.loss.insensitive)
         return np.mean(distance < self.model.loss.width) * len(self.target.rows) <= NEAR[-1] * len(self.best)
 
@@ -166,7 +167,7 @@ class Newton:
     def cross_over(self):
         """Move the best point to vertices, or on the way to them, while it falls; returns a bound of its suboptimality."""
         target, least = self.target, -np.inf
-        if not is_piecewise_linear(target.loss):
+        if not target.loss.is_piecewise_linear:
             return np.inf
         for _ in range(MOST_STEPS):
             step, gap = vertex_near(target, self.best, TIGHTER * self.limit)
@@ -195,13 +196,19 @@ class Newton:
                 break
             self.read()
         else:
-            # So many nearly undamped steps converge, unless rounding errors shorten them. Then the decrement does not measure
-            # what is left, but the duality gap does.
-            is_measured = self.damping > TIGHTER**3 and self.model.extra.any()
-            self.left = min(self.left if is_measured else np.inf, *map(self.certify, (self.damped, self.undamped)))
-            if self.left > self.limit:
-                self.left = min(self.left, self.cross_over())
+            self.give_up()
         return self.end(), self.target.share_of_reach(self.left, self.best_value)
+
+    def give_up(self):
+        """Bound the suboptimality after MOST_STEPS.
+
+        The Newton decrement counts only if steps were damped. So many nearly undamped ones converge, unless rounding errors
+        shorten them, and then the decrement does not measure what is left.
+        """
+        was_damped = self.damping > TIGHTER**3 and self.model.extra.any()
+        self.left = min(self.left if was_damped else np.inf, *map(self.certify, (self.damped, self.undamped)))
+        if self.left > self.limit:
+            self.left = min(self.left, self.cross_over())
 
     def settle(self):
         """Iterate until the Newton decrement is small, without a duality gap; returns the last accepted point."""

@@ -22,26 +22,36 @@ from typing import NamedTuple
 import numpy as np
 
 LARGEST = 1e100  # of targets: their squares, and those of quotients of targets and columns, must be finite
-STEEP = 1e300  # the curvature of a kink: finite, so that 0 times it is 0
+KINK = 1e300  # the curvature that stands for a kink: finite, so that 0 times it is 0
 
 
 class Loss(NamedTuple):
-    """A loss of the residual, as the kernel takes it."""
+    """A loss of the residual: four numbers, which the kernel takes, and the width over which kinks are smoothed."""
 
     insensitive: float
     curvature: float
     cap_above: float
     cap_below: float
-    width: float = 0.0  # of the kinks
+    width: float = 0.0
 
     def smoothed(self, width):
-        """The loss with its kinks smoothed over this width, unless it bends over as much already, as huber over epsilon."""
+        """The loss with its kinks smoothed over this width; one that bends over a wider interval stays as it is, as huber."""
         return self._replace(width=width) if 2.0 * width > self.cap_above / self.curvature else self
 
     @property
-    def steepest(self):
+    def largest_curvature(self):
         """An upper bound of the second derivative."""
         return 0.5 * (self.cap_above + self.cap_below) / self.width if self.width > 0.0 else self.curvature
+
+    @property
+    def is_straight(self):
+        """Whether the loss grows linearly for large residuals, so that its slope is bounded."""
+        return self.cap_above < np.inf
+
+    @property
+    def is_piecewise_linear(self):
+        """Whether the loss is straight but for its kinks."""
+        return self.curvature == KINK
 
 
 class Penalty(NamedTuple):
@@ -65,9 +75,9 @@ class Penalty(NamedTuple):
 LOSSES = {
     "squared_error": lambda epsilon, quantile: Loss(0.0, 2.0, np.inf, np.inf),
     "huber": lambda epsilon, quantile: Loss(0.0, 2.0, 2.0 * epsilon, 2.0 * epsilon),
-    "epsilon_insensitive": lambda epsilon, quantile: Loss(epsilon, STEEP, 1.0, 1.0),
+    "epsilon_insensitive": lambda epsilon, quantile: Loss(epsilon, KINK, 1.0, 1.0),
     "squared_epsilon_insensitive": lambda epsilon, quantile: Loss(epsilon, 2.0, np.inf, np.inf),
-    "quantile": lambda epsilon, quantile: Loss(0.0, STEEP, 1.0 - quantile, quantile),
+    "quantile": lambda epsilon, quantile: Loss(0.0, KINK, 1.0 - quantile, quantile),
 }
 HALVED = {"squared_error", "huber"}  # SGDRegressor defines these as half of ours
 SQUARED_ERROR = LOSSES["squared_error"](None, None)
@@ -80,10 +90,10 @@ def loss_and_slope(loss, residual):
         (c, apart, distance), line = kinks(loss, residual), 0.5 * (cap_above - cap_below)
         value = line * residual + c * np.sum(distance - insensitive, axis=0) - 0.5 * cap_above * cap_below / curvature
         return value, line + c * np.sum(apart / distance, axis=0)
-    excess = np.maximum(np.abs(residual) - insensitive, 0.0)
-    with np.errstate(over="ignore"):  # STEEP times a large excess; the cap bounds the slope
-        steepness = np.minimum(curvature * excess, np.where(residual > 0.0, cap_above, cap_below))
-    return steepness * (excess - 0.5 * steepness / curvature), np.copysign(steepness, residual)
+    e = np.maximum(np.abs(residual) - insensitive, 0.0)
+    with np.errstate(over="ignore"):  # KINK times a large e; the cap bounds the slope
+        q = np.minimum(curvature * e, np.where(residual > 0.0, cap_above, cap_below))
+    return q * (e - 0.5 * q / curvature), np.copysign(q, residual)
 
 
 def kinks(loss, residual):
@@ -98,9 +108,9 @@ def bend(loss, residual):
     if loss.width > 0.0:
         c, _, distance = kinks(loss, residual)
         return c * np.sum(loss.width**2 / (distance * distance * distance), axis=0)
-    excess = np.abs(residual) - loss.insensitive
+    e = np.abs(residual) - loss.insensitive
     cap = np.where(residual > 0.0, loss.cap_above, loss.cap_below)
-    return np.where((excess >= 0.0) & (loss.curvature * excess < cap), loss.curvature, 0.0)
+    return np.where((e >= 0.0) & (loss.curvature * e < cap), loss.curvature, 0.0)
 
 
 def secant(loss, residual):
@@ -134,7 +144,7 @@ def proximal(coef, threshold, lowest):
     return np.maximum(np.copysign(np.maximum(np.abs(coef) - threshold, 0.0), coef), lowest)
 
 
-def shrunk_below(v, penalty):
+def beyond_l1(v, penalty):
     """By how much each |v_j|, or -v_j if coefficients must be >= 0, exceeds l1: zero where the dual point is feasible."""
     return np.maximum(-v - penalty.l1, 0.0) if penalty.lowest == 0.0 else np.maximum(np.abs(v) - penalty.l1, 0.0)
 
@@ -221,12 +231,14 @@ def curvature_at(loss, rows, constant):
     the typical residual: far from the minimum, the step depends on the distance to it and not on how sharp the bend is. Also
     returned is the loss of a typical residual, with which changes of the objective are compared.
     """
-    if not is_straight(loss):
+    if not loss.is_straight:
         return np.full(len(constant), loss.curvature), np.full(len(constant), np.inf)
     weight, residual = rows.weights, constant[:, None] - rows.targets
     slope = np.abs(loss_and_slope(loss, residual)[1]) @ weight / weight.sum()
     distance, rounding = np.abs(residual), rounding_of(constant)
-    nearest = distance.min(axis=1)  # those of an atom of y, if the best constant lies about epsilon beside one, say nothing
+    # Rounding errors say nothing. Neither does the smallest distance, if the best constant lies about epsilon beside a value
+    # that many targets share; but if all targets share it, there is no other.
+    nearest = distance.min(axis=1)
     size = typical_size(residual, weight, np.where(nearest + rounding < distance.max(axis=1), nearest, 0.0) + rounding)
     return secant_curvature(loss, slope, size), slope * size
 
@@ -240,16 +252,6 @@ def rounding_loss(loss, constant):
     """The loss of residuals as large as the rounding errors of constant predictions, wherever its insensitive zone ends."""
     exact = loss._replace(width=0.0, insensitive=0.0)
     return loss_and_slope(exact, rounding_of(np.abs(constant) + loss.insensitive))[0]
-
-
-def is_straight(loss):
-    """Whether the loss grows linearly for large residuals, so that its slope is bounded."""
-    return loss.cap_above < np.inf
-
-
-def is_piecewise_linear(loss):
-    """Whether the loss is straight but for its kinks."""
-    return loss.curvature == STEEP
 
 
 def is_quadratic(loss, penalty):

@@ -117,7 +117,7 @@ def residuals_at(rows, problem, ends):
 
 def derivatives_at(target, point):
     """Value, gradient and Hessian of the target's smoothed loss at a point, summed over its rows."""
-    ((value,), gradient, hessian, _) = derivatives_over(target.rows, *target.at(point), None, (target.loss,))
+    ((value,), gradient, hessian, _) = derivatives_over(target.rows, target.at(point), None, (target.loss,))
     return value, gradient, hessian
 
 

@@ -9,7 +9,7 @@ from skgd._descent import Passes
 from skgd._geometry import Geometry, check_range, geometry_of_batches, geometry_of_solver, metric_of, plain_metric
 from skgd._least_squares import ConjugateGradients, LeastSquares
 from skgd._newton import Readings
-from skgd._objective import SQUARED_ERROR, is_quadratic, is_straight, secant_curvature
+from skgd._objective import SQUARED_ERROR, is_quadratic, secant_curvature
 from skgd._problem import Problem
 from skgd._reference import AVERAGE
 from skgd._wide import CoordinateDescent, QuasiNewton
@@ -79,7 +79,7 @@ def problem_of_chunk(model, rows, state):
         geometry = Geometry(plain_metric(rows.n_features, model.fit_intercept))
         return with_geometries(problem, lambda ridge: geometry), stream, rows
     parameters = state.parameters[:, AVERAGE]
-    if is_straight(problem.loss):  # far from the minimum the loss is as steep as the residuals met so far say
+    if problem.loss.is_straight:  # far from the minimum the loss is as steep as the residuals met so far say
         stream = stream.with_steepness(rows, parameters, problem.loss, model.half_life or np.inf)
         problem = replace(problem, curvature=secant_curvature(problem.loss, stream.slope, stream.size))
     bounded = stream.bounded(rows, parameters, problem.loss)

@@ -18,7 +18,6 @@ from skgd._objective import (
     best_constant,
     constant_loss,
     curvature_at,
-    is_straight,
     loss_and_slope,
     make_penalty,
     penalty_at,
@@ -223,7 +222,7 @@ def most_reach_of(loss, least, loss_of_zero, has_intercept):
     """
     if has_intercept:
         return np.full(len(least), np.inf)
-    return np.maximum(least, LEAST_REACH ** (1 if is_straight(loss) else 2) * loss_of_zero)
+    return np.maximum(least, LEAST_REACH ** (1 if loss.is_straight else 2) * loss_of_zero)
 
 
 def check_targets(moments, rows):

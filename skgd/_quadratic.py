@@ -43,15 +43,11 @@ class Model:
     hessian: np.ndarray
     extra: np.ndarray  # M - H
 
-    def damped(self, damping):
-        """The Hessian of the damped model without the penalty, plus a tiny ridge that keeps it invertible."""
-        least = NEGLIGIBLE * max(np.trace(self.hessian), self.target.curvature)
-        return self.hessian + damping * self.extra + least * np.eye(len(self.gradient))
-
     def step(self, damping):
         """The Step to the minimum of the damped model."""
         penalty, basis, coef, size = self.target.penalty, self.target.basis, self.point[:-1], len(self.gradient)
-        gram = self.damped(damping)
+        least = NEGLIGIBLE * max(np.trace(self.hessian), self.target.curvature)  # a tiny ridge keeps the Hessian invertible
+        gram = self.hessian + damping * self.extra + least * np.eye(size)
         gram[:-1, :-1] += penalty.l2 * (basis.T @ basis)
         slope = self.gradient + np.append(penalty.l2 * (basis.T @ coef), 0.0)
         v, strength, lowest = np.zeros(size), np.zeros(size), np.full(size, -np.inf)
@@ -68,7 +64,7 @@ class Model:
         return Step(damping, np.append(there, self.point[-1] + moved[-1]), moved, gain, damped_gain)
 
 
-def solved(gram, linear):
+def solve(gram, linear):
     """The solution of gram v = linear, of smallest norm if there are several."""
     try:
         return np.linalg.solve(gram, linear)
@@ -82,22 +78,23 @@ def minimum_of(gram, linear, strength, lowest, v):
     An active-set method on signs (Lawson & Hanson 1974; with an l1 norm, Lee, Battle, Raina & Ng 2006). For fixed signs, a
     linear system gives the minimum. A step goes there, or stops where the first coefficient would change its sign and fixes it
     at zero. Once the minimum for the signs is reached, the zero whose release lowers the objective most is freed; the first
-    time, all whose release lowers it are.
+    time, all whose release lowers it are. A coefficient that has a sign in the penalty is fixed at zero where `signs` is zero.
     """
     has_sign = (strength > 0.0) | (lowest == 0.0)
     signs, is_barred, is_first = np.sign(v) * has_sign, np.zeros(len(v), dtype=bool), True
     for _ in range(MOST_STEPS * len(v)):  # about one each; more if rounding errors make it cycle
         free, end = np.flatnonzero((signs != 0.0) | ~has_sign), np.zeros_like(v)
-        end[free] = solved(gram[np.ix_(free, free)], (linear - strength * signs)[free])
+        end[free] = solve(gram[np.ix_(free, free)], (linear - strength * signs)[free])
         crossing = np.flatnonzero(end * signs < 0.0)
         if len(crossing):
             fractions = v[crossing] / (v[crossing] - end[crossing])
             first, fraction = crossing[np.argmin(fractions)], fractions.min()
             is_barred[first] = fraction == 0.0  # by rounding errors it cannot move: barred until another coefficient does
             v = v + fraction * (end - v)
-            v[first] = signs[first] = 0.0
+            v[first], signs[first] = 0.0, 0.0
             continue
-        is_barred &= np.array_equal(v, end)
+        if not np.array_equal(v, end):
+            is_barred[:] = False
         v, gradient = end, gram @ end - linear
         asks = np.maximum(-gradient, np.where(lowest == 0.0, 0.0, gradient)) - strength
         size = np.abs(gram) @ np.abs(v) + np.abs(linear) + strength  # of the terms that cancel in the gradient

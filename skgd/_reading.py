@@ -7,7 +7,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from skgd._objective import SQUARED_ERROR, bend, is_straight, loss_and_slope, penalty_at, rounding_loss, secant
+from skgd._objective import SQUARED_ERROR, bend, loss_and_slope, penalty_at, rounding_loss, secant
+from skgd._rows import TargetAt
 
 ROUNDING = 1e-10  # relative rounding error of a mean over many rows; also the narrowest kink, as a share of a typical residual
 LEAST_REACH = 1e-3  # lower limit of the reach, as a share of the unit: columns are taken to explain at least this
@@ -26,8 +27,8 @@ class Target:
         self.unit = min(problem.unit[k], self.most_reach)
 
     def at(self, parameters):
-        """The arguments that tell a function to be summed over rows of this target and some parameters."""
-        return self.k, self.center, parameters, self.has_intercept
+        """This target at some parameters, for functions that are summed over rows."""
+        return TargetAt(self.k, self.center, parameters, self.has_intercept)
 
     def reach(self, value):
         """The unit of suboptimality: how far the best constant prediction lies above this objective.
@@ -70,7 +71,7 @@ class Target:
         if not (self.rows.is_sparse and self.has_intercept):
             return np.zeros(len(self.center))
         one = np.append(np.zeros(len(self.center)), 1.0)
-        ((_, gradient),) = look_at([self], one[None], SQUARED_ERROR, without_targets=True)
+        _, (gradient,) = look_at([self], one[None], SQUARED_ERROR, without_targets=True)
         return gradient[:-1] / gradient[-1]
 
     @property
@@ -103,7 +104,7 @@ class Target:
 
     def smoothed(self, parameters, cost):
         """The loss with the widest kinks that raise it by no more than the share `cost`, on a sample of the rows."""
-        if not is_straight(self.loss):
+        if not self.loss.is_straight:
             return self.loss
         sample, residual, width = self.rows.sampled, self.residuals_of_sample(parameters), self.narrowest
         exact = sample.weights @ loss_and_slope(self.loss, residual)[0]
@@ -121,24 +122,25 @@ class Target:
 
     def look(self, parameters, loss):
         """The objective, and its gradient without that of the l1 norm, at the cost of reading X once."""
-        ((value, gradient),) = look_at([self], parameters[None], loss)
+        (value,), (gradient,) = look_at([self], parameters[None], loss)
         return value, gradient
 
 
 def look_at(targets, parameters, loss, without_targets=False):
-    """`look` for several targets of the same rows, each at its own parameters: X is read once for all.
+    """Objectives and gradients, without those of the l1 norm, of several targets of the same rows, which are read once.
 
-    `without_targets` replaces y by zeros.
+    `parameters` has a row for each target. `without_targets` replaces y by zeros.
     """
     rows, numbers = targets[0].rows, [target.k for target in targets]
     at_zero = np.array([target.at_zero(row) for target, row in zip(targets, parameters, strict=True)])
-    values = 0.0 if without_targets else 1.0
-    (sums,) = rows.add_up((slopes_over, numbers, np.column_stack([parameters[:, :-1], at_zero]), loss, values))
+    factor = 0.0 if without_targets else 1.0
+    (sums,) = rows.add_up((slopes_over, numbers, np.column_stack([parameters[:, :-1], at_zero]), loss, factor))
     sums *= 1.0 / rows.total_weight
-    for target, row, value, gradient in zip(targets, parameters, sums[:, 0], sums[:, 1:], strict=True):
-        gradient[:-1] += target.penalty.l2 * row[:-1] - gradient[-1] * target.center
-        gradient[-1] *= target.has_intercept
-        yield value + penalty_at(target.penalty, row[:-1]), gradient
+    values, gradients, penalty = sums[:, 0], sums[:, 1:], targets[0].penalty
+    centers, has_intercept = np.array([target.center for target in targets]), targets[0].has_intercept
+    gradients[:, :-1] += penalty.l2 * parameters[:, :-1] - gradients[:, -1:] * centers
+    gradients[:, -1] *= has_intercept
+    return values + penalty_at(penalty, parameters[:, :-1]), gradients
 
 
 class Sums(NamedTuple):
@@ -165,16 +167,16 @@ def losses_over(rows, k, candidates, losses):
     return total
 
 
-def slopes_over(rows, targets, parameters, loss, values=1.0):
+def slopes_over(rows, targets, parameters, loss, factor=1.0):
     """sum_i s_i l(r_i), its gradient with respect to the coefficients, and that of the intercept: a row for each target.
 
-    y is multiplied by `values`: 0 leaves it out.
+    y is multiplied by `factor`: 0 leaves it out.
     """
     total = np.zeros((len(targets), parameters.shape[1] + 1))
     for _, which in rows.blocks(1.0 if rows.is_sparse else None):  # products of sparse rows need little room
         X, weight = rows.take(which), rows.weight[which]
         predictions = (X @ parameters[:, :-1].T + parameters[:, -1]).T
-        value, slope = loss_and_slope(loss, predictions - values * rows.y[:, which][targets])
+        value, slope = loss_and_slope(loss, predictions - factor * rows.y[:, which][targets])
         slope *= weight
         total[:, 0] += value @ weight
         total[:, 1:-1] += slope @ X
@@ -182,14 +184,14 @@ def slopes_over(rows, targets, parameters, loss, values=1.0):
     return total
 
 
-def derivatives_over(rows, k, center, parameters, has_intercept, basis, losses):
+def derivatives_over(rows, at, basis, losses):
     """The Sums of several losses. Derivatives are of the first, in the coordinates of `basis` or, if None, of coefficients."""
-    size = len(parameters) if basis is None else basis.shape[1] + 1
+    size = len(at.parameters) if basis is None else basis.shape[1] + 1
     square = np.zeros((size, size))
     total = Sums(np.zeros(len(losses)), np.zeros(size), square, square)
-    for X, weight, residual in rows.residual_blocks(k, center, parameters):
+    for X, weight, residual in rows.residual_blocks(at):
         z = np.empty((len(residual), size))
-        z[:, :-1], z[:, -1] = X if basis is None else X @ basis, has_intercept
+        z[:, :-1], z[:, -1] = X if basis is None else X @ basis, at.has_intercept
         found = {loss: loss_and_slope(loss, residual) for loss in {*losses}}
         curvature = bend(losses[0], residual)
         total += Sums(

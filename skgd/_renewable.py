@@ -18,7 +18,7 @@ import numpy as np
 
 from skgd._geometry import ROWS_PER_COLUMN
 from skgd._newton import FRACTIONS, LEAST_PROMISE, OF_ZEROS, TIGHTER, Newton
-from skgd._objective import LARGEST, is_straight, loss_and_slope, penalty_at, typical_size
+from skgd._objective import LARGEST, loss_and_slope, penalty_at, typical_size
 from skgd._past_rows import PastRows, TargetOfStream, derivatives_at, model_at_minimum, residuals_at
 from skgd._quadratic import MOST_STEPS
 from skgd._reading import Target
@@ -207,7 +207,7 @@ class Renewable:
             for k, start in enumerate(starts):
                 target = TargetOfStream(problem, k, widths[k], before)
                 ends[k] = Newton(target, start, LEAST_PROMISE, target.loss).settle()
-            credible = before.credible_at(ends, problem.loss, scale) if forgets and is_straight(problem.loss) else before
+            credible = before.credible_at(ends, problem.loss, scale) if forgets and problem.loss.is_straight else before
             if np.all(credible.weight == before.weight):
                 break
             before = credible
@@ -259,7 +259,7 @@ def share_that_decides(loss, residual, weight):
     """
     low, high = sorted((loss.cap_above, loss.cap_below))
     beyond = (np.abs(residual) > loss.insensitive) @ weight / weight.sum() if loss.insensitive > 0.0 else np.ones(len(residual))
-    return (2.0 * low / (low + high) if is_straight(loss) else 1.0) * np.maximum(beyond, 1.0 / len(weight))
+    return (2.0 * low / (low + high) if loss.is_straight else 1.0) * np.maximum(beyond, 1.0 / len(weight))
 
 
 def first_minimum(target, start):

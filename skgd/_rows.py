@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cached_property, reduce
 from operator import add
-from typing import ClassVar, Protocol
+from typing import ClassVar, NamedTuple, Protocol
 
 import numpy as np
 from scipy.sparse import csr_array, issparse
@@ -60,6 +60,15 @@ class AllRows(Protocol):
 
     def add_up(self, *requests: tuple) -> list:
         """For each (function, *arguments), the sum of function(rows, *arguments) over all parts of the rows."""
+
+
+class TargetAt(NamedTuple):
+    """A target at some parameters, as functions that are summed over rows take it."""
+
+    k: int
+    center: np.ndarray  # (n_features,)
+    parameters: np.ndarray  # (n_features + 1,): the intercept is the prediction at the center
+    has_intercept: float  # 0 or 1
 
 
 @dataclass(frozen=True)
@@ -232,11 +241,11 @@ class Rows:
         places = (slice(start, min(start + length, len(self))) for start in range(0, len(self), length))
         return [(place, place if everything else self.numbers[place]) for place in places]
 
-    def residual_blocks(self, k, center, parameters):
-        """For each block: centred rows, weights, and residuals of target k; the intercept is the prediction at the center."""
+    def residual_blocks(self, at):
+        """For each block: centred rows, weights, and residuals of a TargetAt."""
         for _, which in self.blocks():
-            X = self.centred(which, center)
-            yield X, self.weight[which], X @ parameters[:-1] + parameters[-1] - self.y[k, which]
+            X = self.centred(which, at.center)
+            yield X, self.weight[which], X @ at.parameters[:-1] + at.parameters[-1] - self.y[at.k, which]
 
     def residuals(self, parameters):
         """Predictions minus targets, of shape (n_targets, len(self)); the intercept is the prediction at x = 0."""

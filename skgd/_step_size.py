@@ -6,7 +6,7 @@ from functools import partial
 
 import numpy as np
 
-from skgd._objective import HALVED, SQUARED_ERROR, is_straight
+from skgd._objective import HALVED, SQUARED_ERROR
 from skgd._reference import STEP
 from skgd._stopping import Plateau
 
@@ -36,7 +36,7 @@ def falling(t, eta0, constant_for, until):
 def eta_of_auto(model, problem, in_fit):
     """eta(t) of "auto", as a share of the safe step: constant, but falling in a stream whose loss grows linearly."""
     eta0, b = 1.0 - model.momentum, problem.batch_size
-    if in_fit or not is_straight(problem.loss):
+    if in_fit or not problem.loss.is_straight:
         return partial(SCHEDULES["constant"], eta0=eta0)
     return partial(falling, eta0=eta0, constant_for=problem.rows.n_features / b, until=(model.half_life or np.inf) / b)
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from skgd._objective import SQUARED_ERROR, best_constant, constant_loss, is_straight, loss_and_slope, rounding_loss
+from skgd._objective import SQUARED_ERROR, best_constant, constant_loss, loss_and_slope, rounding_loss
 from skgd._reading import ROUNDING
 
 CHANCE = 1.5  # standard errors up to which a difference may be due to chance
@@ -127,7 +127,7 @@ def differences(rows, loss, parameters, others):
     value = loss_and_slope(loss, residual)[0]
     difference = value - loss_and_slope(loss, rows.residuals(others))[0]
     votes = np.sign(difference)
-    if is_straight(loss):
+    if loss.is_straight:
         votes *= np.where(residual > 0.0, loss.cap_above, loss.cap_below) / max(loss.cap_above, loss.cap_below)
     sums = value @ weight, votes @ weight, difference @ weight, difference @ weight**2, difference**2 @ weight**2
     return np.array([*sums, np.full(len(value), weight @ weight)])

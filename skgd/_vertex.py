@@ -22,7 +22,7 @@ from skgd._moments import HALF_OF_THE_DIGITS
 from skgd._objective import gradient_at_minimum, loss_and_slope
 
 MOST_PIVOTS = 10  # of the simplex method, for each parameter: usual programs take 1 to 2, ill-conditioned ones may never end
-NEAR = 3, 30  # rows near a kink for each parameter; the second where the program of the first has no solution
+NEAR = 3, 30  # near rows for each parameter in the program, and in a second one if the first has no solution
 
 
 class NearRows(NamedTuple):
@@ -35,13 +35,13 @@ class NearRows(NamedTuple):
     z: np.ndarray  # (n, n_features + 1): of (x_i - center, 1)
 
     @classmethod
-    def of(cls, rows, k, center, parameters, has_intercept, insensitive, size):
-        """The nearest of some rows, for target k at these parameters."""
+    def of(cls, rows, at, insensitive, size):
+        """The nearest of some rows, for a TargetAt."""
         near = None
-        for X, weight, residual in rows.residual_blocks(k, center, parameters):
+        for X, weight, residual in rows.residual_blocks(at):
             distance = np.abs(np.abs(residual) - insensitive)
             chosen = np.argsort(distance, kind="stable")[:size]
-            z = np.column_stack([X[chosen], np.full(len(chosen), has_intercept)])
+            z = np.column_stack([X[chosen], np.full(len(chosen), at.has_intercept)])
             part = cls(size, distance[chosen], residual[chosen], weight[chosen], z)
             near = part if near is None else near + part
         return near
@@ -69,11 +69,10 @@ def vertex_near(target, point, allowed):
     gap : float
         An upper bound of the point's suboptimality; inf if there is no such vertex.
     """
-    loss, about, size, total = target.loss, target.at(point), len(point), target.total_weight
-    for near in NEAR:
-        of_near = NearRows.of, *about, loss.insensitive, near * size
-        sums, rows = target.rows.add_up((DualSums.over, *about, loss, loss, np.zeros(size)), of_near)
-        solution = solved(target, point, sums, rows, allowed)
+    loss, at, size, total = target.loss, target.at(point), len(point), target.total_weight
+    for n_near in (near * size for near in NEAR):
+        requests = (DualSums.over, at, loss, loss, np.zeros(size)), (NearRows.of, at, loss.insensitive, n_near)
+        solution = solution_of_program(target, point, *target.rows.add_up(*requests), allowed)
         if solution is not None:
             return with_least_norm(target, solution.step), duality_gap(solution.sums, total, target.penalty, point)
     return np.zeros(size), np.inf
@@ -86,18 +85,23 @@ class Solution(NamedTuple):
     sums: DualSums  # with the t_i of the program
 
 
-def solved(target, point, sums, rows, allowed):
-    """The Solution of the program for the near rows, or None; `sums` are those of the slopes at the point."""
+def solution_of_program(target, point, sums, rows, allowed):
+    """The Solution of the program for the near rows, or None; `sums` are those of the slopes at the point.
+
+    The cost is divided by its largest entry, the unit, and constraint j by the size of its terms, scale_j. So the multiplier of
+    that constraint is that of the program as it stands above, times scale_j / unit.
+    """
     loss, penalty, total, size = target.loss, target.penalty, target.total_weight, len(point)
     slope, side = loss_and_slope(loss, rows.residual)[1], np.where(rows.residual < 0.0, -1.0, 1.0)
     cost = rows.weight * (loss.insensitive * side - rows.residual)
     below, above = freedom_of_v(penalty, point, allowed)
     g = gradient_at_minimum(penalty, point, np.zeros(size))
+    of_far_rows = sums.v - (rows.weight * slope) @ rows.z
     is_free, scale, unit = below + above > 0.0, sums.size_of_terms, np.abs(cost).max() or 1.0
     program = linprog(
         np.append(cost / unit, np.zeros(is_free.sum())),
         A_eq=np.hstack([(rows.weight[:, None] * rows.z).T, -total * np.eye(size)[:, is_free]]) / scale[:, None],
-        b_eq=(total * g - sums.v + (rows.weight * slope) @ rows.z) / scale,
+        b_eq=(total * g - of_far_rows) / scale,
         bounds=[*bounds_of_slopes(loss, side), *zip(-below[is_free], above[is_free], strict=True)],
         options={"primal_feasibility_tolerance": 0.1 * HALF_OF_THE_DIGITS, "maxiter": MOST_PIVOTS * size},
     )

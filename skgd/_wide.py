@@ -19,10 +19,10 @@ from skgd._descent import Solver
 from skgd._duality import DualSums, duality_gap
 from skgd._moments import NEGLIGIBLE
 from skgd._newton import FAR, TIGHTER
-from skgd._objective import bend, is_straight, penalty_at
+from skgd._objective import bend, penalty_at
 from skgd._reading import ROUNDING, look_at
 
-MOST_ROUNDS = 8  # of an inner solver and a duality gap: the last has 1e-7 of the accuracy as its tolerance
+MOST_ROUNDS = 8  # of an inner solver and a duality gap: the last has TIGHTER^7 of the accuracy as its tolerance
 MOST_IN_A_ROUND = 200  # steps of L-BFGS-B, or of conjugate gradients for a dual point: more than a hundred are rare
 
 
@@ -54,12 +54,12 @@ def descend_bounded(target, start, loss, enough):
     return parameters_at(minimize(look, u, method="L-BFGS-B", jac=True, bounds=bounds, options=options).x)
 
 
-def curved_over(rows, k, center, parameters, has_intercept, loss, direction):
-    """The Hessian of a loss at some parameters, summed over rows, times a direction."""
-    total = np.zeros(len(parameters))
-    for X, weight, residual in rows.residual_blocks(k, center, parameters):
-        bent = weight * bend(loss, residual) * (X @ direction[:-1] + has_intercept * direction[-1])
-        total += np.append(bent @ X, has_intercept * bent.sum())
+def hessian_times(rows, at, loss, direction):
+    """The Hessian of a loss for a TargetAt, summed over rows, times a direction."""
+    total = np.zeros(len(direction))
+    for X, weight, residual in rows.residual_blocks(at):
+        bent = weight * bend(loss, residual) * (X @ direction[:-1] + at.has_intercept * direction[-1])
+        total += np.append(bent @ X, at.has_intercept * bent.sum())
     return total
 
 
@@ -75,7 +75,7 @@ def newton_step(target, point, smoothed, enough):
 
     def curved(u):
         direction = root * u
-        (bent,) = target.rows.add_up((curved_over, *target.at(point), smoothed, direction))
+        (bent,) = target.rows.add_up((hessian_times, target.at(point), smoothed, direction))
         bent = bent / target.total_weight + penalty.l2 * np.append(direction[:-1], 0.0)
         return root * bent + NEGLIGIBLE * target.curvature * u  # keeps the Hessian positive definite
 
@@ -87,37 +87,31 @@ def newton_step(target, point, smoothed, enough):
 class End(NamedTuple):
     """A point that may be the minimum."""
 
-    left: float  # how far its objective may lie above the minimum
+    left: float  # how far its objective may lie above the minimum: the duality gap, or an estimate
     value: float  # the objective
     further: np.ndarray  # where Newton's step leads
 
 
 def judged(target, point, smoothed, promise):
-    """The End at a point, by its duality gap.
+    """The End at a point, by the duality gap of the slopes there, or of those after a Newton step.
 
     For a loss with kinks, the gap may be loose. Newton's decrement plus what smoothing adds replaces it, if that is far below
     the promise.
     """
-    rows, total = target.rows, target.total_weight
-    about = *target.at(point), smoothed, target.loss
-    (sums,) = rows.add_up((DualSums.over, *about, np.zeros(len(point))))
+    total = target.total_weight
+    sums = dual_sums_after(target, point, smoothed, np.zeros(len(point)))
     value = sums.loss / total + penalty_at(target.penalty, point[:-1])
-    if np.abs(sums.v[-1]) <= ROUNDING * sums.sizes[-1]:  # sum t is zero: the dual point is feasible without a Newton step
+    if adds_up_to_zero(sums):
         left = gap_of(target, sums, point, value)
         if target.share_of_reach(left, value) <= promise:
             return End(left, value, point)
     step, gain = newton_step(target, point, smoothed, ROUNDING * sums.sizes[-1] / total)
-    (sums,) = rows.add_up((DualSums.over, *about, step))
-    if np.abs(sums.v[-1]) > ROUNDING * sums.sizes[-1]:
-        # Conjugate gradients have ended early. The sum of t is linear in the intercept's step, with the slope `curved[-1]`, so
-        # that one step of the intercept makes it zero.
-        of_intercept = np.append(np.zeros(len(point) - 1), 1.0)
-        (curved,) = rows.add_up((curved_over, *target.at(point), smoothed, of_intercept))
-        if curved[-1] > 0.0:
-            step[-1] -= sums.v[-1] / curved[-1]
-            (sums,) = rows.add_up((DualSums.over, *about, step))
+    sums = dual_sums_after(target, point, smoothed, step)
+    if not adds_up_to_zero(sums):  # conjugate gradients have ended early
+        step[-1] += step_of_intercept(target, point, smoothed, sums)
+        sums = dual_sums_after(target, point, smoothed, step)
     left = gap_of(target, sums, point, value)
-    if is_straight(target.loss) and target.share_of_reach(left, value) > promise:
+    if target.loss.is_straight and target.share_of_reach(left, value) > promise:
         (exact,), (smooth,) = target.objectives(point, target.loss, smoothed)
         estimate = smooth - exact + gain
         left = estimate if target.share_of_reach(estimate, value) <= TIGHTER * promise else left
@@ -125,6 +119,24 @@ def judged(target, point, smoothed, promise):
     if target.penalty.makes_zeros:
         further[:-1] = np.where(further[:-1] * point[:-1] > 0.0, further[:-1], 0.0)
     return End(left, value, further)
+
+
+def dual_sums_after(target, point, smoothed, step):
+    """The DualSums of the slopes that the model at a point has after a step."""
+    (sums,) = target.rows.add_up((DualSums.over, target.at(point), smoothed, target.loss, step))
+    return sums
+
+
+def adds_up_to_zero(sums):
+    """Whether sum_i s_i t_i is zero up to rounding errors, as an intercept requires of dual variables."""
+    return np.abs(sums.v[-1]) <= ROUNDING * sums.sizes[-1]
+
+
+def step_of_intercept(target, point, smoothed, sums):
+    """The step of the intercept that makes sum_i s_i t_i zero, which is linear in it."""
+    one = np.append(np.zeros(len(point) - 1), 1.0)
+    (bent,) = target.rows.add_up((hessian_times, target.at(point), smoothed, one))
+    return -sums.v[-1] / bent[-1] if bent[-1] > 0.0 else 0.0
 
 
 def gap_of(target, sums, point, value):
@@ -141,7 +153,7 @@ class ByRounds(Solver):
     def __init__(self, targets, starts, accuracy, memory=None):
         self.targets, self.accuracy, self.best, self.next = targets, accuracy, starts.copy(), starts.copy()
         self.least, self.n_rounds = np.full(len(targets), -np.inf), np.zeros(len(targets), dtype=int)  # bounds of the minima
-        self.value = np.array([value for value, _ in look_at(targets, starts, targets[0].loss)])
+        self.value, _ = look_at(targets, starts, targets[0].loss)
         self.go_on(memory)
 
     @property

@@ -11,9 +11,9 @@ from skgd._geometry import cumulated_chances, geometry_of_batches, sample_rows, 
 from skgd._moments import Moments
 from skgd._newton import Newton
 from skgd._objective import (
+    KINK,
     LOSSES,
     SQUARED_ERROR,
-    STEEP,
     bend,
     best_constant,
     constant_loss,
@@ -34,9 +34,9 @@ from skgd._stream import Stream
 
 # The names of the inside in which laws are stated. Where one moves, it is mended here and nowhere else.
 __all__ = [
+    "KINK",
     "LOSSES",
     "SQUARED_ERROR",
-    "STEEP",
     "Moments",
     "Newton",
     "Rows",

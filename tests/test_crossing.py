@@ -21,7 +21,7 @@ import scipy.sparse as sp
 from sklearn.exceptions import ConvergenceWarning
 
 from skgd import MiniBatchLinearRegressor
-from tests.conftest import LOSSES, STEEP, best_constant, loss_and_slope, make_penalty, penalty_at, rows_of
+from tests.conftest import KINK, LOSSES, best_constant, loss_and_slope, make_penalty, penalty_at, rows_of
 
 SILENT, FALSE, ERROR = "silent", "false warning", "error"
 BEYOND = 1e-2  # an excess that nobody may take for the minimum
@@ -347,7 +347,7 @@ def optimum(case, k, unit):
     parts, start = {}, d + 1
     parts["w"], parts["b"] = slice(0, d), slice(d, d + 1)
     has = {
-        "u": loss.curvature < STEEP,
+        "u": loss.curvature < KINK,
         "p": np.isfinite(loss.cap_above),
         "m": np.isfinite(loss.cap_above),
         "z": loss.insensitive > 0.0,

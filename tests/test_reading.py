@@ -365,7 +365,7 @@ def test_a_reading_sums_the_derivatives_of_the_objective(fit_intercept):
     expected[-1] *= fit_intercept
     np.testing.assert_allclose(gradient, expected, rtol=1e-4, atol=1e-5)  # a bend may lie within h
     basis = np.diag([2.0, 1.0, 0.5])
-    request = derivatives_over, 0, target.center, at, target.has_intercept, basis, (target.loss, target.loss)
+    request = derivatives_over, target.at(at), basis, (target.loss, target.loss)
     (sums,) = target.rows.add_up(request)
     values, slope, hessian, _ = sums / target.rows.total_weight
     np.testing.assert_allclose(values + penalty_at(target.penalty, at[:-1]), 2 * [value], rtol=1e-12)
@@ -472,7 +472,7 @@ def test_parabolas_touch_a_rounded_loss_and_lie_above_it_and_it_above_the_loss()
             assert (there <= parabola + 1e-9).all()
             assert (loss_and_slope(loss, other)[0] <= there + 1e-12).all()
             assert (bend(smoothed, residual) <= secant(smoothed, residual) * (1 + 1e-12)).all()
-            assert secant(smoothed, residual).max() <= smoothed.steepest * (1 + 1e-12)
+            assert secant(smoothed, residual).max() <= smoothed.largest_curvature * (1 + 1e-12)
             h = 1e-6 * max(width, 1e-2)
             if width > 1e-3 and smoothed != loss:
                 left, right = (np.array(loss_and_slope(smoothed, other + sign * h)) for sign in (-1, 1))
