@@ -15,12 +15,12 @@ from skgd._finish import finish
 from skgd._geometry import LEAST_SAMPLE
 from skgd._newton import LEAST_PROMISE
 from skgd._objective import SQUARED_ERROR, objective_of
-from skgd._order import Order
 from skgd._plan import problem_of_fit
 from skgd._problem import Problem
 from skgd._reading import Target, look_at
 from skgd._reference import AVERAGE, COEF, VELOCITY
 from skgd._renewable import Renewable
+from skgd._shuffle_test import ShuffleTest
 from skgd._state import State, moved_to
 from skgd._step_size import plateau_of
 from skgd._stopping import Plateau, Validation
@@ -76,7 +76,7 @@ def fit_rows(model, rows, state, go_on, watch, held_out=None, start=(None, None)
         state.after(run.parameters, problem.origin, len(history.objective), passes.n_batches),
         stream=stream,
         renewable=renewable_after(model, problem, stream, end, history),
-        order=Order(),
+        shuffle_test=ShuffleTest(),
         told=(),
         factor=passes.factor,
         largest=problem.constant_loss if is_auto else passes.largest,

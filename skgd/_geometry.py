@@ -27,9 +27,9 @@ from skgd._moments import HALF_OF_THE_DIGITS, NEGLIGIBLE
 from skgd._objective import rounding_of
 from skgd._rows import BUFFER, MOST_COLUMNS, SAMPLE
 
-INDISTINCT = 1e-4  # share of a deviation: smaller rounding errors, of directions of columns or of predictions, do not count
+INDISTINCT = 1e-4  # share of a standard deviation below which rounding errors, of columns or of predictions, are ignored
 WORTHWHILE = 1.5  # the factor by which an eigenvalue must miss its bound to be corrected
-LEAST_AXES = 32  # axes that may be corrected at any batch size; larger batches may have as many as rows, at no higher cost
+LEAST_AXES = 32  # axes that any batch size may correct; a larger batch may correct one for each row at the same cost per row
 ROWS_PER_COLUMN = 10  # enough for reliable eigenvalues and Hessians: in a sample, and at the start of a stream
 LEAST_SAMPLE = SAMPLE // 10  # least rows of a sample for eigenvalues: see `n_rows_that_tell`; also rows in a checksum
 SAFETY = 1.1  # factor on an eigenvalue estimated from a sample
@@ -196,22 +196,21 @@ def standardised(rows, metric, which, weight):
     return z
 
 
-def axes_to_correct(spectrum, longest, n_samples, batch_size):
+def axes_to_correct(eigenvalues, vectors, longest, n_samples, batch_size):
     """The eigenvectors along which steps are too slow or too steep, the eigenvalues they are to have, and the largest then.
 
     Steps of 1 / L(b) converge within an epoch along a direction whose eigenvalue is at least L(b) / (number of batches): the
-    lower bound. An eigenvalue above about L_max / b shortens the step. A smaller upper bound would not lengthen it, since
-    L_max rules.
+    lower bound. An eigenvalue above about L_max / b shortens the step. Below that, L_max limits the step, and a smaller upper
+    bound would not lengthen it.
     """
-    eigenvalues, by_rows = spectrum.values, expected_smoothness(longest, 0.0, n_samples, batch_size)
-    high = max(1.0, by_rows)
-    low = min(1.0, (by_rows + min(eigenvalues[-1], high)) / np.ceil(n_samples / batch_size))
-    return axes_out_of_band(spectrum, low, high, most=max(batch_size, LEAST_AXES))
+    of_rows = expected_smoothness(longest, 0.0, n_samples, batch_size)  # the part of L(b) that no axis can lower
+    high = max(1.0, of_rows)
+    low = min(1.0, (of_rows + min(eigenvalues[-1], high)) / np.ceil(n_samples / batch_size))
+    return axes_out_of_band(eigenvalues, vectors, low, high, most=max(batch_size, LEAST_AXES))
 
 
-def axes_out_of_band(spectrum, low, high, most):
+def axes_out_of_band(eigenvalues, vectors, low, high, most):
     """At most `most` eigenvectors whose eigenvalue lies farthest outside [low, high], their bounds, and the largest then."""
-    eigenvalues = spectrum.values
     bounds = np.clip(eigenvalues, low, high)
     distance = np.zeros(len(eigenvalues))
     is_real = eigenvalues > NEGLIGIBLE * eigenvalues[-1]
@@ -220,7 +219,7 @@ def axes_out_of_band(spectrum, low, high, most):
     chosen = chosen[np.abs(distance[chosen]) > np.log(WORTHWHILE)]
     after = eigenvalues.copy()
     after[chosen] = bounds[chosen]
-    return spectrum.vectors[:, chosen].T, bounds[chosen], after.max()
+    return vectors[:, chosen].T, bounds[chosen], after.max()
 
 
 class Spectrum(NamedTuple):
@@ -232,13 +231,13 @@ class Spectrum(NamedTuple):
     is_doubtful: bool
 
     @classmethod
-    def of(cls, gram, metric, table_of=None):
+    def of(cls, gram, metric, table_of):
         """From second moments; if their eigenvalues span too many digits, a table with these moments gives the whitening."""
         values, vectors = np.linalg.eigh(gram)
         is_near = values < HALF_OF_THE_DIGITS * values[-1]
-        table = table_of() if table_of is not None and is_near[0] else None
+        table = table_of() if is_near[0] else None
         whitening = whitening_of(values, vectors, metric, table)
-        # Columns that are redundant to the last digit leave no doubt: neither the products nor the table sees them vary. There
+        # Columns that are redundant to the last digit are no problem: neither the products nor the table sees them vary. There
         # is doubt if products see directions with half of their digits, or if the table sees more directions than they do.
         seen = values > NEGLIGIBLE * values[-1]
         is_doubtful = np.any(is_near & seen) or whitening.shape[1] > np.count_nonzero(~is_near)
@@ -323,7 +322,7 @@ def geometry_of_batches(rows, moments, batch_size, ridge, fit_intercept, separab
 
 def corrected(rows, metric, spectrum, longest, chances, batch_size, penalised):
     """The metric with axes where they help, and with them the largest eigenvalue and the length of the longest row."""
-    axes, bounds, _ = axes_to_correct(spectrum, longest, len(rows), batch_size)
+    axes, bounds, _ = axes_to_correct(spectrum.values, spectrum.vectors, longest, len(rows), batch_size)
     if not len(axes):
         return metric, spectrum.values[-1], longest
     (along,) = rows.add_up((Extent.along, metric, axes))

@@ -20,9 +20,9 @@ from skgd._finish import finish
 from skgd._fit import Outcome, rest_at, run_of, start_of
 from skgd._newton import LEAST_PROMISE
 from skgd._objective import SQUARED_ERROR, constant_loss, is_quadratic, mean_loss, objective_of
-from skgd._order import slopes_of
 from skgd._plan import measured_for_steps, problem_of_chunk, problem_of_latest
 from skgd._reference import AVERAGE
+from skgd._shuffle_test import slopes_of
 from skgd._state import State
 
 
@@ -46,7 +46,8 @@ def fit_chunk(model, rows, state, go_on, watch):
 
 def published(problem, state, parameters, length, history):
     """The Outcome of a pass over a chunk."""
-    state = state.about(()).after(parameters, problem.origin, 1, problem.n_batches).with_own_rows()  # a paused fit is over
+    # A fit that max_iter has paused can no longer be resumed.
+    state = state.about(()).after(parameters, problem.origin, 1, problem.n_batches).with_own_rows()
     return Outcome(problem, state, state.parameters[:, AVERAGE], length, history)
 
 
@@ -60,9 +61,13 @@ def take_plain_steps(model, problem, state, watch):
 
 
 def learn(model, problem, bounded, state, watch, before):
-    """Go to the minimum over all rows seen, if what is kept determines it; otherwise take steps on the chunk."""
-    keeps_steps = model.average != "auto"
-    if not keeps_steps and knows_minimum(problem, state) and not model.record_steps:
+    """Go to the minimum over all rows seen, if what is kept determines it; otherwise take steps on the chunk.
+
+    With record_steps, steps come before the minimum. With an average other than "auto", steps are what was asked for.
+    """
+    is_sought = model.average == "auto"
+    is_known = is_sought and knows_minimum(problem, state)
+    if is_known and not model.record_steps:
         watch.end_epoch(History(objective=[before]), None)
         parameters = state.at(problem.origin)
         state = renewed(model, problem, bounded, state, parameters)
@@ -72,9 +77,9 @@ def learn(model, problem, bounded, state, watch, before):
     run = run_of(model, measured, state, watch)
     state, parameters = replace(state, largest=run.passes.largest), run.parameters
     length = run.passes.length(state.n_steps + run.passes.n_batches)
-    if not keeps_steps and knows_minimum(problem, state):
+    if is_known:
         state = renewed(model, measured, bounded, state, parameters)
-    elif not keeps_steps and state.renewable.has_rows:
+    elif is_sought and state.renewable.has_rows:
         renewable = state.renewable.joined()
         latest = problem_of_latest(model, renewable.rows, state.stream.moments, is_all=False)
         parameters[:, AVERAGE] = renewable.no_worse_than_constants(latest, parameters[:, AVERAGE])
@@ -86,9 +91,9 @@ def with_chunk(model, problem, stream, bounded, state, before):
     """The state of a stream with the rows of a chunk, before anything is learned from them."""
     renewable = state.renewable.for_objective(objective_of(model))
     if problem.loss == SQUARED_ERROR and stream.has_enough_rows:  # the moments are all it needs
-        renewable = replace(renewable, latest=(), fresh=None, n_kept=0, waiting=renewable.waiting + len(bounded))
+        renewable = replace(renewable.without_rows(), waiting=renewable.waiting + len(bounded))
     elif model.average != "auto":  # steps are what was asked for: no minimum will need the rows
-        renewable = replace(renewable, latest=(), fresh=None, n_kept=0, is_complete=False)
+        renewable = replace(renewable.without_rows(), is_complete=False)
     elif stream.moments.is_full and renewable.is_complete:
         if model.half_life is None:
             state = held_against_order(problem, stream, state)
@@ -105,8 +110,8 @@ def held_against_order(problem, stream, state):
     parameters, renewable = state.parameters[:, AVERAGE], state.renewable
     slopes = slopes_of(problem, parameters, stream.moments, renewable.widths(parameters, stream.n_rows))
     weight_before, deciding = renewable.past and renewable.past.weight, np.min(renewable.deciding)
-    order, is_unlike = state.order.after(problem.rows.weights, slopes, weight_before, deciding)
-    return replace(state, order=order, told=tell_of_order(is_unlike, state.told))
+    test, has_failed = state.shuffle_test.after(problem.rows.weights, slopes, weight_before, deciding)
+    return replace(state, shuffle_test=test, told=tell_of_order(has_failed, state.told))
 
 
 def is_complete(loss, stream, renewable):

@@ -125,8 +125,8 @@ def model_at_minimum(problem, ends, widths, weight):
     """The model of rows of this weight, of which the problem's may be a sample, at the exact minimum over them.
 
     The smoothed loss has its minimum elsewhere: where y has an atom, by about the width of the kinks. So its gradient at `ends`
-    is replaced by that of the exact loss, which balances the penalty. Then wide kinks do no harm, and they are as wide as a
-    reliable Hessian needs, up to a tenth of the rows: near an extreme quantile so few lie that it would be nearly singular.
+    is replaced by that of the exact loss, which balances the penalty. So kinks may be wide: they cover as many rows as a
+    reliable Hessian needs, at most a tenth of all. Near an extreme quantile, few rows would leave it nearly singular.
     """
     residual = residuals_at(problem.rows, problem, ends)
     distance = np.sort(np.abs(np.abs(residual) - problem.loss.insensitive), axis=1)

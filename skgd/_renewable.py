@@ -17,7 +17,7 @@ from typing import NamedTuple
 import numpy as np
 
 from skgd._geometry import ROWS_PER_COLUMN
-from skgd._newton import FRACTIONS, LEAST_PROMISE, OF_ZEROS, TIGHTER, Newton
+from skgd._newton import FRACTIONS, LEAST_PROMISE, OF_ZEROS, Newton, Readings
 from skgd._objective import LARGEST, loss_and_slope, penalty_at, typical_size
 from skgd._past_rows import PastRows, TargetOfStream, derivatives_at, model_at_minimum, residuals_at
 from skgd._quadratic import MOST_STEPS
@@ -25,14 +25,14 @@ from skgd._reading import Target
 from skgd._rows import BLOCK, Rows
 from skgd._stream import UNUSUAL
 
-FIRST_NUMBERS = 2**16  # numbers of X, half a megabyte, that a stream keeps at first: up to here it ends where a fit does
+FIRST_NUMBERS = 2**16  # numbers of X, half a megabyte, up to which a stream keeps its first rows and ends where a fit does
 MOST_KEPT = BLOCK  # numbers of X that a stream keeps for an extreme quantile, or while rows fade: two megabytes
 FIRST_GROWTH = 0.01  # new share of the first rows at which their minimum is found anew; double: worse for extreme quantiles
 GROWTH = 1e-3  # new share of all rows at which the minimum is found anew, once the first rows are in the model
 CHEAP = 20  # columns up to which each row may bring a new minimum: it costs d^3, so with 500 columns it takes a hundred rows
 FEW_NUMBERS = 2**14  # numbers of X up to which every chunk brings a new minimum: a reading takes a tenth of a millisecond
 REMEMBERED = 7  # half-lives after which rows are dropped: their weight is then below a hundredth
-AT_AN_ATOM = 0.01  # share of a large residual: less is zero but for the accuracy of a fit; half or double change no stream
+AT_AN_ATOM = 0.01  # share of a large residual below which one counts as zero; half or double changed no stream
 
 
 class KeptRows(NamedTuple):
@@ -51,7 +51,7 @@ class Renewable:
     past: PastRows | None = None  # the model of the rows left behind
     n_rows: float = 0.0  # in the model
     latest: tuple[KeptRows, ...] = ()
-    fresh: Rows | None = None  # the newest rows, not copied yet
+    fresh: Rows | None = None  # the newest rows, not copied or unpacked yet: most are dropped in the same call
     n_kept: int = 0  # rows in `latest` and `fresh`
     age: float = 0.0  # half-lives that have passed
     faded_at: float = 0.0  # the age at which the model was faded last
@@ -118,6 +118,10 @@ class Renewable:
         fresh, waiting = rows.faded(half_life, REMEMBERED), self.waiting + weight * len(rows)
         return replace(self.with_own_rows(), fresh=fresh, n_kept=self.n_kept + len(fresh), age=age, waiting=waiting)
 
+    def without_rows(self):
+        """The state without the latest rows."""
+        return replace(self, latest=(), fresh=None, n_kept=0)
+
     def with_own_rows(self):
         """The state with the fresh rows copied, since the caller may reuse their arrays."""
         if self.fresh is None:
@@ -166,16 +170,8 @@ class Renewable:
     def renewed(self, problem, starts, half_life):
         """Find the minimum over all rows seen; returns the state of the stream there, and the minimum.
 
-        Parameters
-        ----------
-        problem : Problem
-            Of the latest rows; intercepts are predictions at its origin.
-        starts : ndarray of shape (n_targets, n_features + 1)
-        half_life : float
-
-        Returns
-        -------
-        Renewable, ndarray of shape (n_targets, n_features + 1)
+        The problem is that of the latest rows. Starts and the minimum have a row of parameters for each target; their
+        intercepts are predictions at the problem's origin.
         """
         rows, n_targets, factor = problem.rows, len(starts), 0.5 ** (self.age - self.faded_at)
         before = self.past and self.past.moved_to(problem.origin).faded(np.full(n_targets, factor))
@@ -186,14 +182,12 @@ class Renewable:
         else:
             before, ends = self.later_minimum(problem, starts, before, n_seen, half_life < np.inf)
         residual, weight = residuals_at(rows.sampled, problem, ends), rows.sampled.weights
-        size, believed = spread_of(problem, residual, weight), 1.0
-        deciding = share_that_decides(problem.loss, residual, weight)
+        size, deciding = spread_of(problem, residual, weight), share_that_decides(problem.loss, residual, weight)
         loss = loss_and_slope(problem.loss, residual)[0] @ weight / weight.sum()
-        if before is not None:
-            size, believed = np.minimum(size, UNUSUAL * spread), min(1.0, 3.0 * len(rows) / n_seen)
-        deciding = self.deciding + believed * (deciding - self.deciding)
-        known = {"spread": spread + believed * (size - spread), "deciding": deciding}
-        renewed = replace(self, reached=loss, waiting=0, faded_at=self.age, **known)
+        if before is not None:  # moving means, in which later rows count three times: minima become better
+            share, size = min(1.0, 3.0 * len(rows) / n_seen), np.minimum(size, UNUSUAL * spread)
+            size, deciding = spread + share * (size - spread), self.deciding + share * (deciding - self.deciding)
+        renewed = replace(self, reached=loss, waiting=0, faded_at=self.age, spread=size, deciding=deciding)
         is_remembered = REMEMBERED * half_life * ends.shape[1] <= MOST_KEPT
         if is_remembered or (before is None and len(rows) < n_first_rows(deciding, ends.shape[1])):
             return replace(renewed, past=before, n_rows=n_seen - len(rows)), ends
@@ -222,7 +216,7 @@ class Renewable:
             targets = [TargetOfStream(problem, k, width, before) for k, width in enumerate(widths)]
             found = [derivatives_at(target, end) for target, end in zip(targets, ends, strict=True)]
             past = PastRows.about(ends, problem.origin, weight, *map(np.array, zip(*found, strict=True))) + before
-        return replace(self, past=past, n_rows=n_seen, latest=(), fresh=None, n_kept=0)
+        return replace(self.without_rows(), past=past, n_rows=n_seen)
 
     def widths(self, ends, n_seen):
         """The width of kinks for each target."""
@@ -246,7 +240,7 @@ def width_of_kinks(spread, deciding, n_parameters, n_seen):
 def spread_of(problem, residual, weight):
     """The typical size of residuals, without those of an atom of y: rows that a fit passes through, but for its accuracy.
 
-    They are told by the residuals that most rows lie below, or where these are outliers, by those of the best constant.
+    Their residuals are far below the 0.9 quantile, or below a typical one of the best constant, if that is smaller.
     """
     large = np.minimum(np.quantile(np.abs(residual), 0.9, axis=1), np.sqrt(problem.unit / problem.curvature))
     return typical_size(residual, weight, AT_AN_ATOM * large)
@@ -263,10 +257,10 @@ def share_that_decides(loss, residual, weight):
 
 
 def first_minimum(target, start):
-    """The minimum over the first rows, all of which are kept; looked for once more from an end that is far too early."""
+    """The minimum over the first rows, all of which are kept, from the better one of a start and the best constant."""
     constant = np.append(np.zeros(len(start) - 1), target.constant)
     if target.unit == 0.0:  # all targets are zero
         return constant
     values = target.objectives(np.vstack([start, constant]), target.loss)[0]
-    end, left = Newton.far(target, start if values[0] <= values[1] else constant, OF_ZEROS).approach()
-    return end if TIGHTER**2 * left <= OF_ZEROS else Newton.far(target, end, OF_ZEROS).approach()[0]
+    end, _ = Readings.approach(target, start if values[0] <= values[1] else constant, OF_ZEROS)
+    return end

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from skgd._moments import Moments
-from skgd._order import Order, Slopes
 from skgd._past_rows import PastRows
 from skgd._reference import AVERAGE, COEF
 from skgd._renewable import KeptRows, Renewable
+from skgd._shuffle_test import ShuffleTest, Slopes
 from skgd._stream import Stream
 from skgd._version import __version__
 
@@ -26,7 +26,7 @@ class State:
     n_steps: int = 0
     stream: Stream = Stream()  # noqa: RUF009 (immutable)
     renewable: Renewable = Renewable()  # noqa: RUF009 (immutable)
-    order: Order = Order()  # noqa: RUF009 (immutable)
+    shuffle_test: ShuffleTest = ShuffleTest()  # noqa: RUF009 (immutable)
     told: tuple = ()  # what a stream has warned of
     factor: np.ndarray | float = 1.0  # (n_targets,): by which plateaus have cut the step
     plateau: dict = field(default_factory=dict)  # of a fit that max_iter has ended: see `Plateau.state`
@@ -49,7 +49,7 @@ class State:
         return vars(self) | {
             "skgd": __version__,
             "stream": self.stream._asdict() | {"moments": moments},
-            "order": self.order._asdict() | {"slopes": tuple(self.order.slopes)},
+            "shuffle_test": self.shuffle_test._asdict() | {"slopes": tuple(self.shuffle_test.slopes)},
             "renewable": vars(self.renewable) | {"past": past, "latest": tuple(map(tuple, self.renewable.latest))},
         }
 
@@ -62,7 +62,8 @@ class State:
             past = renewable["past"] and PastRows(**renewable["past"])
             parts["stream"] = Stream(**stream | {"moments": moments and Moments(**moments)})
             latest = tuple(KeptRows(*table) for table in renewable["latest"])
-            parts["order"] = Order(**stored["order"] | {"slopes": Slopes(*stored["order"]["slopes"])})
+            slopes = Slopes(*stored["shuffle_test"]["slopes"])
+            parts["shuffle_test"] = ShuffleTest(**stored["shuffle_test"] | {"slopes": slopes})
             parts["renewable"] = Renewable(**renewable | {"past": past, "latest": latest})
             return cls(**parts)
         except (KeyError, TypeError, IndexError) as error:

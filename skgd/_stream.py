@@ -10,7 +10,6 @@ import numpy as np
 from skgd._geometry import (
     SAFETY,
     Geometry,
-    Spectrum,
     axes_to_correct,
     cumulated_chances,
     gram_of,
@@ -30,7 +29,7 @@ from skgd._rows import SAMPLE
 
 HALF_LIFE = SAMPLE  # in rows: of the longest row, and of the steepness of a loss
 MOST_CORRELATED = 500  # columns plus targets up to which a stream keeps their covariance, which is decomposed for every chunk
-LEAST_SEEN = 10  # rows before the spread of columns is trusted and coefficients move
+LEAST_SEEN = 10  # rows before the deviations of columns are trusted; until then, only the intercept moves
 UNUSUAL = 10.0  # row lengths, losses and residuals count as at most this many times what is usual so far
 CEILING = 1000.0  # rows with more than this many times the usual loss are outliers, and move the parameters less
 ENOUGH_ROWS = 3  # rows per column and target from which partial_fit goes to the minimum over all rows seen: fewer overfit
@@ -47,24 +46,26 @@ class Stream(NamedTuple):
     slope: np.ndarray | float = 0.0  # (n_targets,): weighted sum of the loss's |slope| over the rows, which fade
     size: np.ndarray | float = 0.0  # (n_targets,): sum of the typical sizes of residuals over the rows, which fade
     level: np.ndarray | None = None  # (n_targets,): the usual loss, if known
-    holds_for: tuple | None = None  # the only objective whose minimum the moments determine; None if any, () if none
+    is_exact: bool = True  # whether the moments have the true products of columns and targets
+    objective: tuple | None = None  # if not, the only one whose minimum they determine; None if they determine none
 
     @classmethod
     def after_fit(cls, moments, geometry, penalty, ends, losses, gradient, objective):
         """The stream that goes on from a fit, which has ended at the parameters `ends` with the objectives `losses`.
 
-        The intercept is the prediction at x = 0. If `gradient` is None, the products of columns and targets stay unknown.
+        The intercept is the prediction at x = 0. If `gradient` is None, as for any loss but the squared error, the products of
+        columns and targets stay unknown.
         """
-        holds_for = None
+        known = {}
         if geometry.covariance is None or len(moments.mean) > MOST_CORRELATED:
             second = np.append(moments.variance, moments.target_variance)
             moments = replace(moments, second=np.diagonal(moments.second) if moments.is_full else second)
         elif not moments.is_full:
-            is_exact = moments.n_rows <= n_rows_that_tell(moments.n_features)  # the sample is all rows
-            holds_for = () if gradient is None else None if is_exact else objective
+            is_of_all_rows = moments.n_rows <= n_rows_that_tell(moments.n_features)  # and not of a sample
+            has_products = gradient is not None
+            known = {"is_exact": has_products and is_of_all_rows, "objective": objective if has_products else None}
             moments = moments_at_end(moments, geometry, penalty, ends, losses, gradient)
-        known = {"level": losses, "holds_for": holds_for}
-        return cls(moments, moments.n_rows, geometry.longest, geometry.eigenvalue, **known)
+        return cls(moments, moments.n_rows, geometry.longest, geometry.eigenvalue, level=losses, **known)
 
     @property
     def n_rows(self):
@@ -77,7 +78,7 @@ class Stream(NamedTuple):
 
     def is_of(self, objective):
         """Whether the moments determine the minimum of an objective with the squared error, once there are enough rows."""
-        return self.holds_for in (None, objective)
+        return self.is_exact or self.objective == objective
 
     def with_rows(self, rows, n_new=None, half_life=np.inf):
         """The stream after further rows. With a half-life, `rows` are those that are left of `n_new`, with `faded` weights."""
@@ -126,31 +127,43 @@ class Stream(NamedTuple):
         So one row can raise what the stream takes for usual by a factor at most. What is unusual is judged by all rows before,
         or in a first chunk by its medians.
         """
-        is_first = self.n_met < LEAST_SEEN
-        if rows.is_sparse or (is_first and len(rows) < LEAST_SEEN):
+        if rows.is_sparse or max(self.n_met, len(rows)) < LEAST_SEEN:
             return rows
-        metric = metric_of_medians(rows) if is_first else metric_of(rows, self.moments, 0.0, True)
         with np.errstate(over="ignore"):
-            norms = squared_norms(rows, metric) / rows.weights
-        if not np.isfinite(norms).all():  # too large for moments: `check_range` reports it
-            return rows
-        some = norms[:: 1 + len(norms) // SAMPLE]
-        usual = UNUSUAL * (UNUSUAL * np.quantile(some, 0.9) if is_first else max(self.longest, rows.n_features + 1.0))
-        factor = np.minimum(1.0, usual / np.maximum(norms, 1.0))
-        if self.ceiling() is not None:
-            # In a sorted file, all later rows may be badly predicted: the ceiling also allows for the spread of the targets.
-            deviation = np.sqrt(self.moments.target_variance)
-            varies = deviation > rounding_of(self.moments.target_mean)  # if not, what is usual is not known
-            of_deviation = CEILING * np.maximum(loss_and_slope(loss, deviation)[0], loss_and_slope(loss, -deviation)[0])
-            ceiling = np.where(varies & (of_deviation > 0.0), np.maximum(self.ceiling(), of_deviation), np.inf)
-            with np.errstate(over="ignore"):
-                value = loss_and_slope(loss, rows.residuals(parameters))[0]
-            factor = factor * np.min(1.0 / np.maximum(value / ceiling[:, None], 1.0), axis=0)
-        if factor.min() == 1.0:
+            factor = self.factor_by_length(rows) * self.factor_by_loss(rows, parameters, loss)
+        if np.min(factor) == 1.0:
             return rows
         weight = np.array(rows.weight)
         weight[rows.numbers] *= factor
-        return rows.with_weight(np.maximum(weight, np.nextafter(0.0, 1.0)))
+        return rows.with_weight(np.maximum(weight, np.nextafter(0.0, 1.0)))  # rows of weight 0 would not exist
+
+    def factor_by_length(self, rows):
+        """What makes a row count as if it were at most UNUSUAL times as long as the longest so far.
+
+        The longest row of a first chunk may be an outlier: UNUSUAL times the 0.9 quantile of lengths stands in for it.
+        """
+        is_first = self.n_met < LEAST_SEEN
+        metric = metric_of_medians(rows) if is_first else metric_of(rows, self.moments, 0.0, True)
+        norms = squared_norms(rows, metric) / rows.weights
+        if not np.isfinite(norms).all():  # too large for moments: `check_range` reports it
+            return 1.0
+        some = norms[:: 1 + len(norms) // SAMPLE]
+        longest = UNUSUAL * np.quantile(some, 0.9) if is_first else max(self.longest, rows.n_features + 1.0)
+        return np.minimum(1.0, UNUSUAL * longest / np.maximum(norms, 1.0))
+
+    def factor_by_loss(self, rows, parameters, loss):
+        """What makes the loss of a row count as the ceiling at most.
+
+        In a sorted file, all later rows may be badly predicted: the ceiling also allows for the spread of the targets.
+        """
+        if self.ceiling() is None:
+            return 1.0
+        deviation = np.sqrt(self.moments.target_variance)
+        varies = deviation > rounding_of(self.moments.target_mean)  # if not, what is usual is not known
+        of_deviation = CEILING * np.maximum(loss_and_slope(loss, deviation)[0], loss_and_slope(loss, -deviation)[0])
+        ceiling = np.where(varies & (of_deviation > 0.0), np.maximum(self.ceiling(), of_deviation), np.inf)
+        value = loss_and_slope(loss, rows.residuals(parameters))[0]
+        return np.min(1.0 / np.maximum(value / ceiling[:, None], 1.0), axis=0)
 
     def geometry(self, rows, bounded, batch_size, ridge, fit_intercept, separable=False):
         """The geometry for steps on a chunk that is in the moments already; `bounded` has its rows with bounded weights.
@@ -161,25 +174,28 @@ class Stream(NamedTuple):
         metric = metric_of(rows, moments, ridge, fit_intercept)
         if self.n_met < LEAST_SEEN:
             metric[1, :-1] = 0.0
-        penalised, b = ridge * metric[1, :-1], min(batch_size, len(rows))
+        penalised, b = np.max(ridge * metric[1, :-1]), min(batch_size, len(rows))
         norms = squared_norms(bounded, metric)
         longest = max(norms.max(), self.longest * rows.total_weight / len(rows) * 0.5 ** (len(rows) / HALF_LIFE))
-        eigenvalue = self.eigenvalue
         if moments.is_full:
             gram = gram_of(moments, metric, ridge)
-            spectrum = Spectrum.of(gram, metric)
-            eigenvalue = spectrum.values[-1]
-            if not separable and moments.n_rows > 2 * len(gram):
-                axes, bounds, eigenvalue = axes_to_correct(spectrum, longest, moments.n_rows, b)
-                metric = with_axes(metric, axes, bounds / np.sum((axes @ gram) * axes, axis=1) - 1.0)
+            values, vectors = np.linalg.eigh(gram)
+            eigenvalue = mean = values[-1]
+            if not separable and moments.n_rows > 2 * len(gram):  # the eigenvectors of fewer rows are noise
+                axes, bounds, eigenvalue = axes_to_correct(values, vectors, longest, moments.n_rows, b)
+                metric, mean = with_axes(metric, axes, bounds / np.sum((axes @ gram) * axes, axis=1) - 1.0), eigenvalue
                 longest = max(squared_norms(bounded, metric).max(), longest)
-        elif b > 1:
-            weight, some = bounded.total_weight, sample_rows(bounded, cumulated_chances(norms), offset=0.5)
-            z = standardised(bounded, metric, *some)
-            eigenvalue += weight / moments.weight * (largest_eigenvalue(z) * weight / len(rows) - eigenvalue)
-        mean = eigenvalue if moments.is_full else eigenvalue + penalised.max()
-        step = safe_length(longest + penalised.max(), SAFETY * max(mean, 1.0), np.inf, b)
+        else:
+            eigenvalue = self.eigenvalue if b == 1 else self.eigenvalue_with(bounded, metric, norms)
+            mean = eigenvalue + penalised
+        step = safe_length(longest + penalised, SAFETY * max(mean, 1.0), np.inf, b)
         return Geometry(metric, step, eigenvalue=eigenvalue)
+
+    def eigenvalue_with(self, rows, metric, norms):
+        """The largest eigenvalue of second moments, as the mean over chunks by their weight; `norms` are overwritten."""
+        z = standardised(rows, metric, *sample_rows(rows, cumulated_chances(norms), offset=0.5))
+        share, of_chunk = rows.total_weight / self.moments.weight, largest_eigenvalue(z) * rows.total_weight / len(rows)
+        return self.eigenvalue + share * (of_chunk - self.eigenvalue)
 
 
 def n_remembered(n_rows, half_life):

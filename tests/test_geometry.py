@@ -9,7 +9,6 @@ from scipy.sparse import csr_array
 from skgd import MiniBatchLinearRegressor
 from skgd._geometry import (
     SAFETY,
-    Spectrum,
     axes_out_of_band,
     full_batch_step,
     geometry_of_solver,
@@ -115,12 +114,11 @@ def test_whitened_rows_are_uncorrelated_and_of_deviation_1_however_near_two_colu
 
 def test_of_more_axes_than_may_be_corrected_the_farthest_out_of_band_are():
     eigenvalues = np.array([1e-6, 1e-3, 1e-1, 1.0, 50.0])
-    spectrum = Spectrum(eigenvalues, np.eye(5), np.eye(5), False)
-    axes, bounds, largest = axes_out_of_band(spectrum, 0.9, 2.0, most=2)
+    axes, bounds, largest = axes_out_of_band(eigenvalues, np.eye(5), 0.9, 2.0, most=2)
     np.testing.assert_array_equal(axes, np.eye(5)[:2])
     np.testing.assert_array_equal(bounds, [0.9, 0.9])
     assert largest == 50.0
-    axes, bounds, largest = axes_out_of_band(spectrum, 1e-7, 2.0, most=2)
+    axes, bounds, largest = axes_out_of_band(eigenvalues, np.eye(5), 1e-7, 2.0, most=2)
     assert largest == 2.0
     np.testing.assert_array_equal(axes, np.eye(5)[4:])
     np.testing.assert_array_equal(bounds, [2.0])

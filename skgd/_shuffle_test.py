@@ -11,7 +11,7 @@ from skgd._geometry import INDISTINCT
 from skgd._objective import loss_and_slope
 from skgd._stream import A_FEW
 
-UNLIKELY = 6.0  # standard errors by which a mean slope of a block may differ from zero; a normal one exceeds it once in 1e9
+UNLIKELY = 6.0  # standard errors from zero that a mean slope of a block may have; a normal one has more twice in 1e9
 
 
 class Slopes(NamedTuple):
@@ -23,14 +23,14 @@ class Slopes(NamedTuple):
     lowest: np.ndarray | float = 0.0  # of s times the lowest slope
     highest: np.ndarray | float = 0.0  # of s times the highest slope
     square: np.ndarray | float = 0.0  # of s^2 times the larger squared slope
-    length: np.ndarray | float = 0.0  # of s^2 times the squared entry of the column
+    column: np.ndarray | float = 0.0  # of s^2 times the squared entry of the column
 
     def __add__(self, other):
         return Slopes(*map(add, self, other))
 
 
-class Order(NamedTuple):
-    """Sums of slopes that compare each block of rows with all rows before it.
+class ShuffleTest(NamedTuple):
+    """Whether the rows of a stream come shuffled: sums of slopes that compare each block of rows with all rows before it.
 
     A slope is the derivative of a row's objective with respect to a parameter, before the row is learned. The parameters are
     optimal for the rows before. If rows come shuffled, each mean slope is zero but for chance. A row on a kink, as those at an
@@ -49,15 +49,9 @@ class Order(NamedTuple):
     def after(self, weight, slopes, weight_before, deciding):
         """The sums with further rows, and whether a block that they complete is unlike all rows before it.
 
-        Parameters
-        ----------
-        weight : ndarray of shape (n,)
-        slopes : Slopes
-        weight_before : ndarray of shape (n_targets,) or None
-            The weight of the rows left behind; None if there are none to compare with.
-        deciding : float
-            The share of rows that decide where the minimum lies. A block has A_FEW of these: of an extreme quantile, fewer rows
-            may all lie on one side by chance.
+        `weight` has the weights of these rows, and `weight_before` those of all rows left behind, for each target, if there are
+        any. A block has A_FEW of the rows that decide where the minimum lies, whose share is `deciding`: of an extreme
+        quantile, fewer rows may all lie on one side by chance.
         """
         block = self._replace(
             n_rows=self.n_rows + len(weight),
@@ -68,13 +62,15 @@ class Order(NamedTuple):
         if block.n_rows * deciding < A_FEW:
             return block, False
         weight_square, square = self.weight_square_of_all + block.weight_square, self.square_of_all + block.slopes.square
-        done = Order(weight_square_of_all=weight_square, square_of_all=square)
+        done = ShuffleTest(weight_square_of_all=weight_square, square_of_all=square)
         if weight_before is None:
             return done, False
-        # Of skewed residuals, a block without one of the rare large ones scatters less: then the scatter of all blocks counts.
-        # Of a rare column, no row of a block may lie beyond an extreme quantile: then the mean slope of all columns counts.
-        of_rows = block.slopes.length * square[:, -1:] / weight_square
-        variance = np.maximum(np.maximum(block.slopes.square, block.weight_square * square / weight_square), of_rows)
+        variances = (
+            block.slopes.square,
+            block.weight_square * square / weight_square,  # of all blocks: this one may lack the rare large residuals
+            block.slopes.column * square[:, -1:] / weight_square,  # a rare column may have no row beyond an extreme quantile
+        )
+        variance = np.max(variances, axis=0)
         variance *= 1.0 + block.weight / weight_before[:, None]  # the minimum over the rows before has an error, too
         distance = np.maximum(block.slopes.lowest, -block.slopes.highest)
         return done, bool(np.any(distance > UNLIKELY * np.sqrt(variance)))
@@ -92,9 +88,9 @@ def slopes_of(problem, parameters, moments, widths):
     # A coefficient of zero takes part of the l1 norm's slope. At a bound, the objective's slope may be positive, however large.
     penalty, coef = penalty.per_weight(moments.n_rows, moments.weight), parameters[:, :-1]
     pull, free = penalty.l2 * coef + penalty.l1 * np.sign(coef), np.where(coef == 0.0, penalty.l1, 0.0)
-    unit, none = rows.total_weight * root[:-1], np.zeros((len(coef), 1))
+    unit, of_intercept = rows.total_weight * root[:-1], np.zeros((len(coef), 1))
     below = np.where((coef == 0.0) & (penalty.lowest == 0.0) & (unit > 0.0), np.inf, free)
-    slopes += Slopes(*(np.hstack([unit * each, none]) for each in (pull - below, pull + free)))
+    slopes += Slopes(*(np.hstack([unit * bound, of_intercept]) for bound in (pull - below, pull + free)))
     is_tested = np.append(unit > 0.0, scale[-1] > 0.0)  # without an intercept, its slope may be anything
     return slopes._replace(lowest=np.where(is_tested, slopes.lowest, 0.0), highest=np.where(is_tested, slopes.highest, 0.0))
 
@@ -108,5 +104,6 @@ def extreme_slopes_over(rows, loss, parameters, widths, center, root):
         residual, weight = part.residuals(parameters), part.weights
         low, high = (weight * loss_and_slope(loss, residual + sign * widths[:, None])[1] for sign in (-1.0, 1.0))
         above, below, square = np.maximum(z, 0.0), np.minimum(z, 0.0), np.maximum(low**2, high**2)
-        total += Slopes(low @ above + high @ below, high @ above + low @ below, square @ z**2, weight**2 @ z**2)
+        column = np.broadcast_to(weight**2 @ z**2, (len(parameters), len(root)))
+        total += Slopes(low @ above + high @ below, high @ above + low @ below, square @ z**2, column)
     return total
