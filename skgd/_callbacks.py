@@ -39,11 +39,7 @@ def with_callbacks(method: Method) -> Method:
 class Watch:
     """Reports each epoch to verbose and to callbacks, which may stop the fit.
 
-    Parameters
-    ----------
-    estimator : MiniBatchLinearRegressor
-    **data
-        X, y and metadata of a call of `fit`, which callbacks follow. They are set up here, so before anything that may fail.
+    `data` has X, y and metadata of a call of `fit`, which callbacks follow. They are set up here, before anything can fail.
     """
 
     def __init__(self, estimator, **data):

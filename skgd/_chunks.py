@@ -19,17 +19,13 @@ from skgd._rows import BUFFER, MOST_COLUMNS, SAMPLE, Rows, added
 from skgd._stream import UNUSUAL
 from skgd._validation import check_alike, check_weighted, warn
 
-UNLIKE = 0.02  # chunks differ if more of a column's variance lies between them, and more than UNUSUAL times what chance makes
+UNLIKE = 0.02  # chunks differ if their means have more of a column's variance than this, and UNUSUAL times that of chance
 
 
 class Chunks:
     """The chunks (X, y) or (X, y, sample_weight) of an iterable, as Rows made by `check`; chunks without rows are left out.
 
-    Parameters
-    ----------
-    source : iterable
-        Begins anew each time it is iterated over.
-    check : callable(X, y, sample_weight) -> Rows
+    The source begins anew each time it is iterated over.
     """
 
     def __init__(self, source, check):
@@ -94,7 +90,7 @@ class Chunks:
 
 
 class CannotReadAhead(Exception):
-    """The source reuses the arrays of its chunks, or cannot be read in another thread."""
+    """The source reuses the arrays of its chunks, cannot be read in another thread, or gives what cannot be compared."""
 
 
 def ahead(numbered, is_surveyed):

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field, replace
 from functools import partial
+from typing import Protocol
 
 import numpy as np
 
@@ -10,6 +11,7 @@ from skgd._reading import Target
 from skgd._reference import AVERAGE, COEF, GRADIENT
 from skgd._rows import BUFFER
 from skgd._step_size import Schedule
+from skgd._stopping import Plateau
 
 DIVERGED = 1e12  # times the loss of the start and of a constant prediction: a plain descent ends before numbers overflow
 DISK_BLOCK = 2**13  # numbers of X that are read from disk at a time: 64 kilobytes
@@ -38,28 +40,11 @@ class History:
 
 
 def descend(epochs, parameters, passes, plateau, watch, fitted, score=None, record_steps=False):
-    """Descend, changing `parameters` in place, until the plateau rule or the last epoch.
+    """Descend, changing `parameters` in place, until the plateau rule or the last epoch; the History.
 
-    Parameters
-    ----------
-    epochs : range
-        The numbers of the epochs to make.
-    parameters : ndarray of shape (n_targets, 5, n_features + 1)
-        See `_reference`.
-    passes : Passes or Solver
-        What an epoch is.
-    plateau : Plateau
-    watch : Watch
-        Is told of each epoch, and may stop the descent.
-    fitted : callable(parameters) -> dict
-        The attributes that predict needs, for those who watch.
-    score : callable(parameters, is_done) -> ndarray of shape (n_targets,), optional
-        D^2 on validation rows; tells the plateau rule of targets that are to end.
-    record_steps : bool
-
-    Returns
-    -------
-    History
+    `epochs` is the range of their numbers. `watch` is told of each epoch and may stop the descent; `fitted(parameters)` makes
+    the attributes that predict needs, for those who watch. `score(parameters, is_done)` is D^2 on validation rows. It tells the
+    plateau rule of targets that are to end.
     """
     history = History(path=[parameters[:, COEF].copy()] if record_steps else [])
     for epoch in epochs:
@@ -81,27 +66,42 @@ def descend(epochs, parameters, passes, plateau, watch, fitted, score=None, reco
     return history
 
 
+class Epochs(Protocol):
+    """What makes the epochs of a descent: `Passes` of mini-batches, or a `Solver` of the full batch."""
+
+    n_batches: int  # steps in an epoch
+    result: int  # the row of the parameters that predict uses
+    factor: np.ndarray | float  # by which plateaus have cut the step
+    is_done: np.ndarray  # (n_targets,): which targets no longer move
+    memory: dict | None  # what a later fit of the same rows goes on from
+    knows_excess: bool  # whether `excess()` tells the suboptimality of each target
+
+    def make(self, epoch: int, parameters: np.ndarray, history: History) -> np.ndarray:
+        """Make an epoch, changing the parameters in place; the objectives that it saw."""
+
+    def finished(self, plateau: Plateau) -> bool:
+        """Whether all targets are done."""
+
+    def length(self, t: float) -> np.ndarray:
+        """The size of step t of each target."""
+
+    def end(self, parameters: np.ndarray) -> np.ndarray:
+        """Where the descent has ended, of shape (n_targets, n_features + 1)."""
+
+
 class Solver:
     """The base of the solvers of the full batch under "auto": each epoch reads all rows and moves the targets not yet done.
 
     LeastSquares, Readings, ConjugateGradients, CoordinateDescent and QuasiNewton estimate their suboptimality. By `approach`
-    they also finish what another descent has ended too early. A solver has
+    they also finish what another descent has ended too early. Besides what `Epochs` declares, a solver has
 
     - `targets`, and `step()`, which moves them and gives the objectives before;
     - `best` and `next`, of shape (n_targets, n_features + 1): the parameters to predict with, and those that it tries next;
     - `value` and `left`, of shape (n_targets,): the objective of `best`, and how far it may lie above the minimum;
-    - `is_done`: which targets have arrived;
     - `remembered`, the names of arrays with an entry for each target, from which a later fit of the same rows goes on.
 
-    Parameters
-    ----------
-    targets : list of Target
-        Targets of the same rows.
-    starts : ndarray of shape (n_targets, n_features + 1)
-    accuracy : float
-        A target has arrived if no more than this share of the excess of the best constant prediction is left.
-    memory : dict, optional
-        What a descent that has paused at these starts has left.
+    It is made of targets of the same rows, starts of shape (n_targets, n_features + 1), the accuracy at which a target has
+    arrived, as a share of the reach, and the `memory` of a descent that has paused at these starts.
     """
 
     n_batches, result, factor = 1, AVERAGE, 1.0
@@ -158,27 +158,15 @@ class Solver:
         return np.ones(len(self.targets))
 
     def end(self, parameters=None):
-        """Where the descent has ended."""
         return self.best.copy()
 
 
 class Passes:
     """Epochs of mini-batches: all rows once, in a random order, a step for each batch.
 
-    Parameters
-    ----------
-    problem : Problem
-    schedule : Schedule
-    n_steps : int
-        Steps made before.
-    seed : int or None
-        Of the shuffling; None visits the rows as they stand.
-    is_done : ndarray of shape (n_targets,)
-        Which targets no longer move. Others join them as the descent goes on.
-    objective : ndarray of shape (n_targets,), optional
-        What was minimised in the epoch before, of targets that are done.
-    largest : ndarray of shape (n_targets,), optional
-        The largest loss of a start or of a constant prediction before.
+    `n_steps` were made before. Without a `seed`, the rows are visited as they stand. Targets that are done no longer move;
+    `objective` has what was minimised of them in the epoch before, and `largest` the largest loss of a start or of a constant
+    prediction before.
     """
 
     def __init__(self, problem, schedule, n_steps, seed, is_done, objective=None, largest=0.0):
@@ -202,25 +190,21 @@ class Passes:
         schedule, seed = Schedule.of(model, problem, state, in_fit), state.seed if model.shuffle else None
         return cls(problem, schedule, state.n_steps, seed, is_done, state.objective, state.largest)
 
-    memory = None  # they need none
-    knows_excess = False  # what is left to gain after their last step
+    memory = None
+    knows_excess = False
 
     @property
     def result(self):
-        """The row of the parameters that predict uses."""
         return AVERAGE if self.schedule.average else COEF
 
     @property
     def factor(self):
-        """The factor by which plateaus have cut the step."""
         return self.schedule.factor
 
     def length(self, t):
-        """The size of step t, of each target."""
         return self.schedule.length(t)
 
     def end(self, parameters):
-        """Where the descent has ended."""
         return parameters[:, self.result].copy()
 
     def runs(self, epoch, length):

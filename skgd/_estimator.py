@@ -83,7 +83,8 @@ class MiniBatchLinearRegressor(CheckedParameters, CallbackSupportMixin, Regresso
     quantile : float, default=0.5
         The quantile of y given x that loss="quantile" predicts; 0.5 is the median.
     penalty : {"l2", "l1", "elasticnet"} or None, default="l2"
-        R: ``||w||^2 / 2``, ``||w||_1``, or l1_ratio times the second plus 1 - l1_ratio times the first. Zeros are exact.
+        R: ``||w||^2 / 2``, ``||w||_1``, or ``l1_ratio * ||w||_1 + (1 - l1_ratio) * ||w||^2 / 2``. With an l1 norm,
+        coefficients become exactly 0.
     alpha : float, default=0.0
         Strength of the penalty; 0 means none. For the squared error the minimum is that of Ridge(alpha=n_samples * alpha / 2),
         Lasso(alpha=alpha / 2) or ElasticNet(alpha=alpha / 2).
@@ -110,27 +111,28 @@ class MiniBatchLinearRegressor(CheckedParameters, CallbackSupportMixin, Regresso
     nesterovs_momentum : bool, default=False
         Whether to use Nesterov's momentum: ``w <- w + m * v - eta * D g`` with the new v.
     average : "auto", bool or int, default="auto"
-        Whether `coef_` is the mean of the steps (True), or of those from a number on. "auto" averages under
-        learning_rate="auto" in mini-batches, with weights that forget the start.
+        True makes `coef_` the mean of the coefficients after all steps, an int the mean from that step on. "auto" averages
+        under learning_rate="auto" in mini-batches, with weights that forget the start.
     max_iter : int, default=1000
         Largest number of epochs (passes over the rows) of `fit`.
     tol : float or None, default=1e-4
         `fit` stops after `n_iter_no_change` epochs in a row that have lowered F by no more than this share of the loss of the
         best constant; for the squared error, in units of R^2. "auto" then ends within 10 * tol of the minimum (tol for the
-        full batch), as a share of what the best constant has above it, or warns. None runs all `max_iter` epochs.
+        full batch), as a share of how far the best constant prediction lies above it, or warns. None runs all `max_iter`
+        epochs.
     n_iter_no_change : int, default=5
         Epochs without progress before `fit` stops.
     shuffle : bool, default=True
         Whether the rows are visited in a new random order in each epoch.
     early_stopping : bool, default=False
         Whether to watch rows that are not learned from, held out or given as X_val, and to go back to the parameters that
-        predict them best, once later ones do so worse than chance explains. They are judged by D^2 of the model's own loss (R^2
-        for the squared error).
+        predict them best, once later ones are worse by more than chance explains. They are judged by D^2 of the model's own
+        loss (R^2 for the squared error).
     validation_fraction : float, default=0.1
         Share of the rows that early_stopping holds out, unless X_val is given.
     half_life : float or None, default=None
-        Further rows after which a row that `partial_fit` has seen counts half, within a call, too. None never forgets: old rows
-        pull as hard as new ones.
+        Number of rows after which an earlier row of `partial_fit` counts half as much, also within one call. None never
+        forgets: old rows pull as hard as new ones.
     record_steps : bool, default=False
         Whether to keep `loss_path_`, `coef_path_` and `intercept_path_`.
     warm_start : bool, default=False
@@ -150,12 +152,12 @@ class MiniBatchLinearRegressor(CheckedParameters, CallbackSupportMixin, Regresso
         Epochs of the last `fit`, plus one for each later `partial_fit`. For the full batch under "auto", steps of its
         solver, unless a momentum or an average is asked for.
     n_steps_ : int
-        Batches since the start, a step each. A stream that ends at its minimum counts them, too, but learns most by sums.
+        Batches since the start, a step each. They are also counted where `partial_fit` solves for the minimum instead.
     step_size_ : float or ndarray of shape (n_targets,)
         The last step size.
     loss_curve_ : ndarray of shape (n_epochs,)
         F in each epoch: the mean over its batches before their steps. Of a stream, the loss of each chunk before it was
-        learned, and at first that of the best constant. With several targets, their mean.
+        learned; for the first chunk, the loss of its best constant prediction. With several targets, their mean.
     validation_scores_ : ndarray of shape (n_epochs,)
         D^2 on the rows that early_stopping watches.
     coef_path_ : ndarray of shape (n_steps + 1, n_features) or (n_steps + 1, n_targets, n_features)
@@ -391,15 +393,15 @@ class MiniBatchLinearRegressor(CheckedParameters, CallbackSupportMixin, Regresso
 
         With an int, each epoch visits the chunks in a new random order if `chunks` has a length and is indexed by numbers, and
         otherwise as they come. The rows of as many chunks as fit into 64 megabytes are shuffled together. If the means of
-        columns or targets differ from chunk to chunk, as in sorted files, this is not enough, and a warning says so. A plain
-        schedule is not warned of rows whose columns keep their means while their effects change.
+        columns or targets differ from chunk to chunk, as in sorted files, this is not enough, and a warning says so. With a
+        plain schedule there is no warning if only the effects of columns change from chunk to chunk.
 
         Parameters
         ----------
         chunks : iterable of (X, y) or (X, y, sample_weight)
             As `fit` takes them. Every iteration must begin anew and give the same rows: a list or a class whose ``__iter__``
             opens the data, but no generator. Chunks without rows are left out. The next one is read in a thread while one is
-            worked on, unless chunks come in arrays that are used again.
+            worked on, unless the source reuses its arrays.
         y : None
             Not used, since chunks hold their targets.
         X_val, y_val, sample_weight_val : array-like, optional

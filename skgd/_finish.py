@@ -22,23 +22,9 @@ def proximal_step(target, start):
 def finish(problem, parameters, is_on_plateau, promise):
     """Finish a descent: targets on a plateau come as near to their minimum as promised, all others stay where they are.
 
-    With a penalty that makes zeros, the others take one proximal step, so that their zeros are exact, too.
-
-    Parameters
-    ----------
-    problem : Problem
-    parameters : ndarray of shape (n_targets, n_features + 1)
-        Where the descent has ended; the intercept is the prediction at the problem's origin.
-    is_on_plateau : ndarray of shape (n_targets,)
-    promise : float
-        The largest suboptimality that is accepted, as a share of that of the best constant prediction.
-
-    Returns
-    -------
-    parameters : ndarray
-        Their objective is no higher than before, up to rounding.
-    excess : ndarray of shape (n_targets,)
-        The suboptimality at the end, in the unit of the promise; 0 where no solver was needed or asked for.
+    With a penalty that makes zeros, the others take one proximal step, so that their zeros are exact, too. The promise is the
+    largest suboptimality that is accepted, as a share of the reach. Returned are the ends, whose objective is no higher than
+    before, up to rounding, and their suboptimality in the same unit: 0 where no solver was needed or asked for.
     """
     ends, excess, targets = parameters.copy(), np.zeros(len(parameters)), [Target(problem, k) for k in range(len(parameters))]
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
 from zlib import crc32
 
 import numpy as np
 from scipy.sparse import issparse
 
 from skgd._advice import check_end, objectives_at, of_divergence
-from skgd._descent import Divergence, History, descend
+from skgd._descent import Divergence, Epochs, History, descend
 from skgd._finish import finish
 from skgd._geometry import LEAST_SAMPLE
 from skgd._newton import LEAST_PROMISE
@@ -48,7 +47,7 @@ class Outcome:
 class Run:
     """A descent that has ended."""
 
-    passes: Any  # what made the epochs: Passes or a Solver
+    passes: Epochs
     plateau: Plateau
     history: History
     parameters: np.ndarray  # (n_targets, 5, n_features + 1)
@@ -186,7 +185,7 @@ def better_of(problem, validation, has_ended, end, excess, is_auto):
 
 
 def value_at(model, problem, run, state, end):
-    """The objective at the end, if no stopping rule vouches for the end; an error if a plain descent has diverged."""
+    """The objective at the end, where tol=None or a plain schedule leaves it unchecked; an error after a divergence."""
     if model.learning_rate != "auto":
         return check_end(model, problem, run.passes, state.at(problem.origin)[:, COEF], end, run.history)
     return objectives_at(problem, end) if model.tol is None else None

@@ -38,15 +38,8 @@ TIGHTER = 0.1  # a tenth of a tolerance counts as far below it, and is asked for
 class Newton:
     """The Newton iteration of one target: readings of all rows in turn with steps of the quadratic model.
 
-    Parameters
-    ----------
-    target : Target
-    start : ndarray of shape (n_features + 1,)
-        Where the first reading is made.
-    accuracy : float
-        The suboptimality at which to stop, as a share of the reach: see `Target.reach`.
-    loss : Loss
-        The smoothed loss to begin with.
+    The first reading is made at the start, of a smoothed `loss`. The accuracy is the suboptimality at which to stop, as a share
+    of the reach.
     """
 
     def __init__(self, target, start, accuracy, loss):

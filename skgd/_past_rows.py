@@ -71,17 +71,9 @@ class PastRows:
 
 
 class TargetOfStream(Target):
-    """One target of a stream: its latest rows, and the model of those before.
+    """One target of a stream: its latest rows, which are those of the problem, and the model of those before, if any.
 
-    Parameters
-    ----------
-    problem : Problem
-        Of the latest rows.
-    k : int
-    width : float
-        Over which kinks are smoothed.
-    before : PastRows or None
-        With the intercept at the origin of the problem.
+    The model's intercept is at the origin of the problem. Kinks are smoothed over `width`.
     """
 
     def __init__(self, problem, k, width, before):

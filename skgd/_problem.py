@@ -30,7 +30,7 @@ from skgd._rows import BLOCK, AllRows, Rows
 from skgd._stream import A_FEW
 
 try:
-    from skgd import _kernel as engine
+    from skgd import _kernel as engine  # type: ignore[attr-defined]
 except ImportError:
     from skgd import _reference as engine  # type: ignore[no-redef]
 
@@ -42,7 +42,7 @@ except ImportError:
     )
 
 LONGEST_RUN = BLOCK // 16  # batches in one compiled call: their steps, of six numbers each, then fit into the cache
-UPKEEP = 4  # numbers per column that a call on sparse rows reads at least, since it also visits each column once
+UPKEEP = 4  # numbers that a call on sparse rows reads at least for each column, since it visits every column once, too
 LARGEST_RUN = 2**26  # numbers that one call may read: some tenths of a second, after which Ctrl-C takes effect
 
 

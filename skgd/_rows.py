@@ -280,7 +280,7 @@ class Rows:
         return self.only(self.numbers[places]).with_weight(np.broadcast_to(1.0, len(self.weight)))
 
     def with_far_columns_centred(self, mean, variance):
-        """Sparse rows with those columns centred whose mean is farther from zero than their deviation.
+        """Sparse rows with those columns centred whose mean exceeds their standard deviation.
 
         Such columns have more non-zeros than zeros, so storing all entries less than doubles their memory.
         """

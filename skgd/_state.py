@@ -21,7 +21,7 @@ class State:
 
     parameters: np.ndarray  # (n_targets, 3, n_features + 1): coef, velocity, average; intercepts, last, are for x = 0
     seed: int  # of all orders to come
-    mean_weight: float = 1.0  # of the rows of the last fit, in units of which a stream that goes on from it counts weights
+    mean_weight: float = 1.0  # of the rows of the last fit; partial_fit divides its weights by it
     n_passes: int = 0
     n_steps: int = 0
     stream: Stream = Stream()  # noqa: RUF009 (immutable)

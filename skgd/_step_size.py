@@ -53,7 +53,7 @@ class Schedule:
     nesterov: bool = False
     cap: float = np.inf  # no step is longer than cap * f / |g|^2
     ceiling: np.ndarray | None = None  # (n_targets,): an upper limit of f in this bound
-    last_share: float = 1.0  # factor of the step of a short last batch, so that every row has the same influence
+    last_share: float = 1.0  # factor of the step of a short last batch, in proportion to its rows, so that each counts alike
     forgets: float = 0.0  # the least averaging weight of a step, so that older steps fade with the half-life
     every: int = 1  # only every `every`-th step updates the average, with the weight of all since the last update
     decay: float = 1.0  # the factor by which a plateau multiplies the step

@@ -42,20 +42,11 @@ class Validation:
 
     D^2 on some rows goes up and down by chance, and a few outlying rows may decide it. So parameters are called worse only if
     their D^2 is lower by more than `tol`, more rows are predicted worse than better, and the mean of the rows' differences is
-    CHANCE standard errors from zero. If one row outweighs all others, it is only one from zero. For a loss that
-    grows linearly, a row counts by the slope of the loss on its side: for a quantile, few rows on one side balance many on the
-    other.
+    more than CHANCE standard errors from zero: of one row that outweighs all others, it never is. For a loss that grows
+    linearly, a row counts by the slope of the loss on its side: for a quantile, few rows on one side balance many on the other.
 
-    Parameters
-    ----------
-    rows : Rows, or others that add up functions of rows
-    loss : Loss
-    tol : float
-        A difference of D^2 that does not matter.
-    parameters : ndarray of shape (n_targets, n_features + 1)
-        The best so far; the intercept is the prediction at x = 0.
-    score, waited : ndarray of shape (n_targets,), optional
-        The D^2 of the best, and for how many epochs in a row others have been worse.
+    `tol` is a difference of D^2 that does not matter. `parameters` are the best so far; their intercept is the prediction at
+    x = 0. `score` is their D^2, and `waited` the number of epochs in a row in which others have been worse.
     """
 
     def __init__(self, rows, loss, tol, parameters, score=None, waited=None):

@@ -55,19 +55,8 @@ class NearRows(NamedTuple):
 def vertex_near(target, point, allowed):
     """The step from a point to a vertex near it, and the duality gap of the point by the dual variables of that vertex.
 
-    Parameters
-    ----------
-    target : Target
-    point : ndarray of shape (n_features + 1,)
-    allowed : float
-        How much of the gap may come from an l2 norm: its slope at the point is not that at the minimum.
-
-    Returns
-    -------
-    step : ndarray of shape (n_features + 1,)
-        Zero, if there is no such vertex.
-    gap : float
-        An upper bound of the point's suboptimality; inf if there is no such vertex.
+    An l2 norm may add as much to the gap as is `allowed`, since its slope at the point is not that at the minimum. If there is
+    no such vertex, the step is zero and the gap inf.
     """
     loss, at, size, total = target.loss, target.at(point), len(point), target.total_weight
     for n_near in (near * size for near in NEAR):

@@ -212,15 +212,9 @@ class DaskMiniBatchLinearRegressor(MiniBatchLinearRegressor):
 
 
 class Partitions:
-    """Delayed partitions of X, y and weights.
+    """Delayed partitions, each of which computes (X, y, sample_weight).
 
-    Parameters
-    ----------
-    parts : list of Delayed
-        Each computes (X, y, sample_weight).
-    checker : MiniBatchLinearRegressor
-        Knows the columns, which it compares with those of each partition.
-    client : dask.distributed.Client or None
+    The checker is a model that knows the columns, which it compares with those of each partition.
     """
 
     def __init__(self, parts, checker, client):
