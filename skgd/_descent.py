@@ -113,7 +113,7 @@ class Solver:
     def of(cls, model, problem, state, in_fit, is_done):
         """The solver of a call of fit."""
         targets = [Target(problem, k) for k in range(len(problem.constant))]
-        return cls(targets, state.at(problem.origin)[:, COEF], model.tol or 0.0, state.reading)
+        return cls(targets, state.for_engine(problem)[:, COEF], model.tol or 0.0, state.reading)
 
     @classmethod
     def approach(cls, target, start, accuracy):

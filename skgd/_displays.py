@@ -26,7 +26,6 @@ STYLES: list[dict[str, Any]] = [
     {"color": "#56B4E9", "linestyle": (0, (8, 2)), "marker": "P"},
 ]
 OF_THE_OBJECTIVE = "loss", "epsilon", "quantile", "penalty", "alpha", "l1_ratio", "positive"
-FEW_POINTS = 40  # up to here each is marked
 
 
 def new_axes(ax):
@@ -62,11 +61,11 @@ def by_name(estimator):
     return final
 
 
-def line_style(style, marked, own):
-    """One of STYLES, with or without markers, and what the user wants instead."""
+def line_style(style, n_points, own):
+    """One of STYLES, in which each of up to 40 points is marked, and what the user wants instead."""
     from matplotlib import cbook, lines
 
-    return {**style, "marker": style["marker"] if marked else "", **cbook.normalize_kwargs(own, lines.Line2D)}
+    return {**style, "marker": style["marker"] if n_points <= 40 else "", **cbook.normalize_kwargs(own, lines.Line2D)}
 
 
 def recorded(model, name):
@@ -171,7 +170,7 @@ class LossCurveDisplay:
         taken = len(ax.lines) + (len(score_ax.lines) if score_ax else 0)  # of the styles, where curves are added to others
         for k, (axes, label, curve) in enumerate(curves):
             number = np.arange(1, len(curve) + 1)
-            style = {"markersize": 4} | line_style(STYLES[(taken + k) % len(STYLES)], len(number) <= FEW_POINTS, line_kw)
+            style = {"markersize": 4} | line_style(STYLES[(taken + k) % len(STYLES)], len(number), line_kw)
             self.lines_ += axes.plot(number, curve, **({"label": label} if len(curves) > 1 or not is_alone else {}) | style)
         what = "loss before learning" if self.per == "chunk" else "objective"
         ax.set(xlabel=self.per, ylabel=f"{what} ({self.loss})" if self.loss else what)
@@ -360,7 +359,7 @@ class DescentPathDisplay:
         draw_objective = self._draw_contours if len(self.labels) == 2 else self._draw_curve
         draw_objective(frame, contour_kw or {})
         for k, (name, path) in enumerate(self.paths.items()):
-            style = line_style(STYLES[k % len(STYLES)], len(path) <= FEW_POINTS, line_kw)
+            style = line_style(STYLES[k % len(STYLES)], len(path), line_kw)
             label = {"label": str(name)} if name != "" else {}
             faint = {"alpha": 1.0 if len(path) <= 200 else 0.5}  # what fluctuates for long covers itself
             self.lines_ += ax.plot(*self._places(path), **{"markersize": 3.5, "linewidth": 1.2} | faint | label | style)

@@ -26,7 +26,7 @@ from skgd._plan import epochs_of, hold_out
 from skgd._reference import AVERAGE, COEF
 from skgd._rows import Rows, compressed
 from skgd._sklearn import CheckedParameters, Interval, Options, fit_context, one_core, recheck
-from skgd._state import State, moved_to
+from skgd._state import State
 from skgd._tables import check_kind, in_words
 from skgd._validation import (
     check_has_validation,
@@ -601,7 +601,7 @@ class MiniBatchLinearRegressor(CheckedParameters, CallbackSupportMixin, Regresso
             for name in PATHS:
                 self.__dict__.pop(name, None)
             return
-        path = moved_to(np.array(history.path), -problem.origin)
+        path = problem.published(np.array(history.path))
         before = hasattr(self, "loss_path_")
         self.loss_path_ = np.append(self.loss_path_ if before else [], np.mean(history.step_objective, axis=1))
         for name, part in ("coef_path_", path[..., :-1]), ("intercept_path_", path[..., -1]):

@@ -20,7 +20,7 @@ from skgd._reading import Target, look_at
 from skgd._reference import AVERAGE, COEF, VELOCITY
 from skgd._renewable import Renewable
 from skgd._shuffle_test import ShuffleTest
-from skgd._state import State, moved_to
+from skgd._state import State
 from skgd._step_size import plateau_of
 from skgd._stopping import Plateau, Validation
 from skgd._stream import Stream
@@ -72,7 +72,7 @@ def fit_rows(model, rows, state, go_on, watch, held_out=None, start=(None, None)
     passes, history, is_auto = run.passes, run.history, model.learning_rate == "auto"
     stream = stream_after(model, problem, moments, end, history)
     state = replace(
-        state.after(run.parameters, problem.origin, len(history.objective), passes.n_batches),
+        state.after(problem, run.parameters, len(history.objective), passes.n_batches),
         stream=stream,
         renewable=renewable_after(model, problem, stream, end, history),
         shuffle_test=ShuffleTest(),
@@ -85,7 +85,7 @@ def fit_rows(model, rows, state, go_on, watch, held_out=None, start=(None, None)
         best=validation.state if validation else None,
     )
     length = passes.length(max(state.n_steps, 1.0))
-    return Outcome(problem, state, moved_to(end, -problem.origin), length, history, excess, value, validation)
+    return Outcome(problem, state, problem.published(end), length, history, excess, value, validation)
 
 
 def subject_of(model, moments, rows, held_out):
@@ -129,7 +129,7 @@ def start_of(model, problem, coef_init=None, intercept_init=None):
 
 def run_of(model, problem, state, watch, n_epochs=None, validation=None):
     """Descend from the state: `n_epochs` of a fit or, if None, one pass over a chunk of a stream."""
-    in_fit, parameters = n_epochs is not None, state.at(problem.origin)
+    in_fit, parameters = n_epochs is not None, state.for_engine(problem)
     plateau = plateau_of(model, problem, state, in_fit)
     if validation:
         plateau.ended = validation.waited >= plateau.patience
@@ -137,7 +137,7 @@ def run_of(model, problem, state, watch, n_epochs=None, validation=None):
 
     def given(parameters):
         """What predict uses, in the user's units."""
-        return moved_to(parameters[:, passes.result], -problem.origin)
+        return problem.published(parameters[:, passes.result])
 
     def fitted(parameters):
         return model._fitted(given(parameters), problem)
@@ -177,17 +177,17 @@ def end_of(model, problem, run, validation):
 
 def better_of(problem, validation, has_ended, end, excess, is_auto):
     """The end of a descent or the parameters that score best on the rows held out, for each target."""
-    best = moved_to(validation.best, problem.origin)
+    best = problem.at_origin(validation.best)
     if is_auto:
         best, _ = finish(problem, best, np.zeros(len(best), dtype=bool), np.inf)
-    is_worse = has_ended | validation.compare(moved_to(end, -problem.origin))[1]
+    is_worse = has_ended | validation.compare(problem.published(end))[1]
     return np.where(is_worse[:, None], best, end), np.where(is_worse, 0.0, excess)
 
 
 def value_at(model, problem, run, state, end):
     """The objective at the end, where tol=None or a plain schedule leaves it unchecked; an error after a divergence."""
     if model.learning_rate != "auto":
-        return check_end(model, problem, run.passes, state.at(problem.origin)[:, COEF], end, run.history)
+        return check_end(model, problem, run.passes, state.for_engine(problem)[:, COEF], end, run.history)
     return objectives_at(problem, end) if model.tol is None else None
 
 
@@ -212,7 +212,7 @@ def stream_after(model, problem, moments, end, history):
             targets = [Target(problem, k) for k in range(len(end))]
             losses, gradient = look_at(targets, end, problem.loss)
             gradient = gradient[:, :-1]
-    ends = moved_to(end, -problem.origin)
+    ends = problem.published(end)
     return Stream.after_fit(moments, problem.geometries[0], problem.penalty, ends, losses, gradient, objective_of(model))
 
 

@@ -47,7 +47,7 @@ def fit_chunk(model, rows, state, go_on, watch):
 def published(problem, state, parameters, length, history):
     """The Outcome of a pass over a chunk."""
     # A fit that max_iter has paused can no longer be resumed.
-    state = state.about(()).after(parameters, problem.origin, 1, problem.n_batches).with_own_rows()
+    state = state.about(()).after(problem, parameters, 1, problem.n_batches).with_own_rows()
     return Outcome(problem, state, state.parameters[:, AVERAGE], length, history)
 
 
@@ -69,7 +69,7 @@ def learn(model, problem, bounded, state, watch, before):
     is_known = is_sought and knows_minimum(problem, state)
     if is_known and not model.record_steps:
         watch.end_epoch(History(objective=[before]), None)
-        parameters = state.at(problem.origin)
+        parameters = state.for_engine(problem)
         state = renewed(model, problem, bounded, state, parameters)
         return published(problem, state, parameters, 1.0, History())
     measured, stream = measured_for_steps(model, problem, state.stream, bounded)

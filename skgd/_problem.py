@@ -96,6 +96,14 @@ class Problem:
         """The x, in the user's units, at which the intercept is the prediction while descending."""
         return self.rows.offset + self.geometries[0].metric[0, :-1]
 
+    def at_origin(self, parameters):
+        """Parameters in the user's units with the intercept moved to the origin: how the engine and solvers take them."""
+        return with_intercept_moved(parameters, self.origin)
+
+    def published(self, parameters):
+        """Parameters in the user's units, with the intercept moved from the origin to x = 0: how predict takes them."""
+        return with_intercept_moved(parameters, -self.origin)
+
     @cached_property
     def size_of_columns(self):
         """The approximate size of the numbers in each column, as far as the metric tells."""
@@ -199,6 +207,13 @@ class Problem:
     def averaging_interval(self):
         """Steps between two updates of the average: on sparse rows each update visits all columns."""
         return int(np.ceil(UPKEEP * self.rows.n_features / self.numbers_in_a_batch)) if self.rows.is_sparse else 1
+
+
+def with_intercept_moved(parameters, way):
+    """Parameters of shape (..., n_features + 1) whose intercept is the prediction at x + way, where it was that at x."""
+    moved = np.array(parameters)
+    moved[..., -1] += moved[..., :-1] @ way
+    return moved
 
 
 def rows_for_constants(loss, rows):

@@ -57,7 +57,7 @@ class Target:
 
     @cached_property
     def basis(self):
-        """The coordinates of steps, as columns: the whitening if there is one, otherwise the scale of each coefficient.
+        """The coordinates of steps, as columns: the whitening if there is one, otherwise the root of each coefficient's scale.
 
         With a penalty that makes zeros they are scales, which keep zeros apart. The later minima of a stream have no
         whitening, since its eigendecomposition would cost more than the steps.

@@ -26,11 +26,8 @@ from skgd._rows import BLOCK, Rows
 from skgd._stream import UNUSUAL
 
 FIRST_NUMBERS = 2**16  # numbers of X, half a megabyte, up to which a stream keeps its first rows and ends where a fit does
-MOST_KEPT = BLOCK  # numbers of X that a stream keeps for an extreme quantile, or while rows fade: two megabytes
-FIRST_GROWTH = 0.01  # new share of the first rows at which their minimum is found anew; double: worse for extreme quantiles
-GROWTH = 1e-3  # new share of all rows at which the minimum is found anew, once the first rows are in the model
+GROWTH = 1e-3  # new share of all rows at which the minimum is found anew; of first rows, ten times, twenty being worse
 CHEAP = 20  # columns up to which each row may bring a new minimum: it costs d^3, so with 500 columns it takes a hundred rows
-FEW_NUMBERS = 2**14  # numbers of X up to which every chunk brings a new minimum: a reading takes a tenth of a millisecond
 REMEMBERED = 7  # half-lives after which rows are dropped: their weight is then below a hundredth
 AT_AN_ATOM = 0.01  # share of a large residual below which one counts as zero; half or double changed no stream
 
@@ -96,13 +93,13 @@ class Renewable:
     def is_due(self, n_new, n_seen, n_parameters):
         """Whether to find the minimum anew; the last chunk brought `n_new` rows.
 
-        While all rows are kept, it costs several readings of them: it is due at once for small tables, otherwise after a share
-        FIRST_GROWTH of new rows, of those that a half-life has left. Later it costs d^3: it is due after a share GROWTH of new
-        rows or (d / CHEAP)^1.5 rows, but at the latest after d.
+        While all rows are kept, it costs several readings of them: it is due at once for small tables, read in a tenth of a
+        millisecond, otherwise after a share 10 GROWTH of new rows, of those that a half-life has left. Later it costs d^3: it
+        is due after a share GROWTH of new rows or (d / CHEAP)^1.5 rows, but at the latest after d.
         """
         if self.has_rows and (self.past is None or self.n_kept > self.waiting + n_new):  # all are read anew, several times
-            is_cheap = n_new > 1 and self.n_kept * n_parameters <= FEW_NUMBERS
-            return is_cheap or self.waiting >= FIRST_GROWTH * min(self.n_kept, n_seen)
+            is_cheap = n_new > 1 and self.n_kept * n_parameters <= FIRST_NUMBERS // 4
+            return is_cheap or self.waiting >= 10.0 * GROWTH * min(self.n_kept, n_seen)
         return self.waiting >= min(max(GROWTH * n_seen, (n_parameters / CHEAP) ** 1.5), n_parameters)
 
     @property
@@ -188,7 +185,7 @@ class Renewable:
             share, size = min(1.0, 3.0 * len(rows) / n_seen), np.minimum(size, UNUSUAL * spread)
             size, deciding = spread + share * (size - spread), self.deciding + share * (deciding - self.deciding)
         renewed = replace(self, reached=loss, waiting=0, faded_at=self.age, spread=size, deciding=deciding)
-        is_remembered = REMEMBERED * half_life * ends.shape[1] <= MOST_KEPT
+        is_remembered = REMEMBERED * half_life * ends.shape[1] <= BLOCK
         if is_remembered or (before is None and len(rows) < n_first_rows(deciding, ends.shape[1])):
             return replace(renewed, past=before, n_rows=n_seen - len(rows)), ends
         return renewed.left_behind(problem, ends, before, n_seen), ends
@@ -224,8 +221,8 @@ class Renewable:
 
 
 def n_first_rows(deciding, n_parameters):
-    """How many first rows a stream keeps: more where fewer of them decide (see `share_that_decides`)."""
-    return max(min(FIRST_NUMBERS / deciding.min(), MOST_KEPT) / n_parameters, ROWS_PER_COLUMN * n_parameters)
+    """How many first rows a stream keeps: more where fewer of them decide (see `share_that_decides`), up to two megabytes."""
+    return max(min(FIRST_NUMBERS / deciding.min(), BLOCK) / n_parameters, ROWS_PER_COLUMN * n_parameters)
 
 
 def width_of_kinks(spread, deciding, n_parameters, n_seen):

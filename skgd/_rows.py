@@ -18,7 +18,7 @@ from scipy.sparse import csr_array, issparse
 from skgd._moments import Moments
 from skgd._sklearn import number_of_threads, one_core
 
-MOST_THREADS = 8  # two are 1.6 times as fast as one: Python's lock is held a quarter of the time, so that more would only wait
+MOST_THREADS = 8  # two are 1.6 times as fast as one; Python's lock, held a quarter of the time, leaves more nothing to gain
 BLOCK = 2**18  # numbers in a block of rows, two megabytes: with 1/8 or 4 times as many, readings take a quarter longer
 MOST_COLUMNS = 1000  # up to here an eigendecomposition pays for itself, and sparse rows are unpacked
 SAMPLE = 10_000  # rows of the sample that stands for all, for example for the typical residual
@@ -35,10 +35,12 @@ class AllRows(Protocol):
     """
 
     offset: np.ndarray  # (n_features,): what has been subtracted from the columns given by the user
+    numbers: np.ndarray  # of the rows, in their order
     n_features: int
     n_targets: int
     dtype: np.dtype  # of X
     total_weight: float
+    mean_weight: float
     numbers_in_a_row: float
     is_in_memory: bool
     is_wide: bool  # more than MOST_COLUMNS columns: too many for their covariance
@@ -54,6 +56,15 @@ class AllRows(Protocol):
         """The rows for computations that visit each one: all of them, or a sample if they are not in memory."""
 
     def __len__(self) -> int: ...
+
+    def without_columns(self) -> AllRows:
+        """The targets and weights alone."""
+
+    def with_mean_weight_1(self) -> AllRows:
+        """These rows with their weights in units of their mean."""
+
+    def with_far_columns_centred(self, mean: np.ndarray, variance: np.ndarray) -> AllRows:
+        """Sparse rows with those columns centred whose mean exceeds their standard deviation."""
 
     def moments(self, is_full: bool) -> Moments:
         """Their moments; `is_full` asks for products of different columns, too."""

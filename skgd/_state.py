@@ -78,19 +78,19 @@ class State:
             return self
         return replace(self, subject=subject, factor=1.0, plateau={}, best=None, reading=None)
 
-    def after(self, parameters, origin, n_passes, n_batches):
+    def after(self, problem, parameters, n_passes, n_batches):
         """The state after a descent of `n_passes` passes, of `n_batches` steps each, that has ended at these parameters."""
         return replace(
             self,
-            parameters=moved_to(parameters[:, :3], -origin),
+            parameters=problem.published(parameters[:, :3]),
             n_passes=self.n_passes + n_passes,
             n_steps=self.n_steps + n_passes * n_batches,
         )
 
-    def at(self, origin):
-        """The parameters as the engine descends with them: five rows, and the intercept taken at an origin."""
+    def for_engine(self, problem):
+        """The parameters as the engine descends with them: five rows for each target, the intercept at the problem's origin."""
         parameters = np.zeros((len(self.parameters), 5, self.parameters.shape[2]))
-        parameters[:, :3] = moved_to(self.parameters, origin)
+        parameters[:, :3] = problem.at_origin(self.parameters)
         return parameters
 
     def with_own_rows(self):
@@ -102,10 +102,3 @@ class State:
         parameters = np.array(self.parameters)
         parameters[:, :, -1] = 0.0
         return replace(self, parameters=parameters)
-
-
-def moved_to(parameters, origin):
-    """Parameters with the intercept moved by `origin`: the prediction at p + `origin`, where it was the prediction at p."""
-    moved = np.array(parameters)
-    moved[..., -1] += moved[..., :-1] @ origin
-    return moved

@@ -27,7 +27,6 @@ from skgd._moments import Moments
 from skgd._objective import loss_and_slope, penalty_at, rounding_of, typical_size
 from skgd._rows import SAMPLE
 
-HALF_LIFE = SAMPLE  # in rows: of the longest row, and of the steepness of a loss
 MOST_CORRELATED = 500  # columns plus targets up to which a stream keeps their covariance, which is decomposed for every chunk
 LEAST_SEEN = 10  # rows before the deviations of columns are trusted; until then, only the intercept moves
 UNUSUAL = 10.0  # row lengths, losses and residuals count as at most this many times what is usual so far
@@ -41,10 +40,10 @@ class Stream(NamedTuple):
 
     moments: Moments | None = None
     n_met: float = 0.0  # rows that have come; the moments know how many are remembered
-    longest: float = 0.0  # squared length of a row, for a weight of 1
+    longest: float = 0.0  # squared length of a row, for a weight of 1; it fades with a half-life of SAMPLE rows
     eigenvalue: float = 0.0  # the largest of the columns' second moments, in the metric
-    slope: np.ndarray | float = 0.0  # (n_targets,): weighted sum of the loss's |slope| over the rows, which fade
-    size: np.ndarray | float = 0.0  # (n_targets,): sum of the typical sizes of residuals over the rows, which fade
+    slope: np.ndarray | float = 0.0  # (n_targets,): weighted sum of the loss's |slope| over the rows; it fades as `longest`
+    size: np.ndarray | float = 0.0  # (n_targets,): sum of the typical sizes of residuals over the rows; it fades as `longest`
     level: np.ndarray | None = None  # (n_targets,): the usual loss, if known
     is_exact: bool = True  # whether the moments have the true products of columns and targets
     objective: tuple | None = None  # if not, the only one whose minimum they determine; None if they determine none
@@ -96,7 +95,7 @@ class Stream(NamedTuple):
         moments = self.moments
         metric = metric_of(rows, moments, 0.0, True)
         longest = np.max(squared_norms(bounded, metric) / rows.weights)
-        return self._replace(longest=max(longest, self.longest * 0.5 ** (len(rows) / HALF_LIFE)))
+        return self._replace(longest=max(longest, self.longest * 0.5 ** (len(rows) / SAMPLE)))
 
     def with_steepness(self, rows, parameters, loss, half_life=np.inf):
         """The stream after the residuals of further rows: slope / size is the curvature of a loss that grows linearly."""
@@ -105,7 +104,7 @@ class Stream(NamedTuple):
         size = total * typical_size(residual, weight)
         if self.n_met >= LEAST_SEEN:  # a limit on how far one chunk can raise the typical residual
             size = np.where(np.greater(self.size, 0.0), np.minimum(size, UNUSUAL * self.size), size)
-        fading = 0.5 ** (len(rows) / min(HALF_LIFE, half_life))
+        fading = 0.5 ** (len(rows) / min(SAMPLE, half_life))
         return self._replace(slope=fading * self.slope + slope, size=fading * self.size + size)
 
     def with_level(self, loss, n_rows):
@@ -176,7 +175,7 @@ class Stream(NamedTuple):
             metric[1, :-1] = 0.0
         penalised, b = np.max(ridge * metric[1, :-1]), min(batch_size, len(rows))
         norms = squared_norms(bounded, metric)
-        longest = max(norms.max(), self.longest * rows.total_weight / len(rows) * 0.5 ** (len(rows) / HALF_LIFE))
+        longest = max(norms.max(), self.longest * rows.total_weight / len(rows) * 0.5 ** (len(rows) / SAMPLE))
         if moments.is_full:
             gram = gram_of(moments, metric, ridge)
             values, vectors = np.linalg.eigh(gram)

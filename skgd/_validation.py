@@ -11,6 +11,7 @@ from joblib import Parallel
 from sklearn.base import BaseEstimator
 from sklearn.utils import check_array
 
+from skgd._objective import LARGEST
 from skgd._sklearn import InvalidParameterError
 from skgd._tables import check_mask
 
@@ -162,8 +163,8 @@ def check_weight(sample_weight, n_samples):
     if np.any(weight < 0.0):
         row = np.flatnonzero(weight < 0.0)[0]
         raise ValueError(f"sample_weight must be >= 0, got {weight[row]:g} in row {row}. Use 0 to leave a row out.")
-    if np.any(weight > 1e100):
-        raise ValueError(f"sample_weight must be below 1e100, got {weight.max():g}. Divide the weights by a power of ten.")
+    if np.any(weight > LARGEST):
+        raise ValueError(f"sample_weight must be below {LARGEST:.0e}, got {weight.max():g}. Divide weights by a power of ten.")
     weight = weight.copy() if weight.strides == (0,) else weight  # a view of one number would pass for no weights
     return np.require(weight, requirements="A")
 

@@ -54,7 +54,7 @@ UNUSABLE = {
     "NaN in sample_weight": (X, y, with_entry(np.ones(60), np.nan), "sample_weight contains NaN"),
     "negative sample_weight": (X, y, with_entry(np.ones(60), -1.0), r"sample_weight must be >= 0, got -1 in row 3"),
     "sample_weight all zero": (X, y, np.zeros(60), "sample_weight is zero for every row"),
-    "sample_weight beyond all measure": (X, y, np.full(60, 1e200), "sample_weight must be below 1e100"),
+    "sample_weight beyond all measure": (X, y, np.full(60, 1e200), r"sample_weight must be below 1e\+100"),
     "sample_weight of another length": (X, y, np.ones(59), "sample_weight must be one number for each of 60 rows"),
     "sample_weight of two dimensions": (X, y, np.ones((60, 1)), "sample_weight must be one number for each"),
     "a column beyond float64": (X * [1, 1e200, 1], y, None, "Column 1 of X is too large"),
