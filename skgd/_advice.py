@@ -102,7 +102,7 @@ def tell_of_order(is_unlike, told):
 
 def tell_of_few(model, renewable, n_parameters, told):
     """Warn once that so few of the rows left behind decide that their minimum is not that of rows to come; see `once`."""
-    n_deciding = (renewable.n_rows + renewable.n_kept) * np.min(renewable.deciding)
+    n_deciding = (renewable.n_rows + len(renewable.latest)) * np.min(renewable.deciding)
     if renewable.past is None or n_deciding >= 2.0 * n_parameters:  # of a quantile, half of these lie on the rarer side
         return told
     name, cure = ("quantile", "a quantile nearer to 0.5") if model.loss == "quantile" else ("epsilon", "a smaller epsilon")

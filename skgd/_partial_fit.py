@@ -22,6 +22,7 @@ from skgd._newton import LEAST_PROMISE
 from skgd._objective import SQUARED_ERROR, constant_loss, is_quadratic, mean_loss, objective_of
 from skgd._plan import measured_for_steps, problem_of_chunk, problem_of_latest
 from skgd._reference import AVERAGE
+from skgd._renewable import no_worse_than_constants
 from skgd._shuffle_test import slopes_of
 from skgd._state import State
 
@@ -47,7 +48,7 @@ def fit_chunk(model, rows, state, go_on, watch):
 def published(problem, state, parameters, length, history):
     """The Outcome of a pass over a chunk."""
     # A fit that max_iter has paused can no longer be resumed.
-    state = state.about(()).after(problem, parameters, 1, problem.n_batches).with_own_rows()
+    state = state.about(()).after(problem, parameters, 1, problem.n_batches)
     return Outcome(problem, state, state.parameters[:, AVERAGE], length, history)
 
 
@@ -79,11 +80,11 @@ def learn(model, problem, bounded, state, watch, before):
     length = run.passes.length(state.n_steps + run.passes.n_batches)
     if is_known:
         state = renewed(model, measured, bounded, state, parameters)
-    elif is_sought and state.renewable.has_rows:
-        renewable = state.renewable.joined()
-        latest = problem_of_latest(model, renewable.rows, state.stream.moments, is_all=False)
-        parameters[:, AVERAGE] = renewable.no_worse_than_constants(latest, parameters[:, AVERAGE])
-        state = replace(state, renewable=renewable)
+    elif is_sought and state.renewable.latest:
+        latest = state.renewable.latest.joined()
+        of_latest = problem_of_latest(model, latest.rows, state.stream.moments, is_all=False)
+        parameters[:, AVERAGE] = no_worse_than_constants(of_latest, parameters[:, AVERAGE])
+        state = replace(state, renewable=replace(state.renewable, latest=latest))
     return published(measured, state, parameters, length, run.history)
 
 
@@ -91,9 +92,9 @@ def with_chunk(model, problem, stream, bounded, state, before):
     """The state of a stream with the rows of a chunk, before anything is learned from them."""
     renewable = state.renewable.for_objective(objective_of(model))
     if problem.loss == SQUARED_ERROR and stream.has_enough_rows:  # the moments are all it needs
-        renewable = replace(renewable.without_rows(), waiting=renewable.waiting + len(bounded))
+        renewable = replace(renewable, latest=renewable.latest.without_rows(), waiting=renewable.waiting + len(bounded))
     elif model.average != "auto":  # steps are what was asked for: no minimum will need the rows
-        renewable = replace(renewable.without_rows(), is_complete=False)
+        renewable = replace(renewable, latest=renewable.latest.without_rows(), is_complete=False)
     elif stream.moments.is_full and renewable.is_complete:
         if model.half_life is None:
             state = held_against_order(problem, stream, state)
@@ -133,8 +134,8 @@ def renewed(model, problem, bounded, state, parameters):
         end, stream = minimum_of_squares(model, problem, bounded, stream, parameters[:, AVERAGE])
         renewable = replace(renewable, waiting=0)
     else:
-        half_life, renewable = model.half_life or np.inf, renewable.joined()
-        latest = problem_of_latest(model, renewable.rows, stream.moments, is_all=renewable.past is None)
+        half_life, renewable = model.half_life or np.inf, replace(renewable, latest=renewable.latest.joined())
+        latest = problem_of_latest(model, renewable.latest.rows, stream.moments, is_all=renewable.past is None)
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
             renewable, end = renewable.renewed(latest, parameters[:, AVERAGE], half_life)
         state = replace(state, told=tell_of_few(model, renewable, parameters.shape[-1], state.told))

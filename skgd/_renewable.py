@@ -12,33 +12,23 @@ The first rows are kept longer, until the minimum over them is accurate enough t
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import NamedTuple
 
 import numpy as np
 
 from skgd._geometry import ROWS_PER_COLUMN
+from skgd._latest_rows import REMEMBERED, LatestRows
 from skgd._newton import FRACTIONS, LEAST_PROMISE, OF_ZEROS, Newton, Readings
 from skgd._objective import LARGEST, loss_and_slope, penalty_at, typical_size
 from skgd._past_rows import PastRows, TargetOfStream, derivatives_at, model_at_minimum, residuals_at
 from skgd._quadratic import MOST_STEPS
 from skgd._reading import Target
-from skgd._rows import BLOCK, Rows
+from skgd._rows import BLOCK
 from skgd._stream import UNUSUAL
 
 FIRST_NUMBERS = 2**16  # numbers of X, half a megabyte, up to which a stream keeps its first rows and ends where a fit does
 GROWTH = 1e-3  # new share of all rows at which the minimum is found anew; of first rows, ten times, twenty being worse
 CHEAP = 20  # columns up to which each row may bring a new minimum: it costs d^3, so with 500 columns it takes a hundred rows
-REMEMBERED = 7  # half-lives after which rows are dropped: their weight is then below a hundredth
 AT_AN_ATOM = 0.01  # share of a large residual below which one counts as zero; half or double changed no stream
-
-
-class KeptRows(NamedTuple):
-    """Rows that a stream keeps, in arrays of its own."""
-
-    X: np.ndarray
-    y: np.ndarray  # (n_targets, n)
-    weight: np.ndarray
-    age: np.ndarray  # of the stream when each row came, in half-lives
 
 
 @dataclass(frozen=True)
@@ -47,10 +37,7 @@ class Renewable:
 
     past: PastRows | None = None  # the model of the rows left behind
     n_rows: float = 0.0  # in the model
-    latest: tuple[KeptRows, ...] = ()
-    fresh: Rows | None = None  # the newest rows, not copied or unpacked yet: most are dropped in the same call
-    n_kept: int = 0  # rows in `latest` and `fresh`
-    age: float = 0.0  # half-lives that have passed
+    latest: LatestRows = LatestRows()  # noqa: RUF009 (immutable)
     faded_at: float = 0.0  # the age at which the model was faded last
     spread: np.ndarray | float = 0.0  # (n_targets,): the usual size of residuals
     reached: np.ndarray | float = 0.0  # (n_targets,): the mean loss at the last minimum
@@ -71,7 +58,7 @@ class Renewable:
         known = {"spread": spread_of(problem, residual, rows.weights), "objective": objective, "deciding": deciding}
         if len(problem.rows) <= min(n_first_rows(deciding, n_parameters), len(rows)):
             losses = loss_and_slope(problem.loss, residual)[0] @ rows.weights / rows.total_weight
-            return cls(fresh=rows, n_kept=len(rows), reached=losses, **known).with_own_rows()
+            return cls(latest=LatestRows(newest=rows).copied(), reached=losses, **known)
         widths = width_of_kinks(known["spread"], deciding, n_parameters, len(rows))
         past = model_at_minimum(replace(problem, rows=rows), ends, widths, problem.rows.total_weight)
         return cls(past, float(len(problem.rows)), **known)
@@ -86,7 +73,7 @@ class Renewable:
             return self
         if self.objective is None:
             return replace(self, objective=objective)
-        if self.past is not None or not self.has_rows:
+        if self.past is not None or not self.latest:
             return Renewable(objective=objective, is_complete=False, waiting=np.inf)
         return replace(self, objective=objective, waiting=np.inf)
 
@@ -97,72 +84,18 @@ class Renewable:
         millisecond, otherwise after a share 10 GROWTH of new rows, of those that a half-life has left. Later it costs d^3: it
         is due after a share GROWTH of new rows or (d / CHEAP)^1.5 rows, but at the latest after d.
         """
-        if self.has_rows and (self.past is None or self.n_kept > self.waiting + n_new):  # all are read anew, several times
-            is_cheap = n_new > 1 and self.n_kept * n_parameters <= FIRST_NUMBERS // 4
-            return is_cheap or self.waiting >= 10.0 * GROWTH * min(self.n_kept, n_seen)
+        n_kept = len(self.latest)
+        if self.latest and (self.past is None or n_kept > self.waiting + n_new):  # all are read anew, several times
+            is_cheap = n_new > 1 and n_kept * n_parameters <= FIRST_NUMBERS // 4
+            return is_cheap or self.waiting >= 10.0 * GROWTH * min(n_kept, n_seen)
         return self.waiting >= min(max(GROWTH * n_seen, (n_parameters / CHEAP) ** 1.5), n_parameters)
-
-    @property
-    def has_rows(self):
-        """Whether any rows themselves are kept, not only their model."""
-        return bool(self.latest) or self.fresh is not None
 
     def with_rows(self, rows, loss, half_life):
         """The state after a chunk of this mean loss. While all rows are kept, a large loss makes a minimum due sooner."""
-        reached, age = np.broadcast_to(self.reached, loss.shape), self.age + len(rows) / half_life
+        reached = np.broadcast_to(self.reached, loss.shape)
         worse = np.divide(loss, reached, out=np.where(loss > 0.0, np.inf, 1.0), where=reached > 0.0)
         weight = max(1.0, float(np.max(worse))) if self.past is None else 1.0
-        fresh, waiting = rows.faded(half_life, REMEMBERED), self.waiting + weight * len(rows)
-        return replace(self.with_own_rows(), fresh=fresh, n_kept=self.n_kept + len(fresh), age=age, waiting=waiting)
-
-    def without_rows(self):
-        """The state without the latest rows."""
-        return replace(self, latest=(), fresh=None, n_kept=0)
-
-    def with_own_rows(self):
-        """The state with the fresh rows copied, since the caller may reuse their arrays."""
-        if self.fresh is None:
-            return self
-        rows, X = self.fresh, np.array(self.fresh.take(self.fresh.numbers), dtype=np.float64, order="C")
-        table = KeptRows(X, rows.targets.copy(), rows.weights.copy(), np.full(len(rows), self.age))
-        return replace(self, latest=(*self.latest, table), fresh=None)
-
-    def joined(self):
-        """The state with the latest rows in one table, without those that are too old."""
-        if not self.latest:
-            return self
-        X, y, weight, age = zip(*self.with_own_rows().latest, strict=True)
-        ages = np.concatenate(age)
-        first = np.searchsorted(ages, self.age - REMEMBERED)
-        targets = np.ascontiguousarray(np.hstack(y)[:, first:])
-        table = KeptRows(np.concatenate(X)[first:], targets, np.concatenate(weight)[first:], ages[first:])
-        return replace(self, latest=(table,), fresh=None, n_kept=len(table.weight))
-
-    @property
-    def rows(self):
-        """The latest rows, after `joined`; with a half-life, older ones weigh less."""
-        if not self.latest:
-            return self.fresh
-        ((X, y, weight, age),) = self.latest
-        return Rows.of(X, y, weight * 0.5 ** (self.age - age))
-
-    def no_worse_than_constants(self, problem, parameters):
-        """The parameters or, where the best constant does better on the latest rows, the best point on the line to it.
-
-        For a stream of few rows, which keeps them all. The intercept is the prediction at the problem's origin.
-        """
-        rows, constants = problem.rows, np.zeros_like(parameters)
-        constants[:, -1] = problem.constant
-        far, near = residuals_at(rows, problem, parameters), residuals_at(rows, problem, constants)
-        values = [
-            loss_and_slope(problem.loss, shrunk * far + (1.0 - shrunk) * near)[0] @ rows.weights / rows.total_weight
-            + penalty_at(problem.penalty, shrunk * parameters[:, :-1])
-            for shrunk in FRACTIONS
-        ]
-        shrunk = FRACTIONS[np.argmin(values, axis=0)]
-        shrunk[(values[0] <= problem.constant_loss) | (shrunk == 1.0)] = 1.0
-        shrunk[np.min(values, axis=0) > problem.constant_loss] = 0.0
-        return constants + shrunk[:, None] * (parameters - constants)
+        return replace(self, latest=self.latest.with_rows(rows, half_life), waiting=self.waiting + weight * len(rows))
 
     def renewed(self, problem, starts, half_life):
         """Find the minimum over all rows seen; returns the state of the stream there, and the minimum.
@@ -170,7 +103,7 @@ class Renewable:
         The problem is that of the latest rows. Starts and the minimum have a row of parameters for each target; their
         intercepts are predictions at the problem's origin.
         """
-        rows, n_targets, factor = problem.rows, len(starts), 0.5 ** (self.age - self.faded_at)
+        rows, n_targets, factor = problem.rows, len(starts), 0.5 ** (self.latest.age - self.faded_at)
         before = self.past and self.past.moved_to(problem.origin).faded(np.full(n_targets, factor))
         n_seen = len(rows) + self.n_rows * factor
         spread = np.broadcast_to(self.spread, n_targets)
@@ -184,7 +117,7 @@ class Renewable:
         if before is not None:  # moving means, in which later rows count three times: minima become better
             share, size = min(1.0, 3.0 * len(rows) / n_seen), np.minimum(size, UNUSUAL * spread)
             size, deciding = spread + share * (size - spread), self.deciding + share * (deciding - self.deciding)
-        renewed = replace(self, reached=loss, waiting=0, faded_at=self.age, spread=size, deciding=deciding)
+        renewed = replace(self, reached=loss, waiting=0, faded_at=self.latest.age, spread=size, deciding=deciding)
         is_remembered = REMEMBERED * half_life * ends.shape[1] <= BLOCK
         if is_remembered or (before is None and len(rows) < n_first_rows(deciding, ends.shape[1])):
             return replace(renewed, past=before, n_rows=n_seen - len(rows)), ends
@@ -213,11 +146,30 @@ class Renewable:
             targets = [TargetOfStream(problem, k, width, before) for k, width in enumerate(widths)]
             found = [derivatives_at(target, end) for target, end in zip(targets, ends, strict=True)]
             past = PastRows.about(ends, problem.origin, weight, *map(np.array, zip(*found, strict=True))) + before
-        return replace(self.without_rows(), past=past, n_rows=n_seen)
+        return replace(self, latest=self.latest.without_rows(), past=past, n_rows=n_seen)
 
     def widths(self, ends, n_seen):
         """The width of kinks for each target."""
         return width_of_kinks(np.broadcast_to(self.spread, len(ends)), self.deciding, ends.shape[1], n_seen)
+
+
+def no_worse_than_constants(problem, parameters):
+    """The parameters or, where the best constant does better on the latest rows, the best point on the line to it.
+
+    For a stream of few rows, which keeps them all. The intercept is the prediction at the problem's origin.
+    """
+    rows, constants = problem.rows, np.zeros_like(parameters)
+    constants[:, -1] = problem.constant
+    far, near = residuals_at(rows, problem, parameters), residuals_at(rows, problem, constants)
+    values = [
+        loss_and_slope(problem.loss, shrunk * far + (1.0 - shrunk) * near)[0] @ rows.weights / rows.total_weight
+        + penalty_at(problem.penalty, shrunk * parameters[:, :-1])
+        for shrunk in FRACTIONS
+    ]
+    shrunk = FRACTIONS[np.argmin(values, axis=0)]
+    shrunk[(values[0] <= problem.constant_loss) | (shrunk == 1.0)] = 1.0
+    shrunk[np.min(values, axis=0) > problem.constant_loss] = 0.0
+    return constants + shrunk[:, None] * (parameters - constants)
 
 
 def n_first_rows(deciding, n_parameters):

@@ -6,10 +6,11 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from skgd._latest_rows import LatestRows, Table
 from skgd._moments import Moments
 from skgd._past_rows import PastRows
 from skgd._reference import AVERAGE, COEF
-from skgd._renewable import KeptRows, Renewable
+from skgd._renewable import Renewable
 from skgd._shuffle_test import ShuffleTest, Slopes
 from skgd._stream import Stream
 from skgd._version import __version__
@@ -46,11 +47,12 @@ class State:
     def stored(self):
         """This state as a dict of plain arrays and tuples, which tools that save models can read without a class of ours."""
         moments, past = (part and vars(part).copy() for part in (self.stream.moments, self.renewable.past))
+        latest = self.renewable.latest.copied()
         return vars(self) | {
             "skgd": __version__,
             "stream": self.stream._asdict() | {"moments": moments},
             "shuffle_test": self.shuffle_test._asdict() | {"slopes": tuple(self.shuffle_test.slopes)},
-            "renewable": vars(self.renewable) | {"past": past, "latest": tuple(map(tuple, self.renewable.latest))},
+            "renewable": vars(self.renewable) | {"past": past, "latest": (tuple(map(tuple, latest.tables)), latest.age)},
         }
 
     @classmethod
@@ -61,12 +63,13 @@ class State:
             moments, stream, renewable = stored["stream"]["moments"], stored["stream"], stored["renewable"]
             past = renewable["past"] and PastRows(**renewable["past"])
             parts["stream"] = Stream(**stream | {"moments": moments and Moments(**moments)})
-            latest = tuple(KeptRows(*table) for table in renewable["latest"])
+            tables, age = renewable["latest"]
+            latest = LatestRows(tuple(Table(*table) for table in tables), age=age)
             slopes = Slopes(*stored["shuffle_test"]["slopes"])
             parts["shuffle_test"] = ShuffleTest(**stored["shuffle_test"] | {"slopes": slopes})
             parts["renewable"] = Renewable(**renewable | {"past": past, "latest": latest})
             return cls(**parts)
-        except (KeyError, TypeError, IndexError) as error:
+        except (KeyError, TypeError, IndexError, ValueError) as error:
             raise ValueError(
                 f"This model was saved by skgd {version}, and skgd {__version__} can predict with it but not go on from it: "
                 f"fit it anew, or install that version."
@@ -92,10 +95,6 @@ class State:
         parameters = np.zeros((len(self.parameters), 5, self.parameters.shape[2]))
         parameters[:, :3] = problem.at_origin(self.parameters)
         return parameters
-
-    def with_own_rows(self):
-        """With copies of rows that are kept."""
-        return replace(self, renewable=self.renewable.with_own_rows())
 
     def without_intercept(self):
         """This state with intercepts of zero."""
