@@ -3,7 +3,7 @@
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
-from skgd._geometry import SAFETY, plain_metric, safe_step
+from skgd._geometry import ROWS_PER_COLUMN, SAFETY, plain_metric, safe_step
 from skgd._objective import SQUARED_ERROR, rounding_of
 from skgd._reading import ROUNDING, Target, look_at
 from skgd._stopping import score_name
@@ -38,12 +38,13 @@ def once(told, name, message, category=UserWarning):
 
 def tell_of_unusual(rows, bounded, told):
     """Warn once of rows that count less than others; see `once`."""
-    n = np.count_nonzero(bounded.weights < rows.weights) if bounded is not rows else 0
-    if n == 0:
+    which = rows.numbers[bounded.weights < rows.weights] if bounded is not rows else ()
+    if not len(which):
         return told
     message = (
-        f"{n} row(s) of a stream are unlike all before them, in X or in y, and count less. If they are errors, such as a code "
-        f"for a missing value, leave them out. To have them count like all others, give them to fit or fit_chunks."
+        f"{len(which)} row(s) of a stream are unlike all before them, in X or in y, and count less: first row {which[0]} of "
+        f"this call. If they are errors, such as a code for a missing value, leave them out. To have them count like all "
+        f"others, give the whole table to fit or fit_chunks. Rows like these may come again, without another warning."
     )
     return once(told, "unusual", message)
 
@@ -83,6 +84,9 @@ def tell_of_schedule(model, state):
     message = (
         "learning_rate has changed in the middle of a stream. Rows that a plain schedule has learned are not kept, so that "
         "'auto' goes to the minimum over the others. Fit a new model to have all of them count."
+        if is_plain
+        else f"learning_rate has changed in the middle of a stream, from 'auto' to {model.learning_rate!r}. The rows of its "
+        f"plain steps are not kept: 'auto', if it comes back, goes to the minimum without them."
     )
     return once(state.told, "schedule", message, ConvergenceWarning)
 
@@ -103,13 +107,17 @@ def tell_of_order(is_unlike, told):
 def tell_of_few(model, renewable, n_parameters, told):
     """Warn once that so few of the rows left behind decide that their minimum is not that of rows to come; see `once`."""
     n_deciding = (renewable.n_rows + len(renewable.latest)) * np.min(renewable.deciding)
-    if renewable.past is None or n_deciding >= 2.0 * n_parameters:  # of a quantile, half of these lie on the rarer side
+    # Of a quantile, half of these lie on the rarer side. Between the quantiles 0.1 and 0.9, and after a fit, whose minimum is
+    # exact, fewer will do.
+    is_safe = renewable.is_of_fit or np.min(renewable.deciding) > 0.2
+    needed = 2 * (1 if is_safe else ROWS_PER_COLUMN) * n_parameters
+    if renewable.past is None or n_deciding >= needed:
         return told
     name, cure = ("quantile", "a quantile nearer to 0.5") if model.loss == "quantile" else ("epsilon", "a smaller epsilon")
     message = (
         f"With {name}={getattr(model, name):g}, about {n_deciding:.0f} of the rows that a stream has kept decide where the "
-        f"minimum lies, fewer than two for each of {n_parameters} parameters. The model may stay far from it. Give the rows to "
-        f"fit or fit_chunks, or choose {cure}."
+        f"minimum lies, fewer than {needed // n_parameters} for each of {n_parameters} parameters. The model may stay far from "
+        f"it, above all if y has heavy tails. Give the rows to fit or fit_chunks, or choose {cure}."
     )
     return once(told, "few", message, ConvergenceWarning)
 
@@ -216,14 +224,15 @@ def of_too_few_epochs(model, problem, history):
     recent = np.array(history.objective)[-model.n_iter_no_change - 1 :]
     unit = np.where(problem.unit > 0.0, problem.unit, 1.0)
     change = np.max(np.abs(recent[0] - recent[-1]) / unit)
-    other = "learning_rate='auto'" if model.learning_rate != "auto" else full_batch_instead(problem)
+    is_plain, exact = model.learning_rate != "auto", full_batch_instead(problem)
     what = "R^2" if problem.loss == SQUARED_ERROR else "the objective, as a share of that of the best constant,"
     seen = f", over the last {len(recent)} epochs {what} still changed by {change:.1e}, against tol={model.tol:g}"
     return (  # the first sentence is always the same, so that a filter can name it
         "max_iter ended the descent before it reached a plateau. "
         + f"With max_iter={model.max_iter}"
-        + (f"{seen}. Raise max_iter or tol" if len(recent) > 1 else ", there was one epoch. Raise max_iter")
-        + (f", or use {other}." if other else ".")
+        + (f"{seen}. " if len(recent) > 1 else ", there was one epoch. ")
+        + ("Use learning_rate='auto', or raise" if is_plain else f"Use {exact}, which is exact, or raise" if exact else "Raise")
+        + (" max_iter or tol." if len(recent) > 1 else " max_iter.")
     )
 
 
@@ -270,8 +279,9 @@ def of_score(model, outcome):
                 f'X_val, too, by transform_input=["X_val"].'
             )
     return (
-        f"{poor} The columns carry no information about y, or the rows left for training are too few: set "
-        f"early_stopping=False, or give more rows."
+        f"{poor} These {len(outcome.validation.rows)} rows may be too few to judge by, or the others too few to learn from, or "
+        f"the columns say little about y. Set early_stopping=False, or hold out more or other rows: by validation_fraction, "
+        f"random_state, or X_val and y_val."
     )
 
 

@@ -28,7 +28,7 @@ from skgd._objective import rounding_of
 from skgd._rows import BUFFER, MOST_COLUMNS, SAMPLE
 
 INDISTINCT = 1e-4  # share of a standard deviation below which rounding errors, of columns or of predictions, are ignored
-WORTHWHILE = 1.5  # the factor by which an eigenvalue must miss its bound to be corrected
+WORTHWHILE = 1.5  # factor by which an eigenvalue must miss its bound to be corrected; 3: excess of up to 2e-4, not 5e-5
 LEAST_AXES = 32  # axes that any batch size may correct; a larger batch may correct one for each row at the same cost per row
 ROWS_PER_COLUMN = 10  # enough for reliable eigenvalues and Hessians: in a sample, and at the start of a stream
 LEAST_SAMPLE = SAMPLE // 10  # least rows of a sample for eigenvalues: see `n_rows_that_tell`; also rows in a checksum

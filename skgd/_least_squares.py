@@ -21,7 +21,7 @@ from skgd._descent import Solver
 from skgd._moments import HALF_OF_THE_DIGITS, NEGLIGIBLE
 from skgd._objective import SQUARED_ERROR
 from skgd._quadratic import solve
-from skgd._reading import ROUNDING, derivatives_over, look_at
+from skgd._reading import ROUNDING, look_at
 
 
 class LeastSquares(Solver):
@@ -38,8 +38,8 @@ class LeastSquares(Solver):
         self.is_done = self.has_stalled = np.zeros(len(targets), dtype=bool)
         self.basis, self.has_moved = targets[0].basis, False  # at least one step is made, however small its gain
         target = targets[0]
-        (sums,) = target.rows.add_up((derivatives_over, target.at(starts[0]), self.basis, (target.loss,)))
-        hessian = sums.hessian / target.total_weight
+        (sums,) = target.rows.add_up((target.derivatives, target.at(starts[0]), self.basis, (target.loss,)))
+        hessian = target.completed(sums, starts[0]).hessian / target.total_weight
         hessian[:-1, :-1] += target.penalty.l2 * (self.basis.T @ self.basis)
         self.hessian = hessian + NEGLIGIBLE * max(np.trace(hessian), target.curvature) * np.eye(len(hessian))
         self.look()

@@ -37,6 +37,8 @@ class Moments:
     @np.errstate(over="ignore", invalid="ignore")  # check_range reports it
     def of(cls, rows, is_full):
         """The moments of some rows; `is_full` asks for products of different columns, too."""
+        if is_full and rows.is_unpacked and rows.has_few_numbers:
+            return reduce(add, (cls.of_sparse_block(X, rows, which) for X, which in rows.sparse_blocks()))
         # A block of as many rows as columns, so that adding up second moments does not cost more than computing them.
         blocks = rows.blocks(at_least=rows.n_features + len(rows.y) if is_full else 1)
         return reduce(add, (cls.of_block(rows, which, is_full) for _, which in blocks))
@@ -51,6 +53,20 @@ class Moments:
             target_mean, target_second = moments_of_dense(y, counted, False)
             return cls(len(weight), total, np.append(mean, target_mean), np.append(second, target_second), n_features)
         return cls(len(weight), total, *moments_of_dense(np.hstack([X, y]), counted, is_full), n_features)
+
+    @classmethod
+    def of_sparse_block(cls, X, rows, which):
+        """Of sparse rows X, by products of the columns as they are; of dense ones, if a column's mean would cost digits."""
+        y, weight = rows.y[:, which].T, np.ascontiguousarray(rows.weight[which])
+        counted = weight / weight.sum()
+        mean = counted @ X
+        second = products(X, counted) - np.outer(mean, mean)
+        if np.any(mean**2 > 100.0 * np.diagonal(second)):
+            return cls.of_block(rows, which, True)
+        target_mean, of_targets = moments_of_dense(y, counted, True)
+        cross = X.T @ (counted[:, None] * (y - target_mean))
+        second = np.block([[second, cross], [cross.T, of_targets]])
+        return cls(len(weight), weight.sum(), np.append(mean, target_mean), second, len(mean))
 
     def __add__(self, other):
         total = self.weight + other.weight
@@ -141,6 +157,13 @@ class Moments:
         mean = self.mean - np.append(origin, np.zeros(len(self.target_mean)))
         table = mean + np.sqrt(len(mean) + 1.0) * (helmert(len(mean) + 1).T @ self.root())
         return np.ascontiguousarray(table[:, : self.n_features]), np.ascontiguousarray(table[:, self.n_features :].T)
+
+
+def products(X, weight):
+    """X' diag(weight) X of a CSR matrix, as an array."""
+    weighted = X.copy()
+    weighted.data = X.data * np.repeat(weight, np.diff(X.indptr))
+    return (X.T @ weighted).toarray()
 
 
 def moments_of_dense(table, weight, is_full):

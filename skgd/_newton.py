@@ -22,7 +22,7 @@ from skgd._geometry import n_rows_that_tell
 from skgd._moments import NEGLIGIBLE
 from skgd._objective import penalty_at
 from skgd._quadratic import MOST_STEPS, Model
-from skgd._reading import ROUNDING, derivatives_over
+from skgd._reading import ROUNDING
 from skgd._rows import SAMPLE
 from skgd._vertex import NEAR, vertex_near
 
@@ -80,7 +80,7 @@ class Newton:
     def request(self):
         """The next reading: a function to sum over all rows, and its arguments."""
         losses = self.loss, self.target.loss, self.model.loss if self.model else self.loss
-        return derivatives_over, self.target.at(self.trial), self.target.basis, losses
+        return self.target.derivatives, self.target.at(self.trial), self.target.basis, losses
 
     def learn(self, sums):
         """Accept or reject the point read, by its sums, and choose the next one; returns the exact objective there."""

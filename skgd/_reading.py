@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from skgd._moments import products
 from skgd._objective import SQUARED_ERROR, bend, loss_and_slope, penalty_at, rounding_loss, secant
 from skgd._rows import TargetAt
 
@@ -66,6 +67,18 @@ class Target:
         return np.diag(np.sqrt(metric[1, :-1])) if self.penalty.makes_zeros or whitening is None else whitening
 
     @cached_property
+    def derivatives(self):
+        """The function that sums a reading: by sparse products where they are cheap and lose at most six digits.
+
+        The columns of `basis` make products of about 1 out of sums of squares: these are as large as what is lost.
+        """
+        if not (self.rows.is_unpacked and self.rows.sampled.has_few_numbers):
+            return derivatives_over
+        scale = self.geometry.metric[1, :-1]
+        squares = np.divide(1.0, scale, out=np.zeros_like(scale), where=scale > 0.0) + self.center**2
+        return derivatives_over_sparse if np.max(squares @ self.basis**2, initial=0.0) <= 1e6 else derivatives_over
+
+    @cached_property
     def mean_of_columns(self):
         """Means of the columns relative to the center; only sparse rows, which are not centred, have other means than zero."""
         if not (self.rows.is_sparse and self.has_intercept):
@@ -80,8 +93,14 @@ class Target:
         return self.rows.total_weight
 
     def completed(self, sums, parameters):
-        """The sums of a reading at these parameters; a subclass adds what its rows do not hold."""
-        return sums
+        """The sums of a reading at these parameters, in the coordinates of `basis`; a subclass adds those of rows long gone."""
+        if self.derivatives is derivatives_over:
+            return sums
+        size = len(self.center) + 1
+        to_basis = np.zeros((size, self.basis.shape[1] + 1))  # (x, 1) times this is ((x - center) basis, has_intercept)
+        to_basis[:-1, :-1], to_basis[-1, :-1], to_basis[-1, -1] = self.basis, -self.center @ self.basis, self.has_intercept
+        values, gradient, hessian, extra = sums
+        return Sums(values, gradient @ to_basis, to_basis.T @ hessian @ to_basis, to_basis.T @ extra @ to_basis)
 
     def add_up(self, request):
         """The sum of a function over the rows, divided by the total weight."""
@@ -201,6 +220,29 @@ def derivatives_over(rows, at, basis, losses):
             weighted_products(z, weight * (secant(losses[0], residual) - curvature)),
         )
     return total
+
+
+def derivatives_over_sparse(rows, at, _, losses):
+    """The Sums of several losses over sparse rows. Derivatives are of the first, for (x, 1): x is neither centred nor scaled.
+
+    The cost is that of the numbers that are not zero. `Target.completed` moves them to the coordinates of the basis.
+    """
+    n_columns = len(at.center)
+    values, slope, slopes = np.zeros(len(losses)), np.zeros(n_columns), 0.0
+    raw = np.zeros((2, n_columns + 1, n_columns + 1))  # of (x, 1), for the Hessian and for M - H
+    for X, which in rows.sparse_blocks():
+        weight = rows.weight[which]
+        residual = X @ at.parameters[:-1] + (at.parameters[-1] - at.center @ at.parameters[:-1]) - rows.y[at.k, which]
+        found = {loss: loss_and_slope(loss, residual) for loss in {*losses}}
+        values += [weight @ found[loss][0] for loss in losses]
+        s, curvature = weight * found[losses[0]][1], bend(losses[0], residual)
+        slope, slopes = slope + s @ X, slopes + s.sum()
+        for total, a in zip(raw, (weight * curvature, weight * (secant(losses[0], residual) - curvature)), strict=True):
+            total[:-1, :-1] += products(X, a)
+            total[-1, :-1] += a @ X
+            total[-1, -1] += a.sum()
+    raw[:, :-1, -1] = raw[:, -1, :-1]
+    return Sums(values, np.append(slope, slopes), *raw)
 
 
 def weighted_products(z, weight):

@@ -45,6 +45,7 @@ class Renewable:
     objective: tuple | None = None  # the one that the rows were learned for: see `objective_of`
     deciding: np.ndarray | float = 1.0  # (n_targets,): the share of rows that decide where the minimum lies
     is_complete: bool = True  # whether model and latest rows are all that the parameters have learned from
+    is_of_fit: bool = False  # whether the model is of the rows of a fit, at their exact minimum
 
     @classmethod
     def after_fit(cls, problem, ends, objective):
@@ -61,7 +62,7 @@ class Renewable:
             return cls(latest=LatestRows(newest=rows).copied(), reached=losses, **known)
         widths = width_of_kinks(known["spread"], deciding, n_parameters, len(rows))
         past = model_at_minimum(replace(problem, rows=rows), ends, widths, problem.rows.total_weight)
-        return cls(past, float(len(problem.rows)), **known)
+        return cls(past, float(len(problem.rows)), is_of_fit=True, **known)
 
     def for_objective(self, objective):
         """The state for rows of this objective; if the objective has changed, a new minimum is due.

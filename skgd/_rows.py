@@ -225,20 +225,32 @@ class Rows:
         return issparse(self.X) and not self.is_sparse
 
     @cached_property
+    def has_few_numbers(self):
+        """Whether sparse products of columns cost less than dense ones: if no more than a tenth of X differs from zero."""
+        return issparse(self.X) and self.X.nnz <= 0.1 * self.X.shape[0] * self.n_features
+
+    @cached_property
     def numbers_in_a_row(self):
         """How many numbers a row holds, about."""
         return (self.X.nnz / self.X.shape[0] if self.is_sparse else self.n_features) + 1.0
 
     def take(self, which):
         """Rows of X by a slice or an array of their numbers, unpacked where that serves."""
-        everything = isinstance(which, slice) and which.stop - which.start == self.X.shape[0]
-        if everything:
-            taken = self.X
-        elif isinstance(which, slice) and issparse(self.X):
-            taken = rows_between(self.X, which.start, which.stop)
-        else:
-            taken = self.X[which]
+        taken = self.as_given(which)
         return taken.toarray() if self.is_unpacked else taken
+
+    def as_given(self, which):
+        """Rows of X by a slice or an array of their numbers; sparse ones stay sparse."""
+        if isinstance(which, slice) and which.stop - which.start == self.X.shape[0]:
+            return self.X
+        if isinstance(which, slice) and issparse(self.X):
+            return rows_between(self.X, which.start, which.stop)
+        return self.X[which]
+
+    def sparse_blocks(self):
+        """Blocks of sparse rows as they are, and the same rows for `take`; long ones, since products visit all columns."""
+        size = self.X.nnz / self.X.shape[0] + 1.0
+        return ((self.as_given(which), which) for _, which in self.blocks(size, at_least=4 * self.n_features))
 
     def centred(self, which, center):
         """Rows of X minus a center; sparse rows as they are, since their center is zero."""

@@ -1,16 +1,21 @@
 """Sparse rows: the dense result, whatever is asked, from whatever format."""
 
 import itertools
+import warnings
 
 import numpy as np
 import pytest
 from scipy import sparse
+from sklearn.base import clone
 
 from skgd import MiniBatchLinearRegressor
 from tests.conftest import (
     LOSSES,
     Rows,
     cumulated_chances,
+    loss_and_slope,
+    make_penalty,
+    penalty_at,
     sample_rows,
     squared_norms,
     standard_metric,
@@ -107,6 +112,45 @@ def test_auto_ends_where_it_does_on_dense_rows(penalty, batch_size):
     )
     # Scaled and not centred, the metric differs and so does the way; both end within some ten-thousandths of the variance.
     assert np.mean((on_sparse - on_dense) ** 2) < 3e-3 * np.var(y)
+
+
+def categories(kind):
+    """Few numbers in a row, as of two encoded categories; beside them a column whose mean is far from zero, or twins."""
+    rng = np.random.default_rng(0)
+    n, level = 3000, np.arange(40)
+    codes = rng.integers(40, size=(n, 2)) ** 2 // 40  # frequent and rare ones
+    X = np.hstack([(codes[:, [k]] == level).astype(float) for k in (0, 1)])
+    y = X @ rng.standard_normal(80) + rng.standard_t(3, n)
+    if kind == "far":
+        X = np.hstack([X, 1e6 + rng.standard_normal((n, 1))])
+        y += X[:, -1]
+    if kind == "twins":
+        X = np.hstack([X, X[:, :1] + 1e-6 * X[:, 1:2]])
+    return X, y, rng.uniform(0.5, 2.0, n)
+
+
+@pytest.mark.parametrize("kind", ["plain", "far", "twins"])
+@pytest.mark.parametrize("penalty", [{}, {"alpha": 0.01}, {"penalty": "l1", "alpha": 1e-3}], ids=str)
+@pytest.mark.parametrize("loss", ["squared_error", "huber", "quantile"])
+def test_sums_over_few_numbers_lead_where_those_over_dense_rows_do(loss, penalty, kind, way):
+    if way != "unpacked":
+        pytest.skip("rows that stay sparse are not summed so")
+    X, y, weight = categories(kind)
+    model = MiniBatchLinearRegressor(None, loss=loss, tol=1e-8, **({"epsilon": 1.0} if loss == "huber" else {}), **penalty)
+    dense = clone(model).fit(X, y, weight)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        few = clone(model).fit(sparse.csr_array(X), y, weight)
+        chunked = clone(model).fit_chunks([(sparse.csr_array(X[i::3]), y[i::3], weight[i::3]) for i in range(3)])
+    assert few.n_iter_ <= dense.n_iter_ + 2
+
+    def objective(model):
+        value = loss_and_slope(LOSSES[loss](1.0, 0.5), model.predict(X) - y)[0]
+        return np.average(value, weights=weight) + penalty_at(make_penalty(model.penalty, model.alpha, 0.15), model.coef_)
+
+    # Each ends within LEAST_PROMISE of the minimum; redundant columns may have other coefficients.
+    assert objective(few) == pytest.approx(objective(dense), rel=1e-6)
+    assert objective(chunked) == pytest.approx(objective(dense), rel=1e-6)
 
 
 def test_partial_fit_weights_targets_and_prediction():

@@ -123,9 +123,11 @@ def test_a_stream_recovers_from_one_bad_row(loss, what, size):
 def test_a_rows_weight_in_the_moments_is_bounded_by_how_long_it_is():
     rng = np.random.default_rng(0)
     X = rng.standard_normal((200, 3))
-    stream, at = Stream(longest=12.0).with_rows(rows_of(X)), np.zeros((1, 4))
+    y = X.sum(axis=1)
+    stream, at = Stream(longest=12.0).with_rows(rows_of(X, y)), np.array([[1.0, 1.0, 1.0, 0.0]])
     X[5] *= 1e6
-    weight = stream.bounded(rows_of(X), at, SQUARED_ERROR).weight
+    assert stream.bounded(rows_of(X, X.sum(axis=1)), at, SQUARED_ERROR).weight[5] == 1.0  # as it is predicted
+    weight = stream.bounded(rows_of(X, y), at, SQUARED_ERROR).weight
     assert (np.delete(weight, 5) == 1.0).all()
     length = np.sum((X[5] - stream.moments.column_means) ** 2 / stream.moments.variance)
     assert weight[5] * length == pytest.approx(12.0 * UNUSUAL, rel=0.01)
@@ -151,7 +153,10 @@ def test_a_row_unlike_all_others_moves_a_stream_of_single_rows_little(n_features
     for row in range(700):
         model.partial_fit(X[row : row + 1], y[row : row + 1])
     before = np.sqrt(np.mean((model.predict(X[700:]) - y[700:]) ** 2))
-    (X if unlike == "x" else y)[0] *= 1e6
+    if unlike == "x":
+        X[0] = 1e6 * coef
+    else:
+        y[0] *= 1e6
     with pytest.warns(UserWarning, match="unlike all before them"):
         model.partial_fit(X[:1], y[:1])
     assert np.sqrt(np.mean((model.predict(X[700:]) - y[700:]) ** 2)) <= 3.0 * before  # steps at full length: 1e5 times
@@ -396,9 +401,10 @@ def test_a_fit_that_has_not_ended_at_least_squares_is_not_taken_for_them_by_a_st
 
 def test_a_stream_whose_longest_row_has_faded_still_takes_a_row_of_deviation_1_in_all_columns_for_usual():
     X = np.random.default_rng(0).standard_normal((200, 3))
-    stream, at = Stream().with_rows(rows_of(X)), np.zeros((1, 4))
+    y = X.sum(axis=1)
+    stream, at = Stream().with_rows(rows_of(X, y)), np.array([[1.0, 1.0, 1.0, 0.0]])
     X[5] *= 1e6
-    weight = stream.bounded(rows_of(X), at, SQUARED_ERROR).weight
+    weight = stream.bounded(rows_of(X, y), at, SQUARED_ERROR).weight
     length = np.sum((X[5] - stream.moments.column_means) ** 2 / stream.moments.variance)
     assert weight[5] * length == pytest.approx((3.0 + 1.0) * UNUSUAL, rel=0.01)
 

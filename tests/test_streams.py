@@ -204,10 +204,12 @@ def test_a_stream_of_few_rows_is_no_worse_than_their_best_constant(loss, n):
     assert excess(model, X, y) <= 1.0 + 1e-9 or y.var() == 0.0
 
 
+@pytest.mark.parametrize("noise", [0.1, 1.0, 10.0])
 @pytest.mark.parametrize("where", ["X", "y"])
 @pytest.mark.parametrize("loss", ["squared_error", "median", "huber"])
-def test_rows_unlike_all_others_are_told_of_once_and_change_little(loss, where):
+def test_rows_unlike_all_others_change_little_and_are_told_of_once_if_they_count_less(loss, where, noise):
     X, y = table(3000, 4)
+    y += (noise - 1.0) * (y - LinearRegression().fit(X, y).predict(X))
     clean = streamed(MiniBatchLinearRegressor(random_state=0, **EVERY_LOSS[loss]), X, y, 50)
     X, y = X.copy(), y.copy()
     for row in (1500, 2200):
@@ -216,9 +218,11 @@ def test_rows_unlike_all_others_are_told_of_once_and_change_little(loss, where):
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         streamed(model, X, y, 50)
-    assert sum("unlike all before them" in str(w.message) for w in caught) == 1
+    told = sum("unlike all before them" in str(w.message) for w in caught)
+    assert told == 1 if where == "y" or noise == 0.1 else told <= 1
     rows = np.setdiff1d(np.arange(3000), [1500, 2200])
-    assert excess(model, X[rows], y[rows]) <= excess(clean, X[rows], y[rows]) + 0.02
+    # A row that is not told of moves each parameter by some of its standard errors: some parts of 3000 of the noise's loss.
+    assert excess(model, X[rows], y[rows]) <= excess(clean, X[rows], y[rows]) + 0.02 * max(1.0, noise)
 
 
 @pytest.mark.parametrize("loss", EVERY_LOSS)
@@ -447,3 +451,22 @@ def test_a_half_life_forgets_the_same_whatever_the_size_of_the_calls(loss):
         model = streamed(MiniBatchLinearRegressor(half_life=100, random_state=0, **EVERY_LOSS[loss]), X, y, size)
         # The squared error is exact. Of others, chunks are dropped whole, once their last row is seven half-lives old.
         assert excess(model, X, y) <= (1e-9 if loss == "squared_error" else 3e-3)
+
+
+def rare(n):
+    """A column that has hardly varied when a row comes in which it does, as the outermost column of a spline."""
+    rng = np.random.default_rng(0)
+    X = np.column_stack([rng.standard_normal(n), np.zeros(n)])
+    X[[50, 500, 700], 1] = 1e-3, 1.0, 0.8
+    return X, X[:, 0] + rng.standard_normal(n)
+
+
+@pytest.mark.parametrize("size", [10, 100, 300])
+@pytest.mark.parametrize("loss", EVERY_LOSS)
+def test_a_row_in_which_a_column_varies_for_the_first_time_counts_in_full(loss, size):
+    X, y = rare(1000)
+    model = MiniBatchLinearRegressor(random_state=0, **EVERY_LOSS[loss])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        streamed(model, X, y, size)
+    assert excess(model, X, y) <= 3e-3
