@@ -32,6 +32,7 @@ LEAST_PROMISE = 1e-6  # smallest suboptimality asked for, as a share of the reac
 OF_ZEROS = 1e-5  # share of the reach that is asked for with exact zeros, or of a stream's first rows; 2e-5: 9 % fewer readings
 SMALLER = 8  # a sample this many times smaller gives a warm start that pays for itself; 4 or 12: a tenth more or less
 FRACTIONS = 0.5 ** np.arange(8)  # of a step that are tried, all in one pass over the rows
+TRIES = 20, 40, 80, 160, 320  # readings after which a vertex is tried: beside an extreme quantile, steps may take hundreds
 TIGHTER = 0.1  # a tenth of a tolerance counts as far below it, and is asked for next where a duality gap is too large
 
 
@@ -48,7 +49,7 @@ class Newton:
         self.model = self.undamped = self.damped = None  # of the last accepted point; its undamped and damped steps
         self.damping = 1.0 / HALVING
         self.best, self.best_value = start, np.inf  # the lowest exact objective
-        self.left, self.arrived = np.inf, False
+        self.left, self.arrived, self.n_read = np.inf, False, 0
 
     @classmethod
     def far(cls, target, start, accuracy):
@@ -56,14 +57,14 @@ class Newton:
         return cls(target, start, accuracy, target.smoothed(start, FAR))
 
     @classmethod
-    def resumed(cls, target, promise, *, point, best, best_value, damping, width, width_of_model, accuracy, has_model):
+    def resumed(cls, target, promise, *, point, best, best_value, damping, width, width_of_model, accuracy, has_model, n_read):
         """The iteration that left this `memory`, ready to go on."""
         start, width_of_start = (point, width_of_model) if has_model else (best, width)
         iteration = cls(target, start, promise, target.loss.smoothed(width_of_start))
         if has_model:
             iteration.read()  # restores the model there
         iteration.best, iteration.best_value, iteration.loss = best, best_value, target.loss.smoothed(width)
-        iteration.damping, iteration.accuracy, iteration.arrived = damping, accuracy, False
+        iteration.damping, iteration.accuracy, iteration.arrived, iteration.n_read = damping, accuracy, False, n_read
         if has_model:
             iteration.damped = iteration.model.step(damping)
             iteration.trial = iteration.damped.end
@@ -72,7 +73,7 @@ class Newton:
     @property
     def memory(self):
         """What `resumed` needs to go on."""
-        names, model = ("best", "best_value", "damping", "accuracy"), self.model
+        names, model = ("best", "best_value", "damping", "accuracy", "n_read"), self.model
         point, width = (model.point, model.loss.width) if model else (self.best, self.loss.width)
         known = {"point": point, "width_of_model": width, "width": self.loss.width, "has_model": model is not None}
         return known | {name: getattr(self, name) for name in names}
@@ -84,7 +85,7 @@ class Newton:
 
     def learn(self, sums):
         """Accept or reject the point read, by its sums, and choose the next one; returns the exact objective there."""
-        target, noise = self.target, ROUNDING * self.target.unit
+        target, noise, self.n_read = self.target, ROUNDING * self.target.unit, self.n_read + 1
         values, *derivatives = target.completed(sums, self.trial) / target.total_weight
         value, exact, value_in_model = values + penalty_at(target.penalty, self.trial[:-1])
         # 1. the best point: by the exact objective, which may fall where the smoothed one rises
@@ -130,9 +131,12 @@ class Newton:
         """Whether to stop: the estimate is small enough, and the duality gap confirms it or nothing is left to try.
 
         If the gap is too large, a vertex is tried if it is near. If that is not enough, the iteration goes on with a tenth of
-        the accuracy, while steps may gain.
+        the accuracy, while steps may gain. A vertex that is near is also tried after as many readings as TRIES has.
         """
-        if self.arrived:
+        if not self.arrived and self.n_read in TRIES and self.is_near_vertex:
+            self.left = min(self.left, self.cross_over())
+            self.arrived = self.left <= self.limit
+        elif self.arrived:
             self.left = self.certify(self.undamped)
             if self.left > self.limit and (not self.may_gain or self.is_near_vertex):
                 self.left = min(self.left, self.cross_over())
@@ -143,6 +147,8 @@ class Newton:
     @property
     def is_near_vertex(self):
         """Whether so few rows lie within the width of a kink that the program for a vertex holds them all; by a sample."""
+        if not self.target.loss.is_piecewise_linear:
+            return False
         distance = np.abs(np.abs(self.target.residuals_of_sample(self.best)) - self.target.loss.insensitive)
         return np.mean(distance < self.model.loss.width) * len(self.target.rows) <= NEAR[-1] * len(self.best)
 

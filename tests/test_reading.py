@@ -8,7 +8,8 @@ from scipy.optimize import linprog, minimize
 from scipy.sparse import csr_array, hstack
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.linear_model import Lasso, Ridge
+from sklearn.linear_model import Lasso, QuantileRegressor, Ridge
+from sklearn.metrics import mean_pinball_loss
 
 from skgd import MiniBatchLinearRegressor, _least_squares
 from skgd._quadratic import minimum_of
@@ -747,3 +748,21 @@ def test_a_step_of_least_squares_that_would_rise_is_not_made():
     np.testing.assert_array_equal(solver.best, [start])
     assert solver.value == before
     assert solver.excess() > 0.1
+
+
+def test_beside_an_extreme_quantile_a_vertex_is_tried_before_steps_take_long():
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((4000, 40))
+    y = X @ rng.standard_normal(40) / 10 + rng.standard_normal(4000)
+    model = MiniBatchLinearRegressor(None, loss="quantile", quantile=0.99).fit(X, y)
+    assert model.n_iter_ <= 20  # 50 if steps go on until they gain little
+    exact = QuantileRegressor(quantile=0.99, alpha=0.0, solver="highs").fit(X, y)
+    value, least = (mean_pinball_loss(y, m.predict(X), alpha=0.99) for m in (model, exact))
+    assert value <= least * (1.0 + 1e-9)
+    # A fit that pauses before the vertex is tried goes on as one that does not.
+    paused = MiniBatchLinearRegressor(None, loss="quantile", quantile=0.99, max_iter=12, warm_start=True)
+    with pytest.warns(ConvergenceWarning):
+        paused.fit(X, y)
+    paused.set_params(max_iter=1000).fit(X, y)
+    np.testing.assert_allclose(paused.coef_, model.coef_, rtol=1e-6, atol=1e-9)
+    assert paused.n_iter_ == model.n_iter_ - 12
