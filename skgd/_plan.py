@@ -10,6 +10,7 @@ from skgd._geometry import Geometry, check_range, geometry_of_batches, geometry_
 from skgd._least_squares import ConjugateGradients, LeastSquares
 from skgd._newton import Readings
 from skgd._objective import SQUARED_ERROR, is_quadratic, secant_curvature
+from skgd._outliers import bounded_by
 from skgd._problem import Problem
 from skgd._reference import AVERAGE
 from skgd._wide import CoordinateDescent, QuasiNewton
@@ -82,7 +83,7 @@ def problem_of_chunk(model, rows, state):
     if problem.loss.is_straight:  # far from the minimum the loss is as steep as the residuals met so far say
         stream = stream.with_steepness(rows, parameters, problem.loss, model.half_life or np.inf)
         problem = replace(problem, curvature=secant_curvature(problem.loss, stream.slope, stream.size))
-    bounded = stream.bounded(rows, parameters, problem.loss)
+    bounded = bounded_by(stream, rows, parameters, problem.loss)
     half_life = model.half_life or np.inf
     remembered = bounded.faded(half_life, np.finfo(np.float64).nmant)  # half-lives after which nothing is left of a row
     stream = stream.with_rows(remembered, len(rows), half_life)

@@ -16,15 +16,14 @@ from skgd._geometry import (
     largest_eigenvalue,
     metric_of,
     n_rows_that_tell,
-    plain_metric,
     safe_length,
     sample_rows,
     squared_norms,
     standardised,
     with_axes,
 )
-from skgd._moments import NEGLIGIBLE, Moments
-from skgd._objective import loss_and_slope, penalty_at, rounding_of, typical_size
+from skgd._moments import Moments
+from skgd._objective import loss_and_slope, penalty_at, typical_size
 from skgd._rows import SAMPLE
 
 MOST_CORRELATED = 500  # columns plus targets up to which a stream keeps their covariance, which is decomposed for every chunk
@@ -120,73 +119,6 @@ class Stream(NamedTuple):
         """The largest mean loss of a batch that counts in full, of each target, if it is known."""
         return None if self.level is None or self.n_met <= A_FEW else CEILING * self.level
 
-    def usual_loss(self, loss):
-        """The usual loss, or that of the targets' deviation, if it is larger; inf where the targets have not varied.
-
-        In a sorted file, all later rows may be badly predicted, by as much as targets are spread.
-        """
-        deviation = np.sqrt(self.moments.target_variance)
-        of_deviation = np.maximum(loss_and_slope(loss, deviation)[0], loss_and_slope(loss, -deviation)[0])
-        varies = (deviation > rounding_of(self.moments.target_mean)) & (of_deviation > 0.0)
-        return np.where(varies, np.maximum(0.0 if self.level is None else self.level, of_deviation), np.inf)
-
-    def bounded(self, rows, parameters, loss):
-        """The rows of a chunk, with smaller weights for those that are unusually long or badly predicted.
-
-        So one row can raise what the stream takes for usual by a factor at most. What is unusual is judged by all rows before,
-        or in a first chunk by its medians. A row that is predicted as well as the rows before allow counts in full.
-        """
-        if rows.is_sparse or max(self.n_met, len(rows)) < LEAST_SEEN:
-            return rows
-        with np.errstate(over="ignore"):
-            factor = self.factor_by_length(rows) * self.factor_by_loss(rows, parameters, loss)
-        unusual = np.flatnonzero(factor < 1.0)
-        if len(unusual) and self.n_met >= LEAST_SEEN and self.moments.is_full:
-            factor[unusual[self.are_explained(rows.only(rows.numbers[unusual]), parameters, loss)]] = 1.0
-        if np.min(factor) == 1.0:
-            return rows
-        weight = np.array(rows.weight)
-        weight[rows.numbers] *= factor
-        return rows.with_weight(np.maximum(weight, np.nextafter(0.0, 1.0)))  # rows of weight 0 would not exist
-
-    def factor_by_length(self, rows):
-        """What makes the squared length of a row count as at most UNUSUAL times that of the longest so far.
-
-        The longest row of a first chunk may be an outlier: UNUSUAL times the 0.9 quantile of squared lengths stands in for it.
-        """
-        is_first = self.n_met < LEAST_SEEN
-        metric = metric_of_medians(rows) if is_first else metric_of(rows, self.moments, 0.0, True)
-        norms = squared_norms(rows, metric) / rows.weights
-        if not np.isfinite(norms).all():  # too large for moments: `check_range` reports it
-            return np.ones(len(rows))
-        some = norms[:: 1 + len(norms) // SAMPLE]
-        longest = UNUSUAL * np.quantile(some, 0.9) if is_first else max(self.longest, rows.n_features + 1.0)
-        return np.minimum(1.0, UNUSUAL * longest / np.maximum(norms, 1.0))
-
-    def factor_by_loss(self, rows, parameters, loss):
-        """What makes the loss of a row count as at most CEILING times the usual one."""
-        if self.ceiling() is None:
-            return 1.0
-        value = loss_and_slope(loss, rows.residuals(parameters))[0]
-        return np.min(1.0 / np.maximum(value / (CEILING * self.usual_loss(loss))[:, None], 1.0), axis=0)
-
-    def are_explained(self, rows, parameters, loss):
-        """Which rows are predicted as well as the rows before allow, up to UNUSUAL standard deviations.
-
-        If n rows, whose columns have the mean mu and the covariance C, leave residuals of variance v, then that of a further
-        row x has the variance v (1 + h) with h = (1 + (x - mu)' C^-1 (x - mu)) / n. So a row in which a column varies for the
-        first time may be far from its prediction. A wrong row that passes moves no parameter by more standard errors than that.
-        """
-        moments = self.moments
-        root = np.sqrt(metric_of(rows, moments, 0.0, True)[1, :-1])
-        values, vectors = np.linalg.eigh(moments.covariance * np.outer(root, root))
-        along = ((rows.take(rows.numbers) - (moments.column_means - rows.offset)) * root) @ vectors
-        h = (1.0 + along**2 @ (1.0 / np.maximum(values, NEGLIGIBLE * values[-1]))) / moments.n_rows
-        residual = rows.residuals(parameters) / np.sqrt(1.0 + h)
-        value = np.minimum(loss_and_slope(loss, residual)[0], loss_and_slope(loss, -residual)[0])
-        usual = self.usual_loss(loss) if self.level is None else np.where(self.level > 0.0, self.level, self.usual_loss(loss))
-        return np.all(value <= UNUSUAL ** (1 if loss.is_straight else 2) * usual[:, None], axis=0)
-
     def geometry(self, rows, bounded, batch_size, ridge, fit_intercept, separable=False):
         """The geometry for steps on a chunk that is in the moments already; `bounded` has its rows with bounded weights.
 
@@ -248,13 +180,3 @@ def moments_at_end(moments, geometry, penalty, ends, losses, gradient):
         of_targets = coef @ cross.T + apart @ coef.T
         np.fill_diagonal(of_targets, np.maximum(mse - amiss**2 + np.diag(of_targets), 0.0))  # up to rounding
     return replace(moments, second=np.block([[covariance, cross.T], [cross, of_targets]]))
-
-
-def metric_of_medians(rows):
-    """The metric of a first chunk by medians and median absolute deviations, which a few outliers do not change."""
-    metric = plain_metric(rows.n_features, True)
-    X = rows.take(rows.sampled.numbers)
-    metric[0, :-1] = np.median(X, axis=0)
-    spread = np.median(np.abs(X - metric[0, :-1]), axis=0) ** 2
-    metric[1, :-1] = np.divide(1.0, spread, out=np.zeros_like(spread), where=spread > np.finfo(np.float64).tiny)
-    return metric

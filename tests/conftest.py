@@ -24,6 +24,7 @@ from skgd._objective import (
     rounding_loss,
     secant,
 )
+from skgd._outliers import bounded_by
 from skgd._plan import problem_of_fit, solver_of
 from skgd._reading import Target
 from skgd._rows import Rows
@@ -47,6 +48,7 @@ __all__ = [
     "Validation",
     "bend",
     "best_constant",
+    "bounded_by",
     "constant_loss",
     "cumulated_chances",
     "geometry_of_batches",

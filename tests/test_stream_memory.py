@@ -20,6 +20,7 @@ from tests.conftest import (
     Moments,
     State,
     Stream,
+    bounded_by,
     diabetes,
     objective_of,
     rows_of,
@@ -126,8 +127,8 @@ def test_a_rows_weight_in_the_moments_is_bounded_by_how_long_it_is():
     y = X.sum(axis=1)
     stream, at = Stream(longest=12.0).with_rows(rows_of(X, y)), np.array([[1.0, 1.0, 1.0, 0.0]])
     X[5] *= 1e6
-    assert stream.bounded(rows_of(X, X.sum(axis=1)), at, SQUARED_ERROR).weight[5] == 1.0  # as it is predicted
-    weight = stream.bounded(rows_of(X, y), at, SQUARED_ERROR).weight
+    assert bounded_by(stream, rows_of(X, X.sum(axis=1)), at, SQUARED_ERROR).weight[5] == 1.0  # as it is predicted
+    weight = bounded_by(stream, rows_of(X, y), at, SQUARED_ERROR).weight
     assert (np.delete(weight, 5) == 1.0).all()
     length = np.sum((X[5] - stream.moments.column_means) ** 2 / stream.moments.variance)
     assert weight[5] * length == pytest.approx(12.0 * UNUSUAL, rel=0.01)
@@ -138,7 +139,7 @@ def test_a_rows_weight_in_the_moments_is_bounded_by_how_far_it_is_from_its_predi
     X, y = rng.standard_normal((200, 3)), rng.standard_normal(200)
     stream = Stream(longest=12.0, level=np.array([2.0])).with_rows(rows_of(X, y))
     y[5] = 1e6
-    weight = stream.bounded(rows_of(X, y), np.zeros((1, 4)), SQUARED_ERROR).weight
+    weight = bounded_by(stream, rows_of(X, y), np.zeros((1, 4)), SQUARED_ERROR).weight
     assert (np.delete(weight, 5) == 1.0).all()
     assert weight[5] * 1e12 == pytest.approx(2.0 * CEILING)
 
@@ -346,7 +347,7 @@ def test_a_first_chunks_rows_are_held_against_its_own_longer_ones():
     spread = np.median(np.abs(X - center), axis=0)
     X[5] = 1e5
     norms = 1.0 + np.sum(((X - center) / spread) ** 2, axis=1)
-    weight = Stream().bounded(rows_of(X), np.zeros((1, 4)), SQUARED_ERROR).weight
+    weight = bounded_by(Stream(), rows_of(X), np.zeros((1, 4)), SQUARED_ERROR).weight
     assert (np.delete(weight, 5) == 1.0).all()
     assert weight[5] * norms[5] == pytest.approx(UNUSUAL * UNUSUAL * np.quantile(norms, 0.9), rel=0.02)
 
@@ -404,7 +405,7 @@ def test_a_stream_whose_longest_row_has_faded_still_takes_a_row_of_deviation_1_i
     y = X.sum(axis=1)
     stream, at = Stream().with_rows(rows_of(X, y)), np.array([[1.0, 1.0, 1.0, 0.0]])
     X[5] *= 1e6
-    weight = stream.bounded(rows_of(X, y), at, SQUARED_ERROR).weight
+    weight = bounded_by(stream, rows_of(X, y), at, SQUARED_ERROR).weight
     length = np.sum((X[5] - stream.moments.column_means) ** 2 / stream.moments.variance)
     assert weight[5] * length == pytest.approx((3.0 + 1.0) * UNUSUAL, rel=0.01)
 

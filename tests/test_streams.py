@@ -470,3 +470,10 @@ def test_a_row_in_which_a_column_varies_for_the_first_time_counts_in_full(loss, 
         warnings.simplefilter("error")
         streamed(model, X, y, size)
     assert excess(model, X, y) <= 3e-3
+
+
+def test_a_row_far_off_before_any_column_has_varied_is_told_of():
+    X, y = np.ones((200, 2)), np.random.default_rng(0).standard_normal(200)
+    model = streamed(MiniBatchLinearRegressor(random_state=0), X, y, 50)
+    with pytest.warns(UserWarning, match="unlike all before them"):
+        model.partial_fit(np.ones((1, 2)), [1e6])

@@ -1,0 +1,95 @@
+"""Which rows of a stream count less: those that contradict all rows before, so that one wrong row cannot ruin a model."""
+
+import numpy as np
+
+from skgd._geometry import metric_of, plain_metric, squared_norms
+from skgd._moments import NEGLIGIBLE
+from skgd._objective import loss_and_slope, rounding_of
+from skgd._rows import SAMPLE
+from skgd._stream import CEILING, LEAST_SEEN, UNUSUAL
+
+
+def bounded_by(stream, rows, parameters, loss):
+    """The rows of a chunk that a stream has not learned, with smaller weights for those that contradict the rows before.
+
+    Suspect are rows that are unusually long or badly predicted, by what is usual in the rows before, or in a first chunk by its
+    medians. Those that are predicted as well as the rows before allow count in full; of the others, none can raise what the
+    stream takes for usual by more than a factor.
+    """
+    if rows.is_sparse or max(stream.n_met, len(rows)) < LEAST_SEEN:
+        return rows
+    with np.errstate(over="ignore"):
+        factor = factor_by_length(stream, rows) * factor_by_loss(stream, rows, parameters, loss)
+    unusual = np.flatnonzero(factor < 1.0)
+    if len(unusual) and stream.n_met >= LEAST_SEEN and stream.moments.is_full:
+        factor[unusual[are_explained(stream, rows.only(rows.numbers[unusual]), parameters, loss)]] = 1.0
+    if np.min(factor) == 1.0:
+        return rows
+    weight = np.array(rows.weight)
+    weight[rows.numbers] *= factor
+    return rows.with_weight(np.maximum(weight, np.nextafter(0.0, 1.0)))  # rows of weight 0 would not exist
+
+
+def factor_by_length(stream, rows):
+    """What makes the squared length of a row count as at most UNUSUAL times that of the longest so far.
+
+    The longest row of a first chunk may be an outlier: UNUSUAL times the 0.9 quantile of squared lengths stands in for it.
+    """
+    is_first = stream.n_met < LEAST_SEEN
+    metric = metric_of_medians(rows) if is_first else metric_of(rows, stream.moments, 0.0, True)
+    norms = squared_norms(rows, metric) / rows.weights
+    if not np.isfinite(norms).all():  # too large for moments: `check_range` reports it
+        return np.ones(len(rows))
+    some = norms[:: 1 + len(norms) // SAMPLE]
+    longest = UNUSUAL * np.quantile(some, 0.9) if is_first else max(stream.longest, rows.n_features + 1.0)
+    return np.minimum(1.0, UNUSUAL * longest / np.maximum(norms, 1.0))
+
+
+def factor_by_loss(stream, rows, parameters, loss):
+    """What makes the loss of a row count as at most CEILING times the usual one."""
+    if stream.ceiling() is None:
+        return 1.0
+    value = loss_and_slope(loss, rows.residuals(parameters))[0]
+    return np.min(1.0 / np.maximum(value / (CEILING * usual_loss(stream, loss))[:, None], 1.0), axis=0)
+
+
+def are_explained(stream, rows, parameters, loss):
+    """Which rows are predicted as well as the rows before allow, up to UNUSUAL standard deviations.
+
+    If n rows, whose columns have the mean mu and the covariance C, leave residuals of variance v, then that of a further
+    row x has the variance v (1 + h) with h = (1 + (x - mu)' C^-1 (x - mu)) / n. So a row in which a column varies for the
+    first time may be far from its prediction. A wrong row that passes moves no parameter by more standard errors than that.
+    """
+    moments = stream.moments
+    root = np.sqrt(metric_of(rows, moments, 0.0, True)[1, :-1])
+    values, vectors = np.linalg.eigh(moments.covariance * np.outer(root, root))
+    along = ((rows.take(rows.numbers) - (moments.column_means - rows.offset)) * root) @ vectors
+    least = max(NEGLIGIBLE * values[-1], np.finfo(np.float64).tiny)  # columns may not have varied yet
+    h = (1.0 + along**2 @ (1.0 / np.maximum(values, least))) / moments.n_rows
+    residual = rows.residuals(parameters) / np.sqrt(1.0 + h)
+    value = np.minimum(loss_and_slope(loss, residual)[0], loss_and_slope(loss, -residual)[0])
+    usual = usual_loss(stream, loss)
+    if stream.level is not None:
+        usual = np.where(stream.level > 0.0, stream.level, usual)
+    return np.all(value <= UNUSUAL ** (1 if loss.is_straight else 2) * usual[:, None], axis=0)
+
+
+def usual_loss(stream, loss):
+    """The usual loss, or that of the targets' deviation, if it is larger; inf where the targets have not varied.
+
+    In a sorted file, all later rows may be badly predicted, by as much as targets are spread.
+    """
+    deviation = np.sqrt(stream.moments.target_variance)
+    of_deviation = np.maximum(loss_and_slope(loss, deviation)[0], loss_and_slope(loss, -deviation)[0])
+    varies = (deviation > rounding_of(stream.moments.target_mean)) & (of_deviation > 0.0)
+    return np.where(varies, np.maximum(0.0 if stream.level is None else stream.level, of_deviation), np.inf)
+
+
+def metric_of_medians(rows):
+    """The metric of a first chunk by medians and median absolute deviations, which a few outliers do not change."""
+    metric = plain_metric(rows.n_features, True)
+    X = rows.take(rows.sampled.numbers)
+    metric[0, :-1] = np.median(X, axis=0)
+    spread = np.median(np.abs(X - metric[0, :-1]), axis=0) ** 2
+    metric[1, :-1] = np.divide(1.0, spread, out=np.zeros_like(spread), where=spread > np.finfo(np.float64).tiny)
+    return metric
