@@ -42,9 +42,9 @@ def tell_of_unusual(rows, bounded, told):
     if not len(which):
         return told
     message = (
-        f"{len(which)} row(s) of a stream are unlike all before them, in X or in y, and count less: first row {which[0]} of "
-        f"this call. If they are errors, such as a code for a missing value, leave them out. To have them count like all "
-        f"others, give the whole table to fit or fit_chunks. Rows like these may come again, without another warning."
+        f"{len(which)} row(s) of a stream are unlike all before them, in X or in y, and count less (first: row {which[0]} "
+        f"of this call). If they are errors, such as a code for a missing value, leave them out. To have them count like all "
+        f"others, give the whole table to fit or fit_chunks. Later rows like these will count less, too."
     )
     return once(told, "unusual", message)
 

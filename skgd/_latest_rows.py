@@ -37,7 +37,7 @@ class LatestRows:
         return LatestRows(self.copied().tables, rows.faded(half_life, REMEMBERED), self.age + len(rows) / half_life)
 
     def without_rows(self):
-        """None, but of the same age."""
+        """No rows, at the same age of the stream."""
         return LatestRows(age=self.age)
 
     def copied(self):

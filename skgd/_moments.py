@@ -56,7 +56,7 @@ class Moments:
 
     @classmethod
     def of_sparse_block(cls, X, rows, which):
-        """Of sparse rows X, by products of the columns as they are; of dense ones, if a column's mean would cost digits."""
+        """The moments of some sparse rows X, by products of columns as they are; `of_block`, if a mean would cost digits."""
         y, weight = rows.y[:, which].T, np.ascontiguousarray(rows.weight[which])
         counted = weight / weight.sum()
         mean = counted @ X
