@@ -3,7 +3,8 @@
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
-from skgd._geometry import ROWS_PER_COLUMN, SAFETY, plain_metric, safe_step
+from skgd._geometry import ROWS_PER_COLUMN, SAFETY, safe_step
+from skgd._metric import Metric
 from skgd._objective import SQUARED_ERROR, rounding_of
 from skgd._reading import ROUNDING, Target, look_at
 from skgd._stopping import score_name
@@ -193,7 +194,7 @@ def warn_of_alpha(model, problem, history, parameters):
     if not problem.loss.is_straight or model.loss == "huber" or model.penalty is None or model.alpha == 0.0:
         return
     ridges, geometries = problem.penalty.l2 / problem.curvature, problem.geometries
-    scales = [np.maximum(each.metric[1, :-1], np.finfo(np.float64).tiny) for each in geometries]
+    scales = [np.maximum(each.metric.scale, np.finfo(np.float64).tiny) for each in geometries]
     usual = [np.median(1.0 / scale) for scale in scales]  # variances, the ridge included
     is_strong = np.all(parameters[:, :-1] == 0.0, axis=1) | (2.0 * ridges > usual)
     if np.any(is_strong & (history.objective[-1] > (1.0 - NOTHING) * problem.constant_loss)):
@@ -322,6 +323,6 @@ def plain_safe_step(model, problem):
     """A step that is safe for a plain schedule, about: 1 / (curvature of the objective), for batches the expected one."""
     rows = problem.rows.representatives
     batch_size = len(rows) if problem.is_full_batch else problem.batch_size
-    metric = plain_metric(rows.n_features, model.fit_intercept)
+    metric = Metric.plain(rows.n_features, model.fit_intercept)
     step = safe_step(rows, batch_size, metric)
     return 1.0 / (np.max(problem.curvature) / step + problem.penalty.l2) if step > 0.0 else np.inf

@@ -309,23 +309,27 @@ class RowsInChunks:
         return reduce(added, (rows.add_up(*requests) for rows in self.parts()))
 
     def shuffled(self, batch_size, rng):
-        """All rows in buffers of as many chunks as fit, shuffled; all but the last hold a multiple of `batch_size` rows.
+        """All rows in buffers of as many chunks as fit: pairs of rows and the numbers of those to visit, shuffled.
 
-        Without a generator, chunks and rows stay in order.
+        All but the last visit a multiple of `batch_size` rows. Without a generator, chunks and rows stay in order.
         """
         held, n_held, most = [], 0, BUFFER / self.n_features
+
+        def buffer():
+            rows = joined(held)
+            return rows, rng.permutation(rows.numbers) if rng else rows.numbers
+
         for rows in self.parts(rng and self.source.in_order(rng)):
             held.append(rows)
             n_held += len(rows)
             if n_held < max(most, batch_size):
-                held[-1] = joined([rows], None)  # a copy, since the next chunk may come in the same array
+                held[-1] = joined([rows])  # a copy, since the next chunk may come in the same array
             else:
-                buffer = joined(held, rng)
-                n_used = n_held - n_held % batch_size
-                yield buffer.only(buffer.numbers[:n_used])
-                held, n_held = [buffer.only(buffer.numbers[n_used:])], n_held - n_used
+                (rows, order), n_used = buffer(), n_held - n_held % batch_size
+                yield rows, order[:n_used]
+                held, n_held = [rows.only(order[n_used:])], n_held - n_used
         if n_held:
-            yield joined(held, rng)
+            yield buffer()
 
 
 def checked(check, noun, number, chunk):
@@ -364,10 +368,9 @@ def stacked(parts):
     return vstack(parts, format="csr") if issparse(parts[0]) else np.concatenate(parts)
 
 
-def joined(several, rng):
-    """Several Rows as one, in random order if `rng` is given."""
+def joined(several):
+    """Several Rows as one, in arrays of its own."""
     X = stacked([rows.X if len(rows) == rows.X.shape[0] else rows.X[rows.numbers] for rows in several])
     y = np.hstack([rows.targets for rows in several])
     weight = np.concatenate([rows.weights for rows in several])
-    numbers = np.arange(len(weight), dtype=np.int32)
-    return Rows(X, np.ascontiguousarray(y), weight, rng.permutation(numbers) if rng else numbers, several[0].offset)
+    return Rows(X, np.ascontiguousarray(y), weight, np.arange(len(weight), dtype=np.int32), several[0].offset)

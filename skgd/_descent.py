@@ -74,7 +74,6 @@ class Epochs(Protocol):
     factor: np.ndarray | float  # by which plateaus have cut the step
     is_done: np.ndarray  # (n_targets,): which targets no longer move
     memory: dict | None  # what a later fit of the same rows goes on from
-    knows_excess: bool  # whether `excess()` tells the suboptimality of each target
 
     def make(self, epoch: int, parameters: np.ndarray, history: History) -> np.ndarray:
         """Make an epoch, changing the parameters in place; the objectives that it saw."""
@@ -87,6 +86,9 @@ class Epochs(Protocol):
 
     def end(self, parameters: np.ndarray) -> np.ndarray:
         """Where the descent has ended, of shape (n_targets, n_features + 1)."""
+
+    def excess(self) -> np.ndarray | None:
+        """The suboptimality of each target as a share of the reach, if it is known."""
 
 
 class Solver:
@@ -105,7 +107,6 @@ class Solver:
     """
 
     n_batches, result, factor = 1, AVERAGE, 1.0
-    knows_excess = True
     remembered: tuple[str, ...] = ()
     most_steps: int  # of `approach`
 
@@ -123,7 +124,7 @@ class Solver:
             if way.is_done.all():
                 break
             way.step()
-        return way.end()[0], way.excess()[0]
+        return way.end(None)[0], way.excess()[0]
 
     @property
     def memory(self):
@@ -136,7 +137,6 @@ class Solver:
             setattr(self, name, np.array(part))
 
     def excess(self):
-        """What is left of each target, as a share of the excess of the best constant prediction over the minimum."""
         of_targets = zip(self.targets, self.left, self.value, strict=True)
         return np.array([target.share_of_reach(left, value) for target, left, value in of_targets])
 
@@ -157,7 +157,7 @@ class Solver:
         """Step sizes of 1, since a solver finds the length of its own steps."""
         return np.ones(len(self.targets))
 
-    def end(self, parameters=None):
+    def end(self, parameters):
         return self.best.copy()
 
 
@@ -191,7 +191,6 @@ class Passes:
         return cls(problem, schedule, state.n_steps, seed, is_done, state.objective, state.largest)
 
     memory = None
-    knows_excess = False
 
     @property
     def result(self):
@@ -207,6 +206,9 @@ class Passes:
     def end(self, parameters):
         return parameters[:, self.result].copy()
 
+    def excess(self):
+        return None
+
     def runs(self, epoch, length):
         """What an epoch visits: pairs of a problem and some of its rows in order, enough for `length` batches or fewer.
 
@@ -216,8 +218,8 @@ class Passes:
         n_rows = length * problem.batch_size
         if not rows.is_in_memory and not problem.is_full_batch:
             rng = None if self.seed is None else np.random.default_rng([self.seed, epoch])
-            parts = (replace(problem, rows=part) for part in rows.shuffled(problem.batch_size, rng))
-            return ((p, p.rows.numbers[i : i + n_rows]) for p in parts for i in range(0, len(p.rows), n_rows))
+            parts = ((replace(problem, rows=part), order) for part, order in rows.shuffled(problem.batch_size, rng))
+            return ((part, order[i : i + n_rows]) for part, order in parts for i in range(0, len(order), n_rows))
         if self.is_shuffled:
             shuffle(self.order, rows, (self.seed << 32) + epoch)
         return ((problem, self.order[i : i + n_rows]) for i in range(0, len(rows), n_rows))

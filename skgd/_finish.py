@@ -12,30 +12,41 @@ from skgd._reading import Target, look_at
 def proximal_step(target, start):
     """One proximal gradient step on all rows, which makes zeros exact; the start, if the objective would rise."""
     penalty, loss = target.penalty, target.smoothed(start, FAR)
-    eta = full_batch_step(target.geometry, penalty.l2 / target.curvature) * target.geometry.metric[1] / loss.largest_curvature
+    eta = (
+        full_batch_step(target.geometry, penalty.l2 / target.curvature) * target.geometry.metric.scales / loss.largest_curvature
+    )
     end = start - eta * target.look(start, loss)[1]
     end[:-1] = proximal(end[:-1], eta[:-1] * penalty.l1, penalty.lowest)
     (values,) = target.objectives(np.vstack([start, end]), target.loss)
     return end if values[1] <= values[0] else start
 
 
+def with_exact_zeros(problem, parameters, which):
+    """The parameters after one proximal step of some targets, if the penalty makes zeros."""
+    ends = parameters.copy()
+    if problem.penalty.makes_zeros:
+        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+            for k in which:
+                ends[k] = proximal_step(Target(problem, k), parameters[k])
+    return ends
+
+
 def finish(problem, parameters, is_on_plateau, promise):
     """Finish a descent: targets on a plateau come as near to their minimum as promised, all others stay where they are.
 
-    With a penalty that makes zeros, the others take one proximal step, so that their zeros are exact, too. The promise is the
-    largest suboptimality that is accepted, as a share of the reach. Returned are the ends, whose objective is no higher than
-    before, up to rounding, and their suboptimality in the same unit: 0 where no solver was needed or asked for.
+    The zeros of the others become exact. The promise is the largest suboptimality that is accepted, as a share of the reach.
+    Returned are the ends, whose objective is no higher than before, up to rounding, and their suboptimality in the same unit: 0
+    where no solver was needed or asked for.
     """
-    ends, excess, targets = parameters.copy(), np.zeros(len(parameters)), [Target(problem, k) for k in range(len(parameters))]
-    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-        if problem.penalty.makes_zeros:
-            for k in np.flatnonzero(~is_on_plateau):
-                ends[k] = proximal_step(targets[k], parameters[k])
-        which = np.flatnonzero(is_on_plateau)
-        if len(which):
-            looks = look_at([targets[k] for k in which], parameters[which], problem.loss)
-            for k, value, gradient in zip(which, *looks, strict=True):
-                ends[k], excess[k] = finish_target(targets[k], parameters[k], value, gradient, promise)
+    ends, excess = with_exact_zeros(problem, parameters, np.flatnonzero(~is_on_plateau)), np.zeros(len(parameters))
+    which = np.flatnonzero(is_on_plateau)
+    targets = [Target(problem, k) for k in which]
+    if targets:
+        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+            for k, target, value, gradient in zip(
+                which, targets, *look_at(targets, parameters[which], problem.loss), strict=True
+            ):
+                ends[k], excess[k] = finish_target(target, parameters[k], value, gradient, promise)
     return ends, excess
 
 

@@ -10,7 +10,7 @@ from scipy.sparse import issparse
 
 from skgd._advice import check_end, objectives_at, of_divergence
 from skgd._descent import Divergence, Epochs, History, descend
-from skgd._finish import finish
+from skgd._finish import finish, with_exact_zeros
 from skgd._geometry import LEAST_SAMPLE
 from skgd._newton import LEAST_PROMISE
 from skgd._objective import SQUARED_ERROR, objective_of
@@ -162,11 +162,13 @@ def end_of(model, problem, run, validation):
 
     After convergence `run.parameters` are set to the end, so that a later call goes on from there, except with early stopping.
     """
-    end, is_on_plateau = run.passes.end(run.parameters), run.is_on_plateau
-    excess, is_auto = np.zeros(len(end)), model.learning_rate == "auto"
-    if run.passes.knows_excess:
-        excess = np.where(is_on_plateau, run.passes.excess(), 0.0)
-    elif is_auto:
+    is_on_plateau, is_auto = run.is_on_plateau, model.learning_rate == "auto"
+    end, excess = run.passes.end(run.parameters), run.passes.excess()
+    if excess is not None:
+        excess = np.where(is_on_plateau, excess, 0.0)
+    elif not is_auto:
+        excess = np.zeros(len(end))
+    else:
         end, excess = finish(problem, end, is_on_plateau, promise_of(model, problem))
     if validation:
         return better_of(problem, validation, run.plateau.ended, end, excess, is_auto)
@@ -179,7 +181,7 @@ def better_of(problem, validation, has_ended, end, excess, is_auto):
     """The end of a descent or the parameters that score best on the rows held out, for each target."""
     best = problem.at_origin(validation.best)
     if is_auto:
-        best, _ = finish(problem, best, np.zeros(len(best), dtype=bool), np.inf)
+        best = with_exact_zeros(problem, best, np.arange(len(best)))
     is_worse = has_ended | validation.compare(problem.published(end))[1]
     return np.where(is_worse[:, None], best, end), np.where(is_worse, 0.0, excess)
 

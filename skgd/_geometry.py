@@ -20,9 +20,10 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-from scipy.sparse import diags_array, hstack, issparse
+from scipy.sparse import issparse
 from scipy.sparse.linalg import svds
 
+from skgd._metric import Metric
 from skgd._moments import HALF_OF_THE_DIGITS, NEGLIGIBLE
 from skgd._objective import rounding_of
 from skgd._rows import BUFFER, MOST_COLUMNS, SAMPLE
@@ -60,7 +61,7 @@ class Geometry(NamedTuple):
     Solvers find their own steps. Plain schedules and streams need no more than metric and step.
     """
 
-    metric: np.ndarray
+    metric: Metric
     step: float = 1.0
     longest: float = 0.0  # (x - mu)' D (x - mu) + 1 of the longest row looked at, for a weight of 1, without axes
     eigenvalue: float = 0.0  # the largest one of the columns' second moments in the metric
@@ -70,62 +71,7 @@ class Geometry(NamedTuple):
 
     def about_zero(self):
         """This geometry for rows that are centred already."""
-        metric = self.metric.copy()
-        metric[0] = 0.0
-        return self._replace(metric=metric)
-
-
-def plain_metric(n_features, fit_intercept):
-    """The metric in which D g = g: parameters as they are."""
-    metric = np.ones((2, n_features + 1))
-    metric[0] = 0.0
-    metric[1, -1] = fit_intercept
-    return metric
-
-
-def standard_metric(mean, variance, ridge, fit_intercept, is_sparse=False):
-    """The metric that centres columns and scales them to variance 1, `ridge` included; constant columns do not move.
-
-    Columns of sparse rows are not centred, and their scales are rounded down to powers of two: see _reference.py.
-    """
-    metric = plain_metric(len(mean), fit_intercept)
-    if fit_intercept and not is_sparse:
-        metric[0, :-1] = mean
-    else:
-        variance = variance + mean**2
-    square = np.where(variance > rounding_of(mean) ** 2, variance, 0.0) + ridge
-    metric[1, :-1] = np.divide(1.0, square, out=np.zeros_like(square), where=square > 0.0)
-    if is_sparse:
-        metric[1] = np.where(metric[1] > 0.0, np.ldexp(0.5, np.frexp(metric[1])[1]), 0.0)
-    return metric
-
-
-def metric_of(rows, moments, ridge, fit_intercept):
-    """The standard metric of rows, from the moments of these rows or of more."""
-    return standard_metric(moments.column_means - rows.offset, moments.variance, ridge, fit_intercept, rows.is_sparse)
-
-
-def with_axes(metric, axes, gains):
-    """The metric S (I + sum_k gain_k q_k q_k') S for S^2 = diag(scale) and unit vectors q_k, the rows of `axes`."""
-    return np.vstack([metric, np.column_stack([axes * np.sqrt(metric[1, :-1]), gains])])
-
-
-def squared_norms(rows, metric):
-    """s (x - center)' D (x - center) of each row of weight s, the intercept included."""
-    center, scale = metric[0, :-1], metric[1, :-1]
-    axes, gains = metric[2:, :-1], metric[2:, -1]
-    norms = np.full(len(rows), metric[1, -1])
-    for place, which in rows.blocks():
-        X = rows.take(which)
-        if rows.is_sparse:
-            norms[place] += X.power(2, dtype=np.float64) @ scale
-        else:
-            z = X - center
-            if len(axes):
-                norms[place] += (z @ axes.T) ** 2 @ gains
-            norms[place] += np.square(z, out=z) @ scale
-        norms[place] *= rows.weight[which]
-    return norms
+        return self._replace(metric=self.metric._replace(center=np.zeros_like(self.metric.center)))
 
 
 def expected_smoothness(longest, mean, n_samples, batch_size):
@@ -157,24 +103,25 @@ def n_rows_that_tell(n_features):
     return max(LEAST_SAMPLE, min(ROWS_PER_COLUMN * n_features, SAMPLE, BUFFER // n_features))
 
 
-def cumulated_chances(norms):
-    """Cumulated probabilities, unnormalised, of a sample that prefers long rows: norm plus mean norm. Overwrites `norms`."""
-    norms += norms.mean()
-    return np.cumsum(norms, out=norms)
+def standardised_sample(rows, metric, norms, offset):
+    """The `standardised` rows of a sample that prefers those of large squared norm, and their weights."""
+    which, weight = sample_rows(rows, norms, offset)
+    return metric.standardised(rows, which, weight), weight
 
 
-def sample_rows(rows, cumulated, offset):
+def sample_rows(rows, norms, offset):
     """Numbers and weights of a sample of rows, whose weighted sums estimate weighted means over all rows.
 
-    Systematic sampling along the `cumulated` probabilities, from `offset` of an interval on: another offset, other rows. Each
-    row is weighted by the inverse of its probability.
+    Systematic sampling, from `offset` of an interval on: another offset, other rows. The probability of a row is proportional
+    to its norm plus the mean norm, and its weight is divided by it.
     """
     size = n_rows_that_tell(rows.n_features)
     if len(rows) <= size:
         which, weight = rows.numbers, rows.weight[rows.numbers]
-    elif cumulated[-1] == 0.0:
+    elif not norms.any():
         which, weight = rows.numbers[:1], np.zeros(1)
     else:
+        cumulated = np.cumsum(norms + norms.mean())
         places = np.searchsorted(cumulated, cumulated[-1] * (np.arange(size) + offset) / size)
         chance = (cumulated[places] - np.where(places > 0, cumulated[places - 1], 0.0)) / cumulated[-1]
         which = rows.numbers[places]
@@ -182,22 +129,8 @@ def sample_rows(rows, cumulated, offset):
     return which, weight / rows.total_weight
 
 
-def standardised(rows, metric, which, weight):
-    """Rows sqrt(s_i) z_i, where z_i is row i centred and scaled by the metric, with the intercept as its last column."""
-    X = rows.take(which)
-    if rows.is_sparse:
-        z = hstack([X, np.ones((len(weight), 1))]) @ diags_array(np.sqrt(metric[1]))
-        return diags_array(np.sqrt(weight)) @ z
-    z = np.empty((len(weight), metric.shape[1]))
-    np.subtract(X, metric[0, :-1], out=z[:, :-1])
-    z[:, -1] = 1.0
-    z *= np.sqrt(metric[1])
-    z *= np.sqrt(weight)[:, None]
-    return z
-
-
-def axes_to_correct(eigenvalues, vectors, longest, n_samples, batch_size):
-    """The eigenvectors along which steps are too slow or too steep, the eigenvalues they are to have, and the largest then.
+def axes_to_correct(eigenvalues, longest, n_samples, batch_size):
+    """Which eigenvectors are directions in which steps are too slow or too steep, and all eigenvalues after the correction.
 
     Steps of 1 / L(b) converge within an epoch along a direction whose eigenvalue is at least L(b) / (number of batches): the
     lower bound. An eigenvalue above about L_max / b shortens the step. Below that, L_max limits the step, and a smaller upper
@@ -206,11 +139,11 @@ def axes_to_correct(eigenvalues, vectors, longest, n_samples, batch_size):
     of_rows = expected_smoothness(longest, 0.0, n_samples, batch_size)  # the part of L(b) that no axis can lower
     high = max(1.0, of_rows)
     low = min(1.0, (of_rows + min(eigenvalues[-1], high)) / np.ceil(n_samples / batch_size))
-    return axes_out_of_band(eigenvalues, vectors, low, high, most=max(batch_size, LEAST_AXES))
+    return axes_out_of_band(eigenvalues, low, high, most=max(batch_size, LEAST_AXES))
 
 
-def axes_out_of_band(eigenvalues, vectors, low, high, most):
-    """At most `most` eigenvectors whose eigenvalue lies farthest outside [low, high], their bounds, and the largest then."""
+def axes_out_of_band(eigenvalues, low, high, most):
+    """Which at most `most` eigenvalues lie farthest outside [low, high], and all of them with these at the nearest bound."""
     bounds = np.clip(eigenvalues, low, high)
     distance = np.zeros(len(eigenvalues))
     is_real = eigenvalues > NEGLIGIBLE * eigenvalues[-1]
@@ -219,7 +152,7 @@ def axes_out_of_band(eigenvalues, vectors, low, high, most):
     chosen = chosen[np.abs(distance[chosen]) > np.log(WORTHWHILE)]
     after = eigenvalues.copy()
     after[chosen] = bounds[chosen]
-    return vectors[:, chosen].T, bounds[chosen], after.max()
+    return chosen, after
 
 
 class Spectrum(NamedTuple):
@@ -249,7 +182,7 @@ def whitening_of(eigenvalues, eigenvectors, metric, z=None):
 
     From the eigendecomposition of z'z or, given z, from its singular values, of which z'z has lost half of the digits.
     """
-    largest, root = eigenvalues[-1], np.sqrt(metric[1, :-1])
+    largest, root = eigenvalues[-1], metric.root
     if largest <= 0.0:
         return np.zeros((len(root), 0))
     if z is None:
@@ -257,19 +190,19 @@ def whitening_of(eigenvalues, eigenvectors, metric, z=None):
     else:
         _, deviation, directions = np.linalg.svd(z, full_matrices=False)
         vectors = directions.T
-        rounding = rounding_of(np.abs(metric[0, :-1]) * root + 1.0) @ np.abs(vectors)  # of sums along a direction
+        rounding = rounding_of(np.abs(metric.center) * root + 1.0) @ np.abs(vectors)  # of sums along a direction
         kept = rounding < INDISTINCT * deviation
     return root[:, None] * vectors[:, kept] / deviation[kept]
 
 
 def full_batch_step(geometry, ridge):
     """The step that is safe for all rows at once without axes."""
-    return 1.0 / (SAFETY * max(geometry.eigenvalue, 1.0) + np.max(ridge * geometry.metric[1, :-1]))
+    return 1.0 / (SAFETY * max(geometry.eigenvalue, 1.0) + np.max(ridge * geometry.metric.scale))
 
 
 def gram_of(moments, metric, ridge):
     """The second moments of the columns as the metric scales them, the penalty's `ridge` included."""
-    shift, root = moments.column_means - metric[0, :-1], np.sqrt(metric[1, :-1])
+    shift, root = moments.column_means - metric.center, metric.root
     return (moments.covariance + np.outer(shift, shift) + ridge * np.eye(len(shift))) * np.outer(root, root)
 
 
@@ -277,22 +210,22 @@ def covariance_of(z, weight, metric):
     """The covariance of the columns in the user's units, of rows `standardised` with these weights."""
     total = weight.sum() or 1.0  # a sample of rows that do not vary has none
     mean, gram = np.sqrt(weight) @ z[:, :-1] / total, z[:, :-1].T @ z[:, :-1] / total
-    deviation = np.divide(1.0, np.sqrt(metric[1, :-1]), out=np.zeros(len(gram)), where=metric[1, :-1] > 0.0)
+    deviation = np.divide(1.0, metric.root, out=np.zeros(len(gram)), where=metric.scale > 0.0)
     return (gram - np.outer(mean, mean)) * np.outer(deviation, deviation)
 
 
 def geometry_of_solver(rows, moments, ridge, fit_intercept):
     """The geometry for solvers: scales, and a whitening if the moments are full."""
-    metric = metric_of(rows, moments, ridge, fit_intercept)
+    metric = Metric.of_rows(rows, moments, ridge, fit_intercept)
     some = rows.sampled.sample(n_rows_that_tell(rows.n_features))
-    longest = np.max(squared_norms(some, metric) / some.weights)
+    longest = np.max(metric.squared_norms(some) / some.weights)
     if not moments.is_full:
         return Geometry(metric, longest=longest)
 
     def table():
-        some = sample_rows(rows.representatives, cumulated_chances(squared_norms(rows.representatives, metric)), offset=0.25)
-        z = standardised(rows.representatives, metric, *some)[:, :-1]
-        return np.vstack([z, np.diag(np.sqrt(ridge * metric[1, :-1]))])
+        some = rows.representatives
+        z, _ = standardised_sample(some, metric, metric.squared_norms(some), offset=0.25)
+        return np.vstack([z[:, :-1], np.diag(np.sqrt(ridge * metric.scale))])
 
     spectrum = Spectrum.of(gram_of(moments, metric, ridge), metric, table)
     return Geometry(metric, 1.0, longest, spectrum.values[-1], moments.covariance, *spectrum[2:])
@@ -300,14 +233,12 @@ def geometry_of_solver(rows, moments, ridge, fit_intercept):
 
 def geometry_of_batches(rows, moments, batch_size, ridge, fit_intercept, separable):
     """The geometry for steps on batches of `batch_size` rows; without axes if D must be diagonal (`separable`)."""
-    metric = metric_of(rows, moments, ridge, fit_intercept)
-    penalised = ridge * metric[1, :-1]  # what the l2 norm adds to the curvature of each column
-    norms = squared_norms(rows.representatives, metric)
+    metric = Metric.of_rows(rows, moments, ridge, fit_intercept)
+    penalised = ridge * metric.scale  # what the l2 norm adds to the curvature of each column
+    norms = metric.squared_norms(rows.representatives)
     longest = norms.max() if rows.is_in_memory else longest_of(rows, metric)
     unweighted = np.max(norms / rows.representatives.weights)
-    chances = cumulated_chances(norms)
-    which, weight = sample_rows(rows.representatives, chances, offset=0.25)
-    z = standardised(rows.representatives, metric, which, weight)
+    z, weight = standardised_sample(rows.representatives, metric, norms, offset=0.25)
     covariance = None if rows.is_wide else covariance_of(z, weight, metric)
     if separable or rows.is_wide:
         eigenvalue = largest_eigenvalue(z) + penalised.max()
@@ -315,27 +246,27 @@ def geometry_of_batches(rows, moments, batch_size, ridge, fit_intercept, separab
         return Geometry(metric, step, unweighted, eigenvalue, covariance)
     gram, table = z[:, :-1].T @ z[:, :-1], np.vstack([z[:, :-1], np.diag(np.sqrt(penalised))])
     spectrum = Spectrum.of(gram + np.diag(penalised), metric, lambda: table)
-    metric, eigenvalue, longest_then = corrected(rows, metric, spectrum, longest, chances, batch_size, penalised)
+    metric, eigenvalue, longest_then = corrected(rows, metric, spectrum, longest, norms, batch_size, penalised)
     step = safe_length(longest_then + penalised.max(), SAFETY * max(eigenvalue, 1.0), len(rows), batch_size)
     return Geometry(metric, step, unweighted, spectrum.values[-1], covariance, *spectrum[2:])
 
 
-def corrected(rows, metric, spectrum, longest, chances, batch_size, penalised):
+def corrected(rows, metric, spectrum, longest, norms, batch_size, penalised):
     """The metric with axes where they help, and with them the largest eigenvalue and the length of the longest row."""
-    axes, bounds, _ = axes_to_correct(spectrum.values, spectrum.vectors, longest, len(rows), batch_size)
-    if not len(axes):
+    chosen, after = axes_to_correct(spectrum.values, longest, len(rows), batch_size)
+    if not len(chosen):
         return metric, spectrum.values[-1], longest
+    axes = spectrum.vectors[:, chosen].T
     (along,) = rows.add_up((Extent.along, metric, axes))
-    gains = bounds / (along.total / rows.total_weight + axes**2 @ penalised) - 1.0
+    gains = after[chosen] / (along.total / rows.total_weight + axes**2 @ penalised) - 1.0
     if batch_size < len(rows):
         # Along axis k, a gain adds gain_k (z.q_k)^2 to the length of a row: by no more than the longest row has now, since a
         # longer one would shorten the step.
         gains = np.minimum(gains, longest / np.maximum(along.longest, NEGLIGIBLE**2 * longest))
-    some = sample_rows(rows.representatives, chances, offset=0.75)  # a new sample, to judge these axes
-    z = standardised(rows.representatives, metric, *some)[:, :-1]
+    z, _ = standardised_sample(rows.representatives, metric, norms, offset=0.75)  # a new sample, to judge these axes
     stretch = np.eye(rows.n_features) + (axes.T * (np.sqrt(1.0 + gains) - 1.0)) @ axes
-    eigenvalue = np.linalg.eigvalsh(stretch @ (z.T @ z + np.diag(penalised)) @ stretch)[-1]
-    metric = with_axes(metric, axes, gains)
+    eigenvalue = np.linalg.eigvalsh(stretch @ (z[:, :-1].T @ z[:, :-1] + np.diag(penalised)) @ stretch)[-1]
+    metric = metric.with_axes(axes, gains)
     return metric, eigenvalue, longest_of(rows, metric)
 
 
@@ -349,16 +280,16 @@ class Extent:
     @classmethod
     def along(cls, rows, metric, axes):
         """The extent of the rows along each axis."""
-        root, extent = np.sqrt(metric[1, :-1]), cls(0.0, 0.0)
+        root, extent = metric.root, cls(0.0, 0.0)
         for _, which in rows.blocks():
-            squares = ((rows.take(which) - metric[0, :-1]) @ (axes * root).T) ** 2 * rows.weight[which][:, None]
+            squares = ((rows.take(which) - metric.center) @ (axes * root).T) ** 2 * rows.weight[which][:, None]
             extent += cls(squares.sum(axis=0), squares.max(axis=0))
         return extent
 
     @classmethod
     def of(cls, rows, metric):
         """The extent of the rows themselves in this metric."""
-        norms = squared_norms(rows, metric)
+        norms = metric.squared_norms(rows)
         return cls(norms.sum(), norms.max())
 
     def __add__(self, other):
@@ -373,7 +304,6 @@ def longest_of(rows, metric):
 
 def safe_step(rows, batch_size, metric):
     """The step 1 / L(b) in a given metric: what a constant step should not exceed, for a loss of curvature 1."""
-    norms = squared_norms(rows, metric)
-    longest = norms.max()
-    mean = largest_eigenvalue(standardised(rows, metric, *sample_rows(rows, cumulated_chances(norms), offset=0.5)))
-    return safe_length(longest, SAFETY * mean, len(rows), batch_size)
+    norms = metric.squared_norms(rows)
+    mean = largest_eigenvalue(standardised_sample(rows, metric, norms, offset=0.5)[0])
+    return safe_length(norms.max(), SAFETY * mean, len(rows), batch_size)

@@ -75,7 +75,7 @@ class ConjugateGradients(Solver):
 
     def __init__(self, targets, starts, accuracy, memory=None):
         self.targets, self.accuracy, self.best = targets, accuracy, starts.copy()
-        self.scale = np.array([target.geometry.metric[1] for target in targets])
+        self.scale = np.array([target.geometry.metric.scales for target in targets])
         self.value, self.gradient = look_at(targets, self.best, SQUARED_ERROR)
         self.direction = -self.scale * self.gradient
         self.go_on(memory)

@@ -57,25 +57,21 @@ class Newton:
         return cls(target, start, accuracy, target.smoothed(start, FAR))
 
     @classmethod
-    def resumed(cls, target, promise, *, point, best, best_value, damping, width, width_of_model, accuracy, has_model, n_read):
+    def resumed(cls, target, promise, *, point, best, best_value, damping, width, width_of_model, accuracy, n_read):
         """The iteration that left this `memory`, ready to go on."""
-        start, width_of_start = (point, width_of_model) if has_model else (best, width)
-        iteration = cls(target, start, promise, target.loss.smoothed(width_of_start))
-        if has_model:
-            iteration.read()  # restores the model there
+        iteration = cls(target, point, promise, target.loss.smoothed(width_of_model))
+        iteration.read()  # restores the model there
         iteration.best, iteration.best_value, iteration.loss = best, best_value, target.loss.smoothed(width)
         iteration.damping, iteration.accuracy, iteration.arrived, iteration.n_read = damping, accuracy, False, n_read
-        if has_model:
-            iteration.damped = iteration.model.step(damping)
-            iteration.trial = iteration.damped.end
+        iteration.damped = iteration.model.step(damping)
+        iteration.trial = iteration.damped.end
         return iteration
 
     @property
     def memory(self):
         """What `resumed` needs to go on."""
         names, model = ("best", "best_value", "damping", "accuracy", "n_read"), self.model
-        point, width = (model.point, model.loss.width) if model else (self.best, self.loss.width)
-        known = {"point": point, "width_of_model": width, "width": self.loss.width, "has_model": model is not None}
+        known = {"point": model.point, "width_of_model": model.loss.width, "width": self.loss.width}
         return known | {name: getattr(self, name) for name in names}
 
     def request(self):
@@ -92,7 +88,12 @@ class Newton:
         if exact < self.best_value:
             self.best, self.best_value = self.trial, exact
         # 2. the damping, from the gain of the last step
-        has_lost = self.model is not None and self.redamp(self.model.value - value_in_model, noise)
+        has_lost = self.arrived = False
+        if self.model is not None:
+            gained = self.model.value - value_in_model
+            has_lost = not gained >= -noise  # as NaN has
+            self.arrived = has_lost and self.damping == 1.0  # a fully damped step can only fail by rounding errors
+            self.damping = self.damping_after(gained, has_lost, noise)
         # 3. a new model and narrower kinks, unless the step was rejected
         if not has_lost:
             self.model = Model(target, self.trial, self.loss, value, *derivatives)
@@ -107,15 +108,12 @@ class Newton:
         self.trial = self.damped.end
         return exact
 
-    def redamp(self, gained, noise):
-        """Set the damping to what would have predicted the gain of the last step; returns whether to reject that step."""
+    def damping_after(self, gained, has_lost, noise):
+        """The damping that would have predicted the gain of the last step, within bounds."""
         undamped, damped, damping = self.damped.gain, self.damped.damped_gain, self.damping
-        has_lost = not gained >= -noise  # as NaN has
-        self.arrived = has_lost and damping == 1.0  # a fully damped step can only fail by rounding errors
         least = min(1.0, damping * HALVING) if has_lost else damping / HALVING
         foreseen = damping * (undamped - gained) / max(undamped - damped, noise)
-        self.damping = 1.0 if np.isnan(foreseen) else float(np.clip(foreseen, least, 1.0))
-        return has_lost
+        return 1.0 if np.isnan(foreseen) else float(np.clip(foreseen, least, 1.0))
 
     def certify(self, step):
         """An upper bound of the suboptimality of the best point: the duality gap of the slopes after this step, in one pass."""
@@ -271,6 +269,6 @@ class Readings(Solver):
                 self.iterations[k].conclude()
         return objective
 
-    def end(self, parameters=None):
+    def end(self, parameters):
         """Where the descent has ended."""
         return np.array([iteration.end() for iteration in self.iterations])

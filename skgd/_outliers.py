@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from skgd._geometry import metric_of, plain_metric, squared_norms
+from skgd._metric import Metric
 from skgd._moments import NEGLIGIBLE
 from skgd._objective import loss_and_slope, rounding_of
 from skgd._rows import SAMPLE
@@ -36,8 +36,8 @@ def factor_by_length(stream, rows):
     The longest row of a first chunk may be an outlier: UNUSUAL times the 0.9 quantile of squared lengths stands in for it.
     """
     is_first = stream.n_met < LEAST_SEEN
-    metric = metric_of_medians(rows) if is_first else metric_of(rows, stream.moments, 0.0, True)
-    norms = squared_norms(rows, metric) / rows.weights
+    metric = metric_of_medians(rows) if is_first else Metric.of_rows(rows, stream.moments, 0.0, True)
+    norms = metric.squared_norms(rows) / rows.weights
     if not np.isfinite(norms).all():  # too large for moments: `check_range` reports it
         return np.ones(len(rows))
     some = norms[:: 1 + len(norms) // SAMPLE]
@@ -61,7 +61,7 @@ def are_explained(stream, rows, parameters, loss):
     first time may be far from its prediction. A wrong row that passes moves no parameter by more standard errors than that.
     """
     moments = stream.moments
-    root = np.sqrt(metric_of(rows, moments, 0.0, True)[1, :-1])
+    root = Metric.of_rows(rows, moments, 0.0, True).root
     values, vectors = np.linalg.eigh(moments.covariance * np.outer(root, root))
     along = ((rows.take(rows.numbers) - (moments.column_means - rows.offset)) * root) @ vectors
     least = max(NEGLIGIBLE * values[-1], np.finfo(np.float64).tiny)  # columns may not have varied yet
@@ -87,9 +87,8 @@ def usual_loss(stream, loss):
 
 def metric_of_medians(rows):
     """The metric of a first chunk by medians and median absolute deviations, which a few outliers do not change."""
-    metric = plain_metric(rows.n_features, True)
     X = rows.take(rows.sampled.numbers)
-    metric[0, :-1] = np.median(X, axis=0)
-    spread = np.median(np.abs(X - metric[0, :-1]), axis=0) ** 2
-    metric[1, :-1] = np.divide(1.0, spread, out=np.zeros_like(spread), where=spread > np.finfo(np.float64).tiny)
-    return metric
+    center = np.median(X, axis=0)
+    spread = np.median(np.abs(X - center), axis=0) ** 2
+    scale = np.divide(1.0, spread, out=np.zeros_like(spread), where=spread > np.finfo(np.float64).tiny)
+    return Metric.of(center, scale, True)

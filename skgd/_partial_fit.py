@@ -99,8 +99,9 @@ def with_chunk(model, problem, stream, bounded, state, before):
         if model.half_life is None:
             state = held_against_order(problem, stream, state)
         renewable = renewable.with_rows(bounded, before, model.half_life or np.inf)
+    stream = stream.with_longest(problem.rows, bounded).with_level(before, len(problem.rows))
     told = tell_of_lost(model, stream, is_complete(problem.loss, stream, renewable), state.told)
-    return replace(state, stream=stream.with_level(before, len(problem.rows)), renewable=renewable, told=told)
+    return replace(state, stream=stream, renewable=renewable, told=told)
 
 
 def held_against_order(problem, stream, state):
@@ -127,9 +128,9 @@ def knows_minimum(problem, state):
 
 def renewed(model, problem, bounded, state, parameters):
     """Move `parameters` to the minimum over all rows seen, if enough rows are waiting for it; returns the new state."""
-    stream, renewable = state.stream.with_longest(problem.rows, bounded), state.renewable
+    stream, renewable = state.stream, state.renewable
     if not renewable.is_due(len(bounded), stream.n_rows, len(stream.moments.mean)):
-        return replace(state, stream=stream)
+        return state
     if problem.loss == SQUARED_ERROR:
         end, stream = minimum_of_squares(model, problem, bounded, stream, parameters[:, AVERAGE])
         renewable = replace(renewable, waiting=0)

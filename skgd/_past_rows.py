@@ -86,13 +86,13 @@ class TargetOfStream(Target):
 
     def completed(self, sums, parameters):
         """Sums over the latest rows, with those of the model."""
+        values, gradient, hessian, extra = sums = super().completed(sums, parameters)
         if self.before is None:
             return sums
         scale = np.append(np.diag(self.basis), self.has_intercept)
         curvature, linear = self.before.curvature[self.k], self.before.linear[self.k]
         pull = curvature @ parameters
         value = 0.5 * parameters @ pull - linear @ parameters + self.before.constant[self.k]
-        values, gradient, hessian, extra = sums
         return Sums(values + value, gradient + scale * (pull - linear), hessian + np.outer(scale, scale) * curvature, extra)
 
     def reach(self, value):

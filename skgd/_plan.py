@@ -6,8 +6,9 @@ from functools import partial
 import numpy as np
 
 from skgd._descent import Passes
-from skgd._geometry import Geometry, check_range, geometry_of_batches, geometry_of_solver, metric_of, plain_metric
+from skgd._geometry import Geometry, check_range, geometry_of_batches, geometry_of_solver
 from skgd._least_squares import ConjugateGradients, LeastSquares
+from skgd._metric import Metric
 from skgd._newton import Readings
 from skgd._objective import SQUARED_ERROR, is_quadratic, secant_curvature
 from skgd._outliers import bounded_by
@@ -64,7 +65,7 @@ def geometry_of(model, problem, moments, ridge):
     """The geometry of targets whose l2 penalty adds `ridge` to the second moment of each column."""
     rows, fit_intercept, makes_zeros = problem.rows, model.fit_intercept, problem.penalty.makes_zeros
     if model.learning_rate != "auto":
-        return Geometry(plain_metric(rows.n_features, fit_intercept))
+        return Geometry(Metric.plain(rows.n_features, fit_intercept))
     if epochs_of(model, problem) is not Passes:
         return geometry_of_solver(rows, moments, ridge, fit_intercept)
     return geometry_of_batches(rows, moments, problem.batch_size, ridge, fit_intercept, makes_zeros)
@@ -77,7 +78,7 @@ def problem_of_chunk(model, rows, state):
     """
     problem, stream = Problem.of(model, rows, rows.without_columns().moments(False)), state.stream
     if model.learning_rate != "auto":
-        geometry = Geometry(plain_metric(rows.n_features, model.fit_intercept))
+        geometry = Geometry(Metric.plain(rows.n_features, model.fit_intercept))
         return with_geometries(problem, lambda ridge: geometry), stream, rows
     parameters = state.parameters[:, AVERAGE]
     if problem.loss.is_straight:  # far from the minimum the loss is as steep as the residuals met so far say
@@ -99,7 +100,7 @@ def measured_for_steps(model, problem, stream, bounded):
     """The problem of a chunk with the geometry that mini-batch steps need, and the stream updated by that geometry."""
     rows, b, makes_zeros = problem.rows, problem.batch_size, problem.penalty.makes_zeros
     problem = with_geometries(problem, lambda ridge: stream.geometry(rows, bounded, b, ridge, model.fit_intercept, makes_zeros))
-    return problem, stream.with_longest(rows, bounded)._replace(eigenvalue=problem.geometries[0].eigenvalue)
+    return problem, stream._replace(eigenvalue=problem.geometries[0].eigenvalue)
 
 
 def problem_of_latest(model, rows, moments, is_all):
@@ -116,7 +117,7 @@ def problem_of_latest(model, rows, moments, is_all):
 
 def with_standard_metric(model, problem, moments):
     """The problem with columns of mean 0 and deviation 1."""
-    metric = metric_of(problem.rows, moments, 0.0, model.fit_intercept)
+    metric = Metric.of_rows(problem.rows, moments, 0.0, model.fit_intercept)
     return with_geometries(problem, lambda ridge: Geometry(metric))
 
 

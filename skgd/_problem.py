@@ -94,7 +94,7 @@ class Problem:
     @cached_property
     def origin(self):
         """The x, in the user's units, at which the intercept is the prediction while descending."""
-        return self.rows.offset + self.geometries[0].metric[0, :-1]
+        return self.rows.offset + self.geometries[0].metric.center
 
     def at_origin(self, parameters):
         """Parameters in the user's units with the intercept moved to the origin: how the engine and solvers take them."""
@@ -107,9 +107,8 @@ class Problem:
     @cached_property
     def size_of_columns(self):
         """The approximate size of the numbers in each column, as far as the metric tells."""
-        scale = self.geometries[0].metric[1, :-1]
-        is_known = (scale > 0.0) & (scale != 1.0)  # a plain metric has ones
-        return np.abs(self.origin) + np.divide(1.0, np.sqrt(scale), out=np.zeros(len(scale)), where=is_known)
+        metric = self.geometries[0].metric
+        return np.abs(self.origin) + np.divide(1.0, metric.root, out=np.zeros(len(metric.scale)), where=metric.scale > 0.0)
 
     @cached_property
     def n_batches(self):
@@ -119,7 +118,7 @@ class Problem:
         """An equivalent full batch of about as many rows as columns, with the moments of all rows."""
         X, y = moments.as_rows(self.origin)
         rows = Rows(X, y, np.ones(len(X)), np.arange(len(X), dtype=np.int32), self.origin)
-        has_intercept = self.geometries[0].metric[1, -1] > 0.0
+        has_intercept = self.geometries[0].metric.intercept > 0.0
         constant = moments.target_mean if has_intercept else self.constant
         loss = moments.target_variance + (moments.target_mean - constant) ** 2
         geometries = tuple(geometry.about_zero() for geometry in self.geometries)
@@ -159,9 +158,15 @@ class Problem:
             objectives[places] = found
         objectives += apart
 
+    @cached_property
+    def metrics(self):
+        """The metric of each target, as the engine takes it; targets that share a geometry share the array."""
+        packed = {id(geometry): geometry.metric.packed() for geometry in self.geometries}
+        return [packed[id(geometry)] for geometry in self.geometries]
+
     def by_metric(self, targets):
         """Pairs of a metric and the positions in `targets` of those that share it: one engine call serves them."""
-        metrics = [self.geometries[k].metric for k in targets]
+        metrics = [self.metrics[k] for k in targets]
         found = {id(metric): metric for metric in metrics}
         if len(found) == 1:
             return [(metrics[0], slice(None))]
@@ -178,7 +183,7 @@ class Problem:
         for number in range(steps.shape[1]):
             batch = order[number * self.batch_size : (number + 1) * self.batch_size]
             rows = self.rows.only(batch) if self.rows.is_in_memory else self.rows
-            centers = np.array([self.geometries[k].metric[0, :-1] for k in targets])
+            centers = np.array([self.geometries[k].metric.center for k in targets])
             at_zero = parameters[targets, COEF]
             at_zero[:, -1] -= np.sum(at_zero[:, :-1] * centers, axis=1)
             (sums,) = rows.add_up((slopes_over, targets, at_zero, self.loss))
@@ -187,7 +192,7 @@ class Problem:
             objectives[:, number] = losses + penalty_at(self.penalty, parameters[targets, COEF, :-1])
             parameters[targets, GRADIENT] = gradients
             for step, loss, k in zip(steps[:, number], losses, targets, strict=True):
-                update(step, loss, self.geometries[k].metric, self.penalty, parameters[k])
+                update(step, loss, self.metrics[k], self.penalty, parameters[k])
 
     @property
     def numbers_in_a_batch(self):

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from skgd._moments import products
-from skgd._objective import SQUARED_ERROR, bend, loss_and_slope, penalty_at, rounding_loss, secant
+from skgd._objective import bend, loss_and_slope, penalty_at, rounding_loss, secant
 from skgd._rows import TargetAt
 
 ROUNDING = 1e-10  # relative rounding error of a mean over many rows; also the narrowest kink, as a share of a typical residual
@@ -21,8 +21,8 @@ class Target:
     def __init__(self, problem, k):
         self.rows, self.k, self.loss, self.penalty = problem.rows, k, problem.loss, problem.penalty
         self.geometry = problem.geometries[k]
-        self.center = self.geometry.metric[0, :-1]
-        self.has_intercept = float(self.geometry.metric[1, -1] > 0.0)
+        self.center = self.geometry.metric.center
+        self.has_intercept = self.geometry.metric.intercept
         self.constant, self.constant_loss = problem.constant[k], problem.constant_loss[k]
         self.curvature, self.most_reach = problem.curvature[k], problem.most_reach[k]
         self.unit = min(problem.unit[k], self.most_reach)
@@ -64,7 +64,7 @@ class Target:
         whitening, since its eigendecomposition would cost more than the steps.
         """
         metric, whitening = self.geometry.metric, self.geometry.whitening
-        return np.diag(np.sqrt(metric[1, :-1])) if self.penalty.makes_zeros or whitening is None else whitening
+        return np.diag(metric.root) if self.penalty.makes_zeros or whitening is None else whitening
 
     @cached_property
     def derivatives(self):
@@ -74,7 +74,7 @@ class Target:
         """
         if not (self.rows.is_unpacked and self.rows.sampled.has_few_numbers):
             return derivatives_over
-        scale = self.geometry.metric[1, :-1]
+        scale = self.geometry.metric.scale
         squares = np.divide(1.0, scale, out=np.zeros_like(scale), where=scale > 0.0) + self.center**2
         return derivatives_over_sparse if np.max(squares @ self.basis**2, initial=0.0) <= 1e6 else derivatives_over
 
@@ -83,9 +83,7 @@ class Target:
         """Means of the columns relative to the center; only sparse rows, which are not centred, have other means than zero."""
         if not (self.rows.is_sparse and self.has_intercept):
             return np.zeros(len(self.center))
-        one = np.append(np.zeros(len(self.center)), 1.0)
-        _, (gradient,) = look_at([self], one[None], SQUARED_ERROR, without_targets=True)
-        return gradient[:-1] / gradient[-1]
+        return self.rows.moments(False).column_means - self.rows.offset - self.center
 
     @property
     def total_weight(self):

@@ -126,7 +126,7 @@ class Renewable:
 
     def later_minimum(self, problem, starts, before, n_seen, forgets):
         """The model of past rows, faded to what is credible if the stream `forgets`, and the minimum with the latest rows."""
-        scale, widths = np.sqrt(problem.geometries[0].metric[1]), self.widths(starts, n_seen)
+        scale, widths = np.sqrt(problem.geometries[0].metric.scales), self.widths(starts, n_seen)
         for _ in range(MOST_STEPS):  # more than enough: if each halves the model, it fades by 1e12
             ends = starts.copy()
             for k, start in enumerate(starts):

@@ -89,7 +89,7 @@ class Rows:
     X: np.ndarray
     y: np.ndarray  # (n_targets, n_samples); the targets of a row lie side by side in memory
     weight: np.ndarray
-    numbers: np.ndarray  # int32: which rows of X these are
+    numbers: np.ndarray  # int32: which rows of X these are; if they are as many as X has, all in their order
     offset: np.ndarray  # what has been subtracted from the columns given by the user
 
     @classmethod
@@ -122,7 +122,7 @@ class Rows:
         """These rows with weights that halve every `half_life` rows before the last, without those before `most` half-lives."""
         if half_life == np.inf:
             return self
-        recent = self if half_life > len(self) else self.only(self.numbers[-int(np.ceil(most * half_life)) :])
+        recent = self.only(self.numbers[-int(np.ceil(most * half_life)) :])
         weight = np.array(recent.weight)
         weight[recent.numbers] *= 0.5 ** (np.arange(len(recent))[::-1] / half_life)
         return recent.with_weight(weight)

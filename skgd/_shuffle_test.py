@@ -81,17 +81,17 @@ def slopes_of(problem, parameters, moments, widths):
 
     `widths`, of shape (n_targets,) and in units of y, say how far from a kink a residual may be to lie on it.
     """
-    rows, (center, scale), penalty = problem.rows, problem.geometries[0].metric[:2], problem.penalty
+    rows, metric, penalty = problem.rows, problem.geometries[0].metric, problem.penalty
     widths = np.maximum(widths, INDISTINCT * problem.deviation)  # targets that are fitted exactly lie on the kink, too
-    root = np.append(np.sqrt(scale[:-1]), 1.0)
-    (slopes,) = rows.add_up((extreme_slopes_over, problem.loss, parameters, widths, center[:-1], root))
+    root = np.append(metric.root, 1.0)
+    (slopes,) = rows.add_up((extreme_slopes_over, problem.loss, parameters, widths, metric.center, root))
     # A coefficient of zero takes part of the l1 norm's slope. At a bound, the objective's slope may be positive, however large.
     penalty, coef = penalty.per_weight(moments.n_rows, moments.weight), parameters[:, :-1]
     pull, free = penalty.l2 * coef + penalty.l1 * np.sign(coef), np.where(coef == 0.0, penalty.l1, 0.0)
     unit, of_intercept = rows.total_weight * root[:-1], np.zeros((len(coef), 1))
     below = np.where((coef == 0.0) & (penalty.lowest == 0.0) & (unit > 0.0), np.inf, free)
     slopes += Slopes(*(np.hstack([unit * bound, of_intercept]) for bound in (pull - below, pull + free)))
-    is_tested = np.append(unit > 0.0, scale[-1] > 0.0)  # without an intercept, its slope may be anything
+    is_tested = np.append(unit > 0.0, metric.intercept > 0.0)  # without an intercept, its slope may be anything
     return slopes._replace(lowest=np.where(is_tested, slopes.lowest, 0.0), highest=np.where(is_tested, slopes.highest, 0.0))
 
 

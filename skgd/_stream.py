@@ -11,17 +11,13 @@ from skgd._geometry import (
     SAFETY,
     Geometry,
     axes_to_correct,
-    cumulated_chances,
     gram_of,
     largest_eigenvalue,
-    metric_of,
     n_rows_that_tell,
     safe_length,
-    sample_rows,
-    squared_norms,
-    standardised,
-    with_axes,
+    standardised_sample,
 )
+from skgd._metric import Metric
 from skgd._moments import Moments
 from skgd._objective import loss_and_slope, penalty_at, typical_size
 from skgd._rows import SAMPLE
@@ -41,8 +37,8 @@ class Stream(NamedTuple):
     n_met: float = 0.0  # rows that have come; the moments know how many are remembered
     longest: float = 0.0  # squared length of a row, for a weight of 1; it fades with a half-life of SAMPLE rows
     eigenvalue: float = 0.0  # the largest of the columns' second moments, in the metric
-    slope: np.ndarray | float = 0.0  # (n_targets,): weighted sum of the loss's |slope| over the rows; it fades as `longest`
-    size: np.ndarray | float = 0.0  # (n_targets,): sum of the typical sizes of residuals over the rows; it fades as `longest`
+    slope: np.ndarray | float = 0.0  # (n_targets,): weighted sum of the loss's |slope| over the rows; it fades
+    size: np.ndarray | float = 0.0  # (n_targets,): sum of the typical sizes of residuals over the rows; it fades as `slope`
     level: np.ndarray | None = None  # (n_targets,): the usual loss, if known
     is_exact: bool = True  # whether the moments have the true products of columns and targets
     objective: tuple | None = None  # if not, the only one whose minimum they determine; None if they determine none
@@ -91,9 +87,8 @@ class Stream(NamedTuple):
 
     def with_longest(self, rows, bounded):
         """The stream with `longest` updated by rows whose moments it holds already; `bounded` has their bounded weights."""
-        moments = self.moments
-        metric = metric_of(rows, moments, 0.0, True)
-        longest = np.max(squared_norms(bounded, metric) / rows.weights)
+        metric = Metric.of_rows(rows, self.moments, 0.0, True)
+        longest = np.max(metric.squared_norms(bounded) / rows.weights)
         return self._replace(longest=max(longest, self.longest * 0.5 ** (len(rows) / SAMPLE)))
 
     def with_steepness(self, rows, parameters, loss, half_life=np.inf):
@@ -125,20 +120,20 @@ class Stream(NamedTuple):
         If D must be diagonal (`separable`), there are no axes.
         """
         moments = self.moments
-        metric = metric_of(rows, moments, ridge, fit_intercept)
+        metric = Metric.of_rows(rows, moments, ridge, fit_intercept)
         if self.n_met < LEAST_SEEN:
-            metric[1, :-1] = 0.0
-        penalised, b = np.max(ridge * metric[1, :-1]), min(batch_size, len(rows))
-        norms = squared_norms(bounded, metric)
-        longest = max(norms.max(), self.longest * rows.total_weight / len(rows) * 0.5 ** (len(rows) / SAMPLE))
+            metric = metric._replace(scale=np.zeros_like(metric.scale))
+        penalised, b = np.max(ridge * metric.scale), min(batch_size, len(rows))
+        norms = metric.squared_norms(bounded)
+        longest = max(norms.max(), self.longest * rows.total_weight / len(rows))
         if moments.is_full:
             gram = gram_of(moments, metric, ridge)
             values, vectors = np.linalg.eigh(gram)
             eigenvalue = mean = values[-1]
             if not separable and moments.n_rows > 2 * len(gram):  # the eigenvectors of fewer rows are noise
-                axes, bounds, eigenvalue = axes_to_correct(values, vectors, longest, moments.n_rows, b)
-                metric, mean = with_axes(metric, axes, bounds / np.sum((axes @ gram) * axes, axis=1) - 1.0), eigenvalue
-                longest = max(squared_norms(bounded, metric).max(), longest)
+                chosen, after = axes_to_correct(values, longest, moments.n_rows, b)
+                metric, mean = metric.with_axes(vectors[:, chosen].T, after[chosen] / values[chosen] - 1.0), after.max()
+                eigenvalue, longest = mean, max(metric.squared_norms(bounded).max(), longest)
         else:
             eigenvalue = self.eigenvalue if b == 1 else self.eigenvalue_with(bounded, metric, norms)
             mean = eigenvalue + penalised
@@ -146,8 +141,8 @@ class Stream(NamedTuple):
         return Geometry(metric, step, eigenvalue=eigenvalue)
 
     def eigenvalue_with(self, rows, metric, norms):
-        """The largest eigenvalue of second moments, as the mean over chunks by their weight; `norms` are overwritten."""
-        z = standardised(rows, metric, *sample_rows(rows, cumulated_chances(norms), offset=0.5))
+        """The largest eigenvalue of second moments, as the mean over chunks by their weight."""
+        z, _ = standardised_sample(rows, metric, norms, offset=0.5)
         share, of_chunk = rows.total_weight / self.moments.weight, largest_eigenvalue(z) * rows.total_weight / len(rows)
         return self.eigenvalue + share * (of_chunk - self.eigenvalue)
 
@@ -174,7 +169,7 @@ def moments_at_end(moments, geometry, penalty, ends, losses, gradient):
     if gradient is not None:
         amiss = coef @ moments.column_means + ends[:, -1] - moments.target_mean
         apart = 0.5 * (penalty.l2 * coef - gradient)  # c - C w
-        if geometry.metric[1, -1] == 0.0:  # without an intercept
+        if not geometry.metric.intercept:
             apart += np.outer(amiss, moments.column_means)
         cross, mse = coef @ covariance + apart, losses - penalty_at(penalty, coef)
         of_targets = coef @ cross.T + apart @ coef.T

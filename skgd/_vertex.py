@@ -122,7 +122,7 @@ def freedom_of_v(penalty, point, allowed):
 
 def with_least_norm(target, step):
     """The step without directions that move no prediction, so that redundant columns share their coefficient."""
-    root = np.sqrt(target.geometry.metric[1, :-1])
+    root = target.geometry.metric.root
     directions = np.divide(target.basis, root[:, None], out=np.zeros_like(target.basis), where=root[:, None] > 0.0)
     orthonormal = np.linalg.qr(directions)[0]
     coef = np.divide(step[:-1], root, out=np.zeros_like(root), where=root > 0.0)

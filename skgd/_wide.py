@@ -32,7 +32,7 @@ def descend_bounded(target, start, loss, enough):
     With an l1 norm, each coefficient is the difference of a positive and a negative part, both >= 0, so that zeros are exact.
     If coefficients must be >= 0, there is only the positive part.
     """
-    scale, n, penalty = np.sqrt(target.geometry.metric[1]), len(start) - 1, target.penalty
+    scale, n, penalty = np.sqrt(target.geometry.metric.scales), len(start) - 1, target.penalty
     signs = np.array([1.0] if penalty.l1 == 0.0 or penalty.lowest == 0.0 else [1.0, -1.0])
     lowest, strength = 0.0 if penalty.makes_zeros else -np.inf, penalty.l1 * scale[:n]
     unit = target.constant_loss or 1.0  # brings the objective below 1, where L-BFGS-B takes ftol as absolute
@@ -71,7 +71,7 @@ def newton_step(target, point, smoothed, enough):
     penalty, (_, gradient) = target.penalty, target.look(point, smoothed)
     free = np.append((point[:-1] != 0.0) | (not penalty.makes_zeros), True)
     gradient[:-1] += penalty.l1 * np.sign(point[:-1])
-    root = np.sqrt(target.geometry.metric[1] * free)
+    root = np.sqrt(target.geometry.metric.scales * free)
 
     def curved(u):
         direction = root * u

@@ -455,13 +455,13 @@ def scattered(rows, number, prepared, n_parts, seed):
     """The rows in `n_parts` pieces at random."""
     rows = prepared(rows)
     chosen = np.random.default_rng([seed, number]).integers(n_parts, size=len(rows))
-    return [joined([rows.only(rows.numbers[chosen == k])], None) for k in range(n_parts)]
+    return [joined([rows.only(rows.numbers[chosen == k])]) for k in range(n_parts)]
 
 
 def gathered(pieces, k):
     """The rows of piece k of all partitions."""
     found = [piece[k] for piece in pieces if piece is not None and len(piece[k])]
-    return joined(found, None) if found else None
+    return joined(found) if found else None
 
 
 def with_only(model, *names):

@@ -7,7 +7,8 @@ from sklearn.datasets import load_diabetes
 from sklearn.preprocessing import PolynomialFeatures
 
 from skgd._finish import finish
-from skgd._geometry import cumulated_chances, geometry_of_batches, sample_rows, squared_norms, standard_metric, standardised
+from skgd._geometry import geometry_of_batches, standardised_sample
+from skgd._metric import Metric
 from skgd._moments import Moments
 from skgd._newton import Newton
 from skgd._objective import (
@@ -38,6 +39,7 @@ __all__ = [
     "KINK",
     "LOSSES",
     "SQUARED_ERROR",
+    "Metric",
     "Moments",
     "Newton",
     "Rows",
@@ -50,7 +52,6 @@ __all__ = [
     "best_constant",
     "bounded_by",
     "constant_loss",
-    "cumulated_chances",
     "geometry_of_batches",
     "loss_and_slope",
     "make_penalty",
@@ -58,11 +59,8 @@ __all__ = [
     "penalty_at",
     "problem_of_fit",
     "rounding_loss",
-    "sample_rows",
     "secant",
-    "squared_norms",
-    "standard_metric",
-    "standardised",
+    "standardised_sample",
 ]
 
 

@@ -9,23 +9,20 @@ from sklearn.exceptions import ConvergenceWarning
 from threadpoolctl import threadpool_limits
 
 from skgd import MiniBatchLinearRegressor
-from skgd._geometry import Extent, expected_smoothness, plain_metric
+from skgd._geometry import Extent, expected_smoothness
 from tests.conftest import (
     LOSSES,
     UNKIND,
+    Metric,
     Moments,
-    cumulated_chances,
     diabetes,
     gap,
     geometry_of_batches,
     heavy_tails,
     loss_and_slope,
     rows_of,
-    sample_rows,
     scales_side_by_side,
-    squared_norms,
-    standard_metric,
-    standardised,
+    standardised_sample,
 )
 
 
@@ -81,7 +78,7 @@ def test_one_row_is_never_overshot():
     weight = np.random.default_rng(0).uniform(0, 2, len(X))
     rows = rows_of(X, weight=weight)
     geometry = geometry_of_batches(rows, Moments.of(rows, False), 1, 0.05, True, False)
-    curvature = squared_norms(rows, geometry.metric)
+    curvature = geometry.metric.squared_norms(rows)
     assert geometry.step * curvature.max() <= 1.0
 
 
@@ -89,9 +86,9 @@ def test_full_batch_step_is_below_the_stability_limit(unkind):
     X, _ = unkind
     rows = rows_of(X)
     metric, step, *_ = geometry_of_batches(rows, Moments.of(rows, False), len(X), 0.0, True, False)
-    z = np.column_stack([X - metric[0, :-1], np.ones(len(X))])
-    D = np.diag(metric[1])
-    D[:-1, :-1] += metric[2:, :-1].T * metric[2:, -1] @ metric[2:, :-1]
+    z = np.column_stack([X - metric.center, np.ones(len(X))])
+    D = np.diag(metric.scales)
+    D[:-1, :-1] += metric.axes.T * metric.gains @ metric.axes
     largest = np.abs(np.linalg.eigvals(D @ (z.T @ z / len(X)))).max()
     assert 0.6 <= step * largest <= 1.5  # stable below 2; the sample from which it is estimated may miss a third
 
@@ -106,10 +103,10 @@ def test_expected_smoothness_runs_from_the_longest_row_to_the_mean():
 @pytest.mark.parametrize("make", [heavy_tails, diabetes])
 def test_sampled_rows_estimate_the_covariance(make):
     X, _ = make()
-    rows, metric = rows_of(X), standard_metric(X.mean(axis=0), X.var(axis=0), 0.0, True)
-    z = standardised(rows, metric, *sample_rows(rows, cumulated_chances(squared_norms(rows, metric)), offset=0.5))
+    rows, metric = rows_of(X), Metric.standard(X.mean(axis=0), X.var(axis=0), 0.0, True)
+    z, _ = standardised_sample(rows, metric, metric.squared_norms(rows), offset=0.5)
     gram = z.T @ z
-    exact = np.cov((X - metric[0, :-1]) * np.sqrt(metric[1, :-1]), rowvar=False, bias=True)
+    exact = np.cov((X - metric.center) * np.sqrt(metric.scale), rowvar=False, bias=True)
     # A thousand rows of bounded weight: deviations of 1 / sqrt(1000) in each entry, four of them.
     np.testing.assert_allclose(gram[:-1, :-1], exact, atol=0.15)
 
@@ -193,9 +190,9 @@ def test_the_full_batch_is_measured_so_that_a_step_is_nearly_newtons(unkind):
         pytest.skip("more columns than rows: their covariance has directions that no row has")
     rows = rows_of(X)
     metric, step, *_ = geometry_of_batches(rows, Moments.of(rows, True), len(X), 0.0, True, False)
-    z = np.column_stack([X - metric[0, :-1], np.ones(len(X))]) / np.sqrt(len(X))
-    D = np.diag(metric[1])
-    D[:-1, :-1] += metric[2:, :-1].T * metric[2:, -1] @ metric[2:, :-1]
+    z = np.column_stack([X - metric.center, np.ones(len(X))]) / np.sqrt(len(X))
+    D = np.diag(metric.scales)
+    D[:-1, :-1] += metric.axes.T * metric.gains @ metric.axes
     eigenvalues = np.sort(np.linalg.eigvals(D @ (z.T @ z)).real)
     # What is corrected is brought to 1, what is within a factor of 1.5 is left; a tenth for what a sample misses.
     assert eigenvalues[-1] <= 1.1 * 1.51
@@ -205,10 +202,9 @@ def test_the_full_batch_is_measured_so_that_a_step_is_nearly_newtons(unkind):
 
 def test_sums_and_maxima_of_rows_are_weighted_and_merge():
     X, weight = np.random.default_rng(0).standard_normal((9000, 4)), np.random.default_rng(1).uniform(0.5, 2.0, 9000)
-    metric = plain_metric(4, True)
-    metric[:, :-1] = [[1.0, 0.0, 0.0, -2.0], [4.0, 1.0, 0.25, 1.0]]
+    metric = Metric.of(np.array([1.0, 0.0, 0.0, -2.0]), np.array([4.0, 1.0, 0.25, 1.0]), True)
     axes = np.array([[1.0, 0.0, 0.0, 0.0], [0.0, 0.6, 0.8, 0.0]])
-    z = (X - metric[0, :-1]) * np.sqrt(metric[1, :-1])
+    z = (X - metric.center) * np.sqrt(metric.scale)
     along = weight[:, None] * (z @ axes.T) ** 2
     rows = rows_of(X, weight=weight)
     whole = Extent.along(rows, metric, axes)

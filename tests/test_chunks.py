@@ -113,7 +113,8 @@ def test_the_geometry_of_mini_batches_is_that_of_all_rows():
     whole, _ = problem_of_fit(model, rows)
     chunked, _ = problem_of_fit(model, RowsInChunks.surveyed(chunks, 32))
     assert chunked.geometries[0].longest == pytest.approx(whole.geometries[0].longest)
-    np.testing.assert_allclose(chunked.geometries[0].metric[:2], whole.geometries[0].metric[:2], rtol=1e-9)
+    np.testing.assert_allclose(chunked.geometries[0].metric.scale, whole.geometries[0].metric.scale, rtol=1e-9)
+    np.testing.assert_allclose(chunked.geometries[0].metric.center, whole.geometries[0].metric.center, rtol=1e-9)
     assert chunked.geometries[0].step == pytest.approx(whole.geometries[0].step, rel=0.05)  # eigenvalues of a sample
     np.testing.assert_allclose(chunked.constant_loss, whole.constant_loss)
 
@@ -138,9 +139,9 @@ def test_each_epoch_visits_every_row_once_in_full_batches(monkeypatch):
     for seed in (0, 1, None):
         buffers = list(rows.shuffled(32, None if seed is None else np.random.default_rng(seed)))
         assert len(buffers) > 2
-        assert all(len(buffer) % 32 == 0 for buffer in buffers[:-1])
-        assert all(len(buffer) <= 600 for buffer in buffers)
-        orders.append(np.concatenate([buffer.X[buffer.numbers, 0] for buffer in buffers]))
+        assert all(len(order) % 32 == 0 for _, order in buffers[:-1])
+        assert all(len(order) <= 600 for _, order in buffers)
+        orders.append(np.concatenate([buffer.X[order, 0] for buffer, order in buffers]))
         np.testing.assert_array_equal(np.sort(orders[-1]), X[:, 0])
     np.testing.assert_array_equal(orders[2], X[:, 0])
     assert not np.array_equal(orders[0], orders[1])

@@ -17,6 +17,7 @@ from skgd._geometry import (
 )
 from skgd._objective import Penalty
 from tests.conftest import (
+    Metric,
     Moments,
     Schedule,
     State,
@@ -24,8 +25,6 @@ from tests.conftest import (
     geometry_of_batches,
     problem_of_fit,
     rows_of,
-    squared_norms,
-    standard_metric,
 )
 
 
@@ -36,10 +35,10 @@ def diagonal(stream):
 
 def test_columns_are_scaled_about_zero_without_an_intercept():
     mean, variance = np.array([3.0, 0.0]), np.array([1.0, 4.0])
-    np.testing.assert_allclose(standard_metric(mean, variance, 0.5, False)[1], [1 / 10.5, 1 / 4.5, 0.0])
-    np.testing.assert_allclose(standard_metric(mean, variance, 0.5, True)[:, :-1], [[3.0, 0.0], [1 / 1.5, 1 / 4.5]])
-    sparse = standard_metric(mean, variance, 0.5, True, is_sparse=True)
-    np.testing.assert_allclose(sparse, [[0.0, 0.0, 0.0], [1 / 16, 1 / 8, 1.0]])  # 1 / 10.5 and 1 / 4.5, rounded down
+    np.testing.assert_allclose(Metric.standard(mean, variance, 0.5, False).scales, [1 / 10.5, 1 / 4.5, 0.0])
+    np.testing.assert_allclose(Metric.standard(mean, variance, 0.5, True)[:2], [[3.0, 0.0], [1 / 1.5, 1 / 4.5]])
+    sparse = Metric.standard(mean, variance, 0.5, True, is_sparse=True)
+    np.testing.assert_allclose(sparse.packed(), [[0.0, 0.0, 0.0], [1 / 16, 1 / 8, 1.0]])  # 1 / 10.5 and 1 / 4.5, rounded down
 
 
 def test_no_axis_is_stretched_so_far_that_a_row_becomes_longer_than_the_longest():
@@ -50,9 +49,9 @@ def test_no_axis_is_stretched_so_far_that_a_row_becomes_longer_than_the_longest(
     rows = rows_of(X)
     moments = Moments.of(rows, False)
     geometry = geometry_of_batches(rows, moments, 8, 0.0, True, False)
-    assert len(geometry.metric) > 2
-    plain = standard_metric(moments.column_means, moments.variance, 0.0, True)
-    assert squared_norms(rows, geometry.metric).max() <= 2.1 * squared_norms(rows, plain).max()
+    assert len(geometry.metric.axes) > 0
+    plain = Metric.standard(moments.column_means, moments.variance, 0.0, True)
+    assert geometry.metric.squared_norms(rows).max() <= 2.1 * plain.squared_norms(rows).max()
 
 
 def test_axes_that_an_epoch_crosses_are_left_alone():
@@ -61,13 +60,13 @@ def test_axes_that_an_epoch_crosses_are_left_alone():
     X[:, 1] = X[:, 0] + 0.5 * X[:, 1]  # the smallest eigenvalue near 0.1
     rows = rows_of(X)
     moments, stream = Moments.of(rows, False), Stream().with_rows(rows)
-    assert len(geometry_of_batches(rows, moments, 8, 0.0, True, False).metric) == 2  # a thousand steps
-    assert len(stream.geometry(rows, rows, 8, 0.0, True).metric) == 2
-    assert len(diagonal(stream).geometry(rows, rows, 8, 0.0, True).metric) == 2
+    assert len(geometry_of_batches(rows, moments, 8, 0.0, True, False).metric.axes) == 0  # a thousand steps
+    assert len(stream.geometry(rows, rows, 8, 0.0, True).metric.axes) == 0
+    assert len(diagonal(stream).geometry(rows, rows, 8, 0.0, True).metric.axes) == 0
     few = rows_of(X[:64])
     moments, stream = Moments.of(few, False), Stream().with_rows(few)
-    assert len(geometry_of_batches(few, moments, 32, 0.0, True, False).metric) > 2  # two
-    assert len(stream.geometry(few, few, 32, 0.0, True).metric) > 2
+    assert len(geometry_of_batches(few, moments, 32, 0.0, True, False).metric.axes) > 0  # two
+    assert len(stream.geometry(few, few, 32, 0.0, True).metric.axes) > 0
 
 
 def test_a_proximal_step_on_all_rows_is_safe_for_their_curvature_and_the_penaltys():
@@ -75,19 +74,19 @@ def test_a_proximal_step_on_all_rows_is_safe_for_their_curvature_and_the_penalty
     rows = rows_of(rng.standard_normal((400, 4)) + 0.8 * rng.standard_normal((400, 1)))
     ridge = 0.7
     geometry = geometry_of_batches(rows, Moments.of(rows, False), 400, ridge, True, True)
-    z = np.sqrt(geometry.metric[1, :-1]) * (rows.X - geometry.metric[0, :-1])
+    z = np.sqrt(geometry.metric.scale) * (rows.X - geometry.metric.center)
     largest = np.linalg.eigvalsh(z.T @ z / 400)[-1]
     step = full_batch_step(geometry, ridge)
-    assert step * (largest + ridge * geometry.metric[1, :-1].max()) <= 1.0
-    assert step * (largest + ridge * geometry.metric[1, :-1].max()) >= 0.6
+    assert step * (largest + ridge * geometry.metric.scale.max()) <= 1.0
+    assert step * (largest + ridge * geometry.metric.scale.max()) >= 0.6
 
 
 def test_norms_of_sparse_rows_count_the_intercept():
     X = csr_array(np.array([[1.0, 0.0, 2.0], [0.0, 3.0, 0.0]]))
     rows = rows_of(X, weight=np.array([1.0, 2.0]))
     vars(rows)["is_sparse"] = True
-    metric = np.array([[0.0, 0.0, 0.0, 0.0], [0.5, 2.0, 1.0, 1.0]])
-    np.testing.assert_allclose(squared_norms(rows, metric), [1.0 + 0.5 + 4.0, 2.0 * (1.0 + 18.0)])
+    metric = Metric.of(np.zeros(3), np.array([0.5, 2.0, 1.0]), True)
+    np.testing.assert_allclose(metric.squared_norms(rows), [1.0 + 0.5 + 4.0, 2.0 * (1.0 + 18.0)])
 
 
 @pytest.mark.parametrize("separable", [False, True])
@@ -102,26 +101,27 @@ def test_no_step_is_longer_than_the_intercept_allows(separable):
 def test_whitened_rows_are_uncorrelated_and_of_deviation_1_however_near_two_columns_are(nearness):
     z = np.random.default_rng(0).standard_normal((500, 4)) / np.sqrt(500)
     z[:, 3] = z[:, 0] + nearness * z[:, 3]
-    metric = np.ones((2, 5))
+    metric = Metric.of(np.ones(4), np.ones(4), True)
     whitening = whitening_of(*np.linalg.eigh(z.T @ z), metric, z)
     assert whitening.shape == (4, 4)
     white = z @ whitening
     np.testing.assert_allclose(white.T @ white, np.eye(4), atol=1e-5)  # 1e-16 of rounding over the nearness
-    assert whitening_of(*np.linalg.eigh(z[:, :3].T @ z[:, :3]), metric[:, :4], z[:, :3]).shape == (3, 3)
+    assert whitening_of(*np.linalg.eigh(z[:, :3].T @ z[:, :3]), Metric.of(np.ones(3), np.ones(3), True), z[:, :3]).shape == (
+        3,
+        3,
+    )
     z[:, 3] = z[:, 0]
     assert whitening_of(*np.linalg.eigh(z.T @ z), metric, z).shape == (4, 3)  # a column twice is one
 
 
 def test_of_more_axes_than_may_be_corrected_the_farthest_out_of_band_are():
     eigenvalues = np.array([1e-6, 1e-3, 1e-1, 1.0, 50.0])
-    axes, bounds, largest = axes_out_of_band(eigenvalues, np.eye(5), 0.9, 2.0, most=2)
-    np.testing.assert_array_equal(axes, np.eye(5)[:2])
-    np.testing.assert_array_equal(bounds, [0.9, 0.9])
-    assert largest == 50.0
-    axes, bounds, largest = axes_out_of_band(eigenvalues, np.eye(5), 1e-7, 2.0, most=2)
-    assert largest == 2.0
-    np.testing.assert_array_equal(axes, np.eye(5)[4:])
-    np.testing.assert_array_equal(bounds, [2.0])
+    chosen, after = axes_out_of_band(eigenvalues, 0.9, 2.0, most=2)
+    assert list(chosen) == [0, 1]
+    np.testing.assert_array_equal(after, [0.9, 0.9, 1e-1, 1.0, 50.0])
+    chosen, after = axes_out_of_band(eigenvalues, 1e-7, 2.0, most=2)
+    assert list(chosen) == [4]
+    np.testing.assert_array_equal(after, [1e-6, 1e-3, 1e-1, 1.0, 2.0])
 
 
 @pytest.mark.parametrize("batch_size", [1, 32, 256])
@@ -132,10 +132,10 @@ def test_stretched_axes_make_no_row_much_longer_than_the_longest(batch_size):
     weak[5] += 0.3  # thirty deviations out along the weak direction
     rows = rows_of(np.column_stack([z, z[:, 0] + weak]))
     moments = Moments.of(rows, False)
-    before = squared_norms(rows, standard_metric(moments.column_means, moments.variance, 0.0, True)).max()
+    before = Metric.standard(moments.column_means, moments.variance, 0.0, True).squared_norms(rows).max()
     metric = geometry_of_batches(rows, moments, batch_size, 0.0, True, False).metric
-    assert len(metric) > 2
-    assert squared_norms(rows, metric).max() <= 2.0 * before
+    assert len(metric.axes) > 0
+    assert metric.squared_norms(rows).max() <= 2.0 * before
 
 
 def test_whitening_counts_what_the_penalty_adds_to_each_column():
@@ -157,7 +157,7 @@ def test_a_safe_step_is_one_over_the_curvature_and_none_where_there_is_none():
 
 def eigenvalues_along_the_descent(geometry, X):
     metric = geometry.metric
-    D = np.diag(metric[1, :-1]) + metric[2:, :-1].T * metric[2:, -1] @ metric[2:, :-1]
+    D = np.diag(metric.scale) + metric.axes.T * metric.gains @ metric.axes
     return np.sort(np.linalg.eigvals(D @ np.cov(X.T, bias=True)).real)
 
 
@@ -167,8 +167,8 @@ def test_axes_are_brought_to_what_the_rows_cross_and_to_what_their_lengths_allow
     X[:, 1] = X[:, 0] + 1e-2 * X[:, 1]  # one direction of 2, and one near 5e-5
     rows, b = rows_of(X), 64
     stream = Stream().with_rows(rows)
-    plain = standard_metric(stream.moments.column_means, stream.moments.variance, 0.0, True)
-    longest = squared_norms(rows, plain).max()
+    plain = Metric.standard(stream.moments.column_means, stream.moments.variance, 0.0, True)
+    longest = plain.squared_norms(rows).max()
     assert longest < b  # so that the largest eigenvalue that does not shorten a step is 1
     by_rows = 2000 * longest / (b * 1999) * (1 - b / 2000)
     found = eigenvalues_along_the_descent(stream.geometry(rows, rows, b, 0.0, True), X)
@@ -176,7 +176,7 @@ def test_axes_are_brought_to_what_the_rows_cross_and_to_what_their_lengths_allow
     assert found[0] == pytest.approx((by_rows + 1.0) / np.ceil(2000 / b), rel=0.02)
     few = rows_of(X[:200])  # a fit of four steps an epoch
     geometry = geometry_of_batches(few, Moments.of(few, False), b, 0.0, True, False)
-    longest = squared_norms(few, standard_metric(X[:200].mean(axis=0), X[:200].var(axis=0), 0.0, True)).max()
+    longest = Metric.standard(X[:200].mean(axis=0), X[:200].var(axis=0), 0.0, True).squared_norms(few).max()
     by_rows = 200 * longest / (b * 199) * (1 - b / 200)
     found = eigenvalues_along_the_descent(geometry, X[:200])
     assert found[0] == pytest.approx(min(1.0, (by_rows + 1.0) / 4), rel=0.05)
@@ -198,7 +198,7 @@ def test_a_full_batch_without_axes_steps_by_the_largest_eigenvalue():
     common = np.random.default_rng(0).standard_normal((2000, 1))
     rows = rows_of(0.9 * common + 0.44 * np.random.default_rng(1).standard_normal((2000, 4)))
     geometry = geometry_of_batches(rows, Moments.of(rows, False), 2000, 0.0, True, True)
-    assert len(geometry.metric) == 2
+    assert len(geometry.metric.axes) == 0
     assert 1.0 / geometry.step == pytest.approx(
         SAFETY * np.linalg.eigvalsh(np.corrcoef(rows.X.T))[-1], rel=0.02
     )  # half of the rows

@@ -24,7 +24,6 @@ from tests.conftest import (
     diabetes,
     objective_of,
     rows_of,
-    squared_norms,
 )
 
 
@@ -37,8 +36,26 @@ def test_a_streams_longest_row_fades_by_half_over_the_half_life():
     rows = rows_of(np.random.default_rng(0).standard_normal((SAMPLE // 10, 3)))
     stream = Stream(longest=1e6).with_rows(rows)
     assert stream.with_longest(rows, rows).longest == pytest.approx(1e6 * 0.5**0.1)
+
+
+@pytest.mark.parametrize("options", [{}, {"penalty": "l1", "alpha": 0.01}, {"record_steps": True}, {"average": False}], ids=str)
+def test_a_streams_longest_row_fades_once_a_call(options):
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((SAMPLE, 5))
+    X[0] *= 30.0
+    y = X.sum(axis=1) + rng.standard_normal(SAMPLE)
+    model, longest = MiniBatchLinearRegressor(random_state=0, **options), []
+    for half in (slice(0, SAMPLE // 2), slice(SAMPLE // 2, SAMPLE)):
+        model.partial_fit(X[half], y[half])
+        longest.append(State.restored(model._state).stream.longest)
+    assert longest[1] == pytest.approx(longest[0] * 0.5**0.5)
+
+
+def test_steps_of_a_stream_are_as_short_as_its_longest_row_asks_for():
+    rows = rows_of(np.random.default_rng(0).standard_normal((SAMPLE // 10, 3)))
+    stream = Stream(longest=1e6).with_rows(rows)
     step = stream.geometry(rows, rows, 1, 0.0, True).step
-    assert 1.0 / step == pytest.approx(1e6 * 0.5**0.1)
+    assert 1.0 / step == pytest.approx(1e6)
 
 
 @pytest.mark.parametrize("batch_size", [1, 8, 64])
@@ -47,8 +64,8 @@ def test_a_streams_step_is_safe_for_the_mean_and_for_the_longest_row(batch_size)
     common = rng.standard_normal((400, 1))
     rows = rows_of(0.99 * common + 0.14 * rng.standard_normal((400, 6)))  # one eigenvalue near 6
     geometry = diagonal(Stream().with_rows(rows)).geometry(rows, rows, batch_size, 0.0, True)
-    z = np.sqrt(geometry.metric[1, :-1]) * (rows.X - geometry.metric[0, :-1])
-    mean, longest = np.linalg.eigvalsh(z.T @ z / 400)[-1], squared_norms(rows, geometry.metric).max()
+    z = np.sqrt(geometry.metric.scale) * (rows.X - geometry.metric.center)
+    mean, longest = np.linalg.eigvalsh(z.T @ z / 400)[-1], geometry.metric.squared_norms(rows).max()
     assert 1.0 / geometry.step >= ((batch_size - 1) * mean + longest) / batch_size
     assert 1.0 / geometry.step <= 1.2 * ((batch_size - 1) * mean + longest) / batch_size + 1e-9
 
@@ -209,7 +226,7 @@ def test_a_stream_with_corrected_axes_still_minds_its_longest_row():
     geometry = Stream(longest=1e4).with_rows(rows).geometry(rows, rows, 8, 0.0, True)
     assert len(geometry.metric) > 2
     assert 1.0 / geometry.step >= 1e4 * 0.5 ** (400 / SAMPLE) / 8
-    assert 1.0 / geometry.step >= squared_norms(rows, geometry.metric).max() / 8
+    assert 1.0 / geometry.step >= geometry.metric.squared_norms(rows).max() / 8
 
 
 def test_a_first_chunks_bad_row_is_judged_by_medians_wherever_the_columns_lie():
@@ -326,12 +343,12 @@ def test_a_streams_step_is_no_shorter_than_its_axes_call_for(batch_size):
         rows = rows_of(X)
         for stream in (Stream().with_rows(rows), diagonal(Stream().with_rows(rows))):
             geometry = stream.geometry(rows, rows, batch_size, 0.0, True)
-            metric, longest = geometry.metric, squared_norms(rows, geometry.metric).max()
-            D = np.diag(metric[1, :-1]) + metric[2:, :-1].T * metric[2:, -1] @ metric[2:, :-1]
+            metric, longest = geometry.metric, geometry.metric.squared_norms(rows).max()
+            D = np.diag(metric.scale) + metric.axes.T * metric.gains @ metric.axes
             largest = np.linalg.eigvals(D @ np.cov(X.T, bias=True)).real.max()
             # A tenth is for safety, and the longest row may be that before axes were corrected.
             bound = (batch_size - 1) * max(largest, 1.0) + longest
-            assert bound <= batch_size / geometry.step <= (1.2 if len(metric) == 2 else 2.2) * bound
+            assert bound <= batch_size / geometry.step <= (1.2 if len(metric.axes) == 0 else 2.2) * bound
 
 
 def test_a_stream_of_many_columns_keeps_variances_alone():
@@ -417,9 +434,9 @@ def test_a_streams_step_is_safe_for_the_penalty_of_the_column_that_varies_least(
     for stream in (Stream().with_rows(rows), diagonal(Stream().with_rows(rows))):
         bare, penalised = (stream.geometry(rows, rows, batch_size, ridge, True) for ridge in (0.0, 3.0))
         assert 1.0 / bare.step < 20.0
-        scale = penalised.metric[1, :2]
+        scale = penalised.metric.scale
         of_penalty = 3.0 * scale[0]  # nearly 1, of the other column 0.03
-        root, longest = np.sqrt(scale), squared_norms(rows, penalised.metric[:2]).max()
+        root, longest = np.sqrt(scale), penalised.metric.with_axes(np.empty((0, 2)), np.empty(0)).squared_norms(rows).max()
         steepest = np.linalg.eigvalsh((np.cov(X.T, bias=True) + 3.0 * np.eye(2)) * np.outer(root, root))[-1]
         assert 1.0 / penalised.step >= ((batch_size - 1) * steepest + longest + of_penalty) / batch_size
 
@@ -428,9 +445,9 @@ def test_a_stream_of_single_rows_steps_by_the_longest_of_them():
     rows = rows_of(np.random.default_rng(0).standard_normal((500, 4)))
     for stream in (Stream().with_rows(rows), diagonal(Stream().with_rows(rows))):
         geometry = stream.geometry(rows, rows, 1, 0.0, True)
-        assert 1.0 / geometry.step == pytest.approx(squared_norms(rows, geometry.metric).max())
+        assert 1.0 / geometry.step == pytest.approx(geometry.metric.squared_norms(rows).max())
         b = stream.geometry(rows, rows, 50, 0.0, True)
-        longest = squared_norms(rows, b.metric).max()
+        longest = b.metric.squared_norms(rows).max()
         assert 1.0 / b.step == pytest.approx((49.0 * 1.1 * max(b.eigenvalue, 1.0) + longest) / 50.0)
 
 

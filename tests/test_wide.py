@@ -195,14 +195,14 @@ def wide_lasso(**options):
 def test_a_proximal_step_is_that_of_the_safe_length_and_never_leads_up():
     target, exact = wide_lasso()
     start = np.append(np.zeros(len(exact) - 1), target.constant)
-    eta = full_batch_step(target.geometry, 0.0) * target.geometry.metric[1] / 2.0  # the curvature of the squared error
+    eta = full_batch_step(target.geometry, 0.0) * target.geometry.metric.scales / 2.0  # the curvature of the squared error
     by_hand = start - eta * target.look(start, target.loss)[1]
     by_hand[:-1] = np.sign(by_hand[:-1]) * np.maximum(np.abs(by_hand[:-1]) - eta[:-1] * 0.05, 0.0)
     np.testing.assert_allclose(proximal_step(target, start), by_hand, rtol=1e-12)
     (values,) = target.objectives(np.vstack([start, by_hand]), target.loss)
     assert values[1] < values[0]
     both, _ = wide_lasso(penalty="elasticnet", alpha=4.0, l1_ratio=0.25)
-    eta = full_batch_step(both.geometry, 3.0 / 2.0) * both.geometry.metric[1] / 2.0
+    eta = full_batch_step(both.geometry, 3.0 / 2.0) * both.geometry.metric.scales / 2.0
     moved = start - eta * both.look(start, both.loss)[1]
     moved[:-1] = np.sign(moved[:-1]) * np.maximum(np.abs(moved[:-1]) - eta[:-1] * 1.0, 0.0)
     np.testing.assert_allclose(proximal_step(both, start), moved, rtol=1e-12)

@@ -1,0 +1,96 @@
+"""The metric in which parameters descend: how columns are centred and scaled, and the directions that are corrected."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from scipy.sparse import diags_array, hstack
+
+from skgd._objective import rounding_of
+
+
+class Metric(NamedTuple):
+    """The parts of the preconditioner D = S (I + sum_k gain_k q_k q_k') S with S^2 = diag(scale): see _reference.py."""
+
+    center: np.ndarray  # (n_features,): what is subtracted from the columns
+    scale: np.ndarray  # (n_features,)
+    intercept: float  # the intercept's scale: 1, or 0 if it is fixed
+    axes: np.ndarray  # (n_axes, n_features): S q_k for unit vectors q_k
+    gains: np.ndarray  # (n_axes,)
+
+    @classmethod
+    def of(cls, center, scale, fit_intercept):
+        """A metric without axes."""
+        return cls(center, scale, float(fit_intercept), np.empty((0, len(scale))), np.empty(0))
+
+    @classmethod
+    def plain(cls, n_features, fit_intercept):
+        """The metric in which D g = g: parameters as they are."""
+        return cls.of(np.zeros(n_features), np.ones(n_features), fit_intercept)
+
+    @classmethod
+    def standard(cls, mean, variance, ridge, fit_intercept, is_sparse=False):
+        """The metric that centres columns and scales them to variance 1, `ridge` included; constant columns do not move.
+
+        Columns of sparse rows are not centred, and their scales are rounded down to powers of two: see _reference.py.
+        """
+        center = mean if fit_intercept and not is_sparse else np.zeros_like(mean)
+        square = variance + (mean - center) ** 2  # about the center
+        square = np.where(square > rounding_of(mean) ** 2, square, 0.0) + ridge
+        scale = np.divide(1.0, square, out=np.zeros_like(square), where=square > 0.0)
+        if is_sparse:
+            scale = np.where(scale > 0.0, np.ldexp(0.5, np.frexp(scale)[1]), 0.0)
+        return cls.of(center, scale, fit_intercept)
+
+    @classmethod
+    def of_rows(cls, rows, moments, ridge, fit_intercept):
+        """The standard metric of rows, from the moments of these rows or of more."""
+        return cls.standard(moments.column_means - rows.offset, moments.variance, ridge, fit_intercept, rows.is_sparse)
+
+    @property
+    def root(self):
+        """S, which brings columns to deviation 1."""
+        return np.sqrt(self.scale)
+
+    @property
+    def scales(self):
+        """The scales of all parameters, (n_features + 1,)."""
+        return np.append(self.scale, self.intercept)
+
+    def with_axes(self, axes, gains):
+        """This metric with unit vectors q_k, the rows of `axes`, and their gains."""
+        return self._replace(axes=axes * self.root, gains=gains)
+
+    def packed(self):
+        """One array of shape (2 + n_axes, n_features + 1), as the engine takes it."""
+        rows = np.vstack([self.center, self.scale, self.axes])
+        return np.column_stack([rows, np.concatenate([[0.0, self.intercept], self.gains])])
+
+    def squared_norms(self, rows):
+        """s (x - center)' D (x - center) of each row of weight s, the intercept included."""
+        norms = np.full(len(rows), self.intercept)
+        for place, which in rows.blocks():
+            X = rows.take(which)
+            if rows.is_sparse:
+                norms[place] += X.power(2, dtype=np.float64) @ self.scale
+            else:
+                z = X - self.center
+                if len(self.axes):
+                    norms[place] += (z @ self.axes.T) ** 2 @ self.gains
+                norms[place] += np.square(z, out=z) @ self.scale
+            norms[place] *= rows.weight[which]
+        return norms
+
+    def standardised(self, rows, which, weight):
+        """Rows sqrt(s_i) z_i, where z_i is row i centred and scaled, without axes, with the intercept as its last column."""
+        X, root = rows.take(which), np.sqrt(self.scales)
+        if rows.is_sparse:
+            z = hstack([X, np.ones((len(weight), 1))]) @ diags_array(root)
+            return diags_array(np.sqrt(weight)) @ z
+        z = np.empty((len(weight), len(root)))
+        np.subtract(X, self.center, out=z[:, :-1])
+        z[:, -1] = 1.0
+        z *= root
+        z *= np.sqrt(weight)[:, None]
+        return z
