@@ -21,32 +21,28 @@ def proximal_step(target, start):
     return end if values[1] <= values[0] else start
 
 
-def with_exact_zeros(problem, parameters, which):
-    """The parameters after one proximal step of some targets, if the penalty makes zeros."""
-    ends = parameters.copy()
-    if problem.penalty.makes_zeros:
-        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-            for k in which:
-                ends[k] = proximal_step(Target(problem, k), parameters[k])
-    return ends
+def with_exact_zeros(problem, parameters):
+    """The parameters after one proximal step, if the penalty makes zeros."""
+    if not problem.penalty.makes_zeros:
+        return parameters.copy()
+    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+        return np.array([proximal_step(Target(problem, k), start) for k, start in enumerate(parameters)])
 
 
 def finish(problem, parameters, is_on_plateau, promise):
     """Finish a descent: targets on a plateau come as near to their minimum as promised, all others stay where they are.
 
-    The zeros of the others become exact. The promise is the largest suboptimality that is accepted, as a share of the reach.
+    Zeros become exact. The promise is the largest suboptimality that is accepted, as a share of the reach.
     Returned are the ends, whose objective is no higher than before, up to rounding, and their suboptimality in the same unit: 0
     where no solver was needed or asked for.
     """
-    ends, excess = with_exact_zeros(problem, parameters, np.flatnonzero(~is_on_plateau)), np.zeros(len(parameters))
+    ends, excess = with_exact_zeros(problem, parameters), np.zeros(len(parameters))
     which = np.flatnonzero(is_on_plateau)
     targets = [Target(problem, k) for k in which]
     if targets:
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-            for k, target, value, gradient in zip(
-                which, targets, *look_at(targets, parameters[which], problem.loss), strict=True
-            ):
-                ends[k], excess[k] = finish_target(target, parameters[k], value, gradient, promise)
+            for k, target, value, gradient in zip(which, targets, *look_at(targets, ends[which], problem.loss), strict=True):
+                ends[k], excess[k] = finish_target(target, ends[k], value, gradient, promise)
     return ends, excess
 
 

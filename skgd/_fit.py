@@ -181,7 +181,7 @@ def better_of(problem, validation, has_ended, end, excess, is_auto):
     """The end of a descent or the parameters that score best on the rows held out, for each target."""
     best = problem.at_origin(validation.best)
     if is_auto:
-        best = with_exact_zeros(problem, best, np.arange(len(best)))
+        best = with_exact_zeros(problem, best)
     is_worse = has_ended | validation.compare(problem.published(end))[1]
     return np.where(is_worse[:, None], best, end), np.where(is_worse, 0.0, excess)
 

@@ -21,7 +21,7 @@ from skgd._duality import DualSums, duality_gap
 from skgd._geometry import n_rows_that_tell
 from skgd._moments import NEGLIGIBLE
 from skgd._objective import penalty_at
-from skgd._quadratic import MOST_STEPS, Model
+from skgd._quadratic import FRACTIONS, MOST_STEPS, Model
 from skgd._reading import ROUNDING
 from skgd._rows import SAMPLE
 from skgd._vertex import NEAR, vertex_near
@@ -31,7 +31,6 @@ FAR = 0.05  # share of the objective that smoothing may add at a start that may 
 LEAST_PROMISE = 1e-6  # smallest suboptimality asked for, as a share of the reach: a smaller one changes no prediction visibly
 OF_ZEROS = 1e-5  # share of the reach that is asked for with exact zeros, or of a stream's first rows; 2e-5: 9 % fewer readings
 SMALLER = 8  # a sample this many times smaller gives a warm start that pays for itself; 4 or 12: a tenth more or less
-FRACTIONS = 0.5 ** np.arange(8)  # of a step that are tried, all in one pass over the rows
 TRIES = 20, 40, 80, 160, 320  # readings after which a vertex is tried: beside an extreme quantile, steps may take hundreds
 TIGHTER = 0.1  # a tenth of a tolerance counts as far below it, and is asked for next where a duality gap is too large
 

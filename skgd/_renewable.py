@@ -17,10 +17,10 @@ import numpy as np
 
 from skgd._geometry import ROWS_PER_COLUMN
 from skgd._latest_rows import REMEMBERED, LatestRows
-from skgd._newton import FRACTIONS, LEAST_PROMISE, OF_ZEROS, Newton, Readings
+from skgd._newton import LEAST_PROMISE, OF_ZEROS, Newton, Readings
 from skgd._objective import LARGEST, loss_and_slope, penalty_at, typical_size
 from skgd._past_rows import PastRows, TargetOfStream, derivatives_at, model_at_minimum, residuals_at
-from skgd._quadratic import MOST_STEPS
+from skgd._quadratic import FRACTIONS, MOST_STEPS
 from skgd._reading import Target
 from skgd._rows import BLOCK
 from skgd._stream import UNUSUAL

@@ -11,7 +11,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import Lasso, QuantileRegressor, Ridge
 from sklearn.metrics import mean_pinball_loss
 
-from skgd import MiniBatchLinearRegressor, _least_squares
+from skgd import MiniBatchLinearRegressor, _least_squares, _quadratic
 from skgd._quadratic import minimum_of
 from skgd._reading import derivatives_over
 from tests.conftest import (
@@ -766,3 +766,15 @@ def test_beside_an_extreme_quantile_a_vertex_is_tried_before_steps_take_long():
     paused.set_params(max_iter=1000).fit(X, y)
     np.testing.assert_allclose(paused.coef_, model.coef_, rtol=1e-6, atol=1e-9)
     assert paused.n_iter_ == model.n_iter_ - 12
+
+
+@pytest.mark.parametrize("batch_size", [None, 32])
+@pytest.mark.parametrize("options", [{"penalty": "l1", "alpha": 0.3}, {"penalty": "l1", "alpha": 0.02}, {"positive": True}])
+def test_zeros_among_many_columns_take_few_systems_of_equations(options, batch_size, monkeypatch):
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((1000, 300))
+    y = X[:, :20] @ rng.standard_normal(20) + rng.standard_normal(1000)
+    sizes, solve = [], _quadratic.solve
+    monkeypatch.setattr(_quadratic, "solve", lambda gram, linear: sizes.append(len(gram)) or solve(gram, linear))
+    MiniBatchLinearRegressor(batch_size, random_state=0, **options).fit(X, y)
+    assert 1 <= len(sizes) <= 20  # one for each coefficient that becomes zero or is freed would be 70 to 300
