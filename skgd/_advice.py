@@ -107,18 +107,22 @@ def tell_of_order(is_unlike, told):
 
 def tell_of_few(model, renewable, n_parameters, told):
     """Warn once that so few of the rows left behind decide that their minimum is not that of rows to come; see `once`."""
-    n_deciding = (renewable.n_rows + len(renewable.latest)) * np.min(renewable.deciding)
-    # Of a quantile, half of these lie on the rarer side. Between the quantiles 0.1 and 0.9, and after a fit, whose minimum is
-    # exact, fewer will do.
-    is_safe = renewable.is_of_fit or np.min(renewable.deciding) > 0.2
+    deciding, evenness = np.min(renewable.deciding), renewable.evenness
+    n_deciding = (renewable.n_rows + len(renewable.latest)) * evenness * deciding
+    # Of a quantile, half of these lie on the rarer side. Between the quantiles 0.1 and 0.9 with weights that are nearly even,
+    # and after a fit, whose minimum is exact, fewer will do.
+    is_safe = renewable.is_of_fit or evenness * deciding > 0.2
     needed = 2 * (1 if is_safe else ROWS_PER_COLUMN) * n_parameters
     if renewable.past is None or n_deciding >= needed:
         return told
-    name, cure = ("quantile", "a quantile nearer to 0.5") if model.loss == "quantile" else ("epsilon", "a smaller epsilon")
+    name, cure = ("quantile", "choose a quantile nearer to 0.5") if model.loss == "quantile" else ("epsilon", "lower epsilon")
+    reason = f"With {name}={getattr(model, name):g}"
+    if evenness < deciding:
+        reason, cure = "With weights as uneven as these", "limit the largest weights"
     message = (
-        f"With {name}={getattr(model, name):g}, about {n_deciding:.0f} of the rows that a stream has kept decide where the "
-        f"minimum lies, fewer than {needed // n_parameters} for each of {n_parameters} parameters. The model may stay far from "
-        f"it, above all if y has heavy tails. Give the rows to fit or fit_chunks, or choose {cure}."
+        f"{reason}, about {n_deciding:.0f} of the rows that a stream has kept decide where the minimum lies, fewer than "
+        f"{needed // n_parameters} for each of {n_parameters} parameters. The model may stay far from it, above all if y has "
+        f"heavy tails. Give the rows to fit or fit_chunks, or {cure}."
     )
     return once(told, "few", message, ConvergenceWarning)
 

@@ -145,10 +145,12 @@ def checksum_of(chunk):
 
 @dataclass(frozen=True)
 class Sample:
-    """At most SAMPLE rows, drawn at random in proportion to their weights.
+    """At most SAMPLE rows, drawn at random in proportion to their weights, and one more.
 
     Each row draws a key from an exponential distribution of rate s_i, and those of the smallest keys are the sample (Efraimidis
-    & Spirakis 2006). So samples of chunks make a sample of all rows, in any order.
+    & Spirakis 2006). So samples of chunks make a sample of all rows, in any order. If t is the smallest key of all others, the
+    probability of a row to be in the sample is 1 - exp(-t s_i). Weights divided by it estimate sums over all rows without bias
+    (Cohen & Kaplan 2007).
     """
 
     keys: np.ndarray
@@ -172,10 +174,12 @@ class Sample:
         return Sample(keys[chosen], X, np.hstack([self.y, other.y])[:, chosen], np.append(self.weight, other.weight)[chosen])
 
     def as_rows(self, moments):
-        """The sample as Rows: each of the mean weight, or of its own weight if the sample holds all rows of these moments."""
-        everything = len(self.keys) == moments.n_rows
-        weight = self.weight if everything else np.full(len(self.keys), moments.weight / moments.n_rows)
-        return Rows.of(self.X, np.ascontiguousarray(self.y), weight)
+        """The sample as Rows, with the mean weight of all rows, which have these moments."""
+        if len(self.keys) <= SAMPLE:
+            return Rows.of(self.X, np.ascontiguousarray(self.y), self.weight)
+        weight = self.weight[:SAMPLE] / -np.expm1(-self.keys[SAMPLE] * self.weight[:SAMPLE])
+        weight *= moments.weight / moments.n_rows / weight.mean()
+        return Rows.of(self.X[:SAMPLE], np.ascontiguousarray(self.y[:, :SAMPLE]), weight)
 
 
 @dataclass(frozen=True)
@@ -358,8 +362,8 @@ def check_number_of_columns(n_features):
 
 
 def smallest(keys):
-    """The indices of the SAMPLE smallest keys, in ascending order of keys."""
-    chosen = np.argpartition(keys, SAMPLE)[:SAMPLE] if len(keys) > SAMPLE else np.arange(len(keys))
+    """The indices of the SAMPLE + 1 smallest keys, in ascending order of keys."""
+    chosen = np.argpartition(keys, SAMPLE)[: SAMPLE + 1] if len(keys) > SAMPLE else np.arange(len(keys))
     return chosen[np.argsort(keys[chosen], kind="stable")]
 
 

@@ -465,7 +465,8 @@ class MiniBatchLinearRegressor(CheckedParameters, CallbackSupportMixin, Regresso
             if self.early_stopping:
                 warn("early_stopping=True has no effect in partial_fit: one pass has no epochs to stop between.")
             watch, (rows, state) = Watch(self), self._begin(X, y, sample_weight, go_on)
-            outcome, before = fit_chunk(self, rows.with_weight_over(state.mean_weight), state, go_on, watch)
+            with one_core():  # see _fit
+                outcome, before = fit_chunk(self, rows.with_weight_over(state.mean_weight), state, go_on, watch)
             self._publish(outcome)
             if not go_on:
                 warn_of_epsilon(self, outcome.problem)

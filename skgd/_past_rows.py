@@ -25,23 +25,26 @@ class PastRows:
     """
 
     weight: np.ndarray  # (n_targets,): of the rows in the model
+    squares: np.ndarray  # (n_targets,): the sum of their squared weights
     origin: np.ndarray  # (n_features,)
     curvature: np.ndarray  # A: (n_targets, n_features + 1, n_features + 1)
     linear: np.ndarray  # b: (n_targets, n_features + 1)
     constant: np.ndarray  # (n_targets,): makes the model's value that of the loss
 
     @classmethod
-    def about(cls, points, origin, weight, values, gradients, curvature):
-        """Models of rows of this weight by the values, gradients and Hessians of their loss at a point for each target."""
+    def about(cls, points, origin, weight, squares, values, gradients, curvature):
+        """Models of rows by the values, gradients and Hessians of their loss at a point for each target."""
         pull = np.array([hessian @ point for hessian, point in zip(curvature, points, strict=True)])
         constant = values - np.sum(gradients * points, axis=1) + 0.5 * np.sum(points * pull, axis=1)
-        return cls(np.full(len(points), weight), origin, curvature, pull - gradients, constant)
+        weight, squares = np.full(len(points), weight), np.full(len(points), squares)
+        return cls(weight, squares, origin, curvature, pull - gradients, constant)
 
     def __add__(self, other):
         """The sum of models; the other's is moved to the origin of this one."""
         other = other.moved_to(self.origin)
         return PastRows(
             self.weight + other.weight,
+            self.squares + other.squares,
             self.origin,
             self.curvature + other.curvature,
             self.linear + other.linear,
@@ -51,7 +54,8 @@ class PastRows:
     def faded(self, factor):
         """The model with the weight of its rows multiplied by a factor for each target."""
         curvature, linear = factor[:, None, None] * self.curvature, factor[:, None] * self.linear
-        return replace(self, weight=factor * self.weight, curvature=curvature, linear=linear, constant=factor * self.constant)
+        weight, squares, constant = factor * self.weight, factor**2 * self.squares, factor * self.constant
+        return PastRows(weight, squares, self.origin, curvature, linear, constant)
 
     def credible_at(self, parameters, loss, scale):
         """The model, faded if its gradient is larger than that of its rows can be.
@@ -113,12 +117,13 @@ def derivatives_at(target, point):
     return value, gradient, hessian
 
 
-def model_at_minimum(problem, ends, widths, weight):
+def model_at_minimum(problem, ends, widths, weight, squares):
     """The model of rows of this weight, of which the problem's may be a sample, at the exact minimum over them.
 
-    The smoothed loss has its minimum elsewhere: where y has an atom, by about the width of the kinks. So its gradient at `ends`
-    is replaced by that of the exact loss, which balances the penalty. So kinks may be wide: they cover as many rows as a
-    reliable Hessian needs, at most a tenth of all. Near an extreme quantile, few rows would leave it nearly singular.
+    `squares` is the sum of their squared weights. The smoothed loss has its minimum elsewhere: where y has an atom, by about
+    the width of the kinks. So its gradient at `ends` is replaced by that of the exact loss, which balances the penalty. Kinks
+    may then be wide: they cover as many rows as a reliable Hessian needs, at most a tenth of all. Near an extreme quantile, few
+    rows would leave it nearly singular.
     """
     residual = residuals_at(problem.rows, problem, ends)
     distance = np.sort(np.abs(np.abs(residual) - problem.loss.insensitive), axis=1)
@@ -129,4 +134,4 @@ def model_at_minimum(problem, ends, widths, weight):
         value, read, hessian = (part / target.total_weight for part in derivatives_at(target, end))
         found.append((value, gradient_at_minimum(problem.penalty, end, read), hessian))
     derivatives = (weight * np.array(part) for part in zip(*found, strict=True))
-    return PastRows.about(ends, problem.origin, weight, *derivatives)
+    return PastRows.about(ends, problem.origin, weight, squares, *derivatives)

@@ -44,6 +44,7 @@ class Renewable:
     waiting: float = 0.0  # rows since the last minimum; those of badly predicted chunks count for more
     objective: tuple | None = None  # the one that the rows were learned for: see `objective_of`
     deciding: np.ndarray | float = 1.0  # (n_targets,): the share of rows that decide where the minimum lies
+    evenness: float = 1.0  # the effective share of the rows, which is small if few of them weigh far more than the others
     is_complete: bool = True  # whether model and latest rows are all that the parameters have learned from
     is_of_fit: bool = False  # whether the model is of the rows of a fit, at their exact minimum
 
@@ -56,12 +57,16 @@ class Renewable:
         rows, n_parameters = problem.rows.sampled, ends.shape[1]
         residual = residuals_at(rows, problem, ends)
         deciding = share_that_decides(problem.loss, residual, rows.weights)
+        evenness = problem.rows.representatives.effective_share
         known = {"spread": spread_of(problem, residual, rows.weights), "objective": objective, "deciding": deciding}
-        if len(problem.rows) <= min(n_first_rows(deciding, n_parameters), len(rows)):
+        known["evenness"] = evenness
+        if len(problem.rows) <= min(n_first_rows(evenness * deciding, n_parameters), len(rows)):
             losses = loss_and_slope(problem.loss, residual)[0] @ rows.weights / rows.total_weight
             return cls(latest=LatestRows(newest=rows).copied(), reached=losses, **known)
-        widths = width_of_kinks(known["spread"], deciding, n_parameters, len(rows))
-        past = model_at_minimum(replace(problem, rows=rows), ends, widths, problem.rows.total_weight)
+        widths = width_of_kinks(known["spread"], deciding, n_parameters, evenness * len(rows))
+        weight = problem.rows.total_weight
+        squares = weight**2 / (evenness * len(problem.rows))
+        past = model_at_minimum(replace(problem, rows=rows), ends, widths, weight, squares)
         return cls(past, float(len(problem.rows)), is_of_fit=True, **known)
 
     def for_objective(self, objective):
@@ -118,9 +123,14 @@ class Renewable:
         if before is not None:  # moving means, in which later rows count three times: minima become better
             share, size = min(1.0, 3.0 * len(rows) / n_seen), np.minimum(size, UNUSUAL * spread)
             size, deciding = spread + share * (size - spread), self.deciding + share * (deciding - self.deciding)
+        total, squares = rows.total_weight, rows.weights @ rows.weights
+        if before is not None:
+            total, squares = total + before.weight.max(), squares + before.squares.max()
+        evenness = min(1.0, total**2 / (n_seen * squares))
         renewed = replace(self, reached=loss, waiting=0, faded_at=self.latest.age, spread=size, deciding=deciding)
+        renewed = replace(renewed, evenness=evenness)
         is_remembered = REMEMBERED * half_life * ends.shape[1] <= BLOCK
-        if is_remembered or (before is None and len(rows) < n_first_rows(deciding, ends.shape[1])):
+        if is_remembered or (before is None and len(rows) < n_first_rows(evenness * deciding, ends.shape[1])):
             return replace(renewed, past=before, n_rows=n_seen - len(rows)), ends
         return renewed.left_behind(problem, ends, before, n_seen), ends
 
@@ -140,18 +150,18 @@ class Renewable:
 
     def left_behind(self, problem, ends, before, n_seen):
         """The state with the latest rows added to the model, expanded around the minimum of the smoothed loss, and dropped."""
-        widths, weight = self.widths(ends, n_seen), problem.rows.total_weight
+        widths, weight, squares = self.widths(ends, n_seen), problem.rows.total_weight, np.sum(problem.rows.weights**2)
         if before is None:
-            past = model_at_minimum(problem, ends, widths, weight)
+            past = model_at_minimum(problem, ends, widths, weight, squares)
         else:
             targets = [TargetOfStream(problem, k, width, before) for k, width in enumerate(widths)]
             found = [derivatives_at(target, end) for target, end in zip(targets, ends, strict=True)]
-            past = PastRows.about(ends, problem.origin, weight, *map(np.array, zip(*found, strict=True))) + before
+            past = PastRows.about(ends, problem.origin, weight, squares, *map(np.array, zip(*found, strict=True))) + before
         return replace(self, latest=self.latest.without_rows(), past=past, n_rows=n_seen)
 
     def widths(self, ends, n_seen):
         """The width of kinks for each target."""
-        return width_of_kinks(np.broadcast_to(self.spread, len(ends)), self.deciding, ends.shape[1], n_seen)
+        return width_of_kinks(np.broadcast_to(self.spread, len(ends)), self.deciding, ends.shape[1], self.evenness * n_seen)
 
 
 def no_worse_than_constants(problem, parameters):

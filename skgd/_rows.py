@@ -142,6 +142,15 @@ class Rows:
         """sum_i s_i"""
         return sum(self.weight[which].sum() for _, which in self.blocks(numbers_in_a_row=1))
 
+    @cached_property
+    def effective_share(self):
+        """(sum_i s_i)^2 / (n sum_i s_i^2), the share of the rows that would give as accurate means if all weighed the same.
+
+        n times it is Kish's effective sample size (Kish 1965).
+        """
+        weights = self.weights / self.weights.max()
+        return float(weights.sum() ** 2 / (len(weights) * (weights @ weights))) if self.weight.strides != (0,) else 1.0
+
     def add_up(self, *requests):
         """The sum of each function(rows, *arguments) over the rows; many rows are summed in groups, on all cores."""
 

@@ -477,3 +477,13 @@ def test_a_row_far_off_before_any_column_has_varied_is_told_of():
     model = streamed(MiniBatchLinearRegressor(random_state=0), X, y, 50)
     with pytest.warns(UserWarning, match="unlike all before them"):
         model.partial_fit(np.ones((1, 2)), [1e6])
+
+
+@pytest.mark.parametrize("most_kept", [2**18, 2**13])
+def test_a_stream_of_which_few_rows_weigh_most_ends_near_the_minimum_of_all(most_kept, monkeypatch):
+    monkeypatch.setattr("skgd._renewable.BLOCK", most_kept)  # numbers that are kept: of all rows, or of the first 1,400
+    X, y = table(15_000, 5)
+    weight = np.where(np.random.default_rng(1).random(15_000) < 0.01, 300.0, 1.0)
+    model = streamed(MiniBatchLinearRegressor(loss="quantile", random_state=0), X, y, 1000, weight)
+    # Their effective number (Kish) is 265: where they are not kept, six parameters are known to 6 / 265, about.
+    assert excess(model, X, y, weight) <= (1e-4 if most_kept == 2**18 else 1e-2)
