@@ -4,6 +4,7 @@ import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
 from skgd._geometry import ROWS_PER_COLUMN, SAFETY, safe_step
+from skgd._latest_rows import longest_half_life
 from skgd._metric import Metric
 from skgd._objective import SQUARED_ERROR, rounding_of
 from skgd._reading import ROUNDING, Target, look_at
@@ -51,9 +52,17 @@ def tell_of_unusual(rows, bounded, told):
 
 
 def tell_of_half_life(model, stream, told):
-    """Warn once of a half-life that never leaves enough rows for a minimum; see `once`."""
+    """Warn once of a half-life that never leaves enough rows for a minimum, or too many to be kept; see `once`."""
     if not (model.half_life and model.average == "auto" and stream.moments.is_full):
         return told
+    n_features = stream.moments.n_features
+    most = longest_half_life(n_features + 1)
+    if model.loss != "squared_error" and stream.n_met > model.half_life > most:
+        message = (
+            f"half_life={model.half_life:g} is too long for loss={model.loss!r} and {n_features} columns: rows that count so "
+            f"long are not kept themselves, and the model follows a jump several half-lives late. Use at most {most:.0f}."
+        )
+        return once(told, "half_life", message)
     needed = ENOUGH_ROWS * len(stream.moments.mean)
     if stream.has_enough_rows or n_remembered(np.inf, model.half_life) >= needed:
         return told
@@ -284,9 +293,9 @@ def of_score(model, outcome):
                 f'X_val, too, by transform_input=["X_val"].'
             )
     return (
-        f"{poor} These {len(outcome.validation.rows)} rows may be too few to judge by, or the others too few to learn from, or "
-        f"the columns say little about y. Set early_stopping=False, or hold out more or other rows: by validation_fraction, "
-        f"random_state, or X_val and y_val."
+        f"{poor} These {len(outcome.validation.rows)} rows may be too few to judge by, the others too few for so many columns, "
+        f"or the columns say little about y. Raise alpha or drop columns; or hold out more or other rows, by "
+        f"validation_fraction, random_state, or X_val and y_val; or set early_stopping=False."
     )
 
 
@@ -309,8 +318,8 @@ def of_end(model, problem, history, value):
 
 def step_names(model):
     """The parameter that sets the step, and how to make the step longer and shorter."""
-    if model.learning_rate == "optimal":
-        return "alpha", "lower alpha", "raise alpha"
+    if model.learning_rate == "optimal":  # where alpha changes the objective, too
+        return "alpha", *2 * ("take learning_rate='constant' with the safe step as eta0",)
     return "eta0", "raise eta0", "lower eta0"
 
 

@@ -127,12 +127,14 @@ class MiniBatchLinearRegressor(CheckedParameters, CallbackSupportMixin, Regresso
     early_stopping : bool, default=False
         Whether to watch rows that are not learned from, held out or given as X_val, and to go back to the parameters that
         predict them best, once later ones are worse by more than chance explains. They are judged by D^2 of the model's own
-        loss (R^2 for the squared error).
+        loss (R^2 for the squared error). With batch_size=None, "auto" may be at the minimum after one epoch: nothing is left to
+        stop.
     validation_fraction : float, default=0.1
         Share of the rows that early_stopping holds out, unless X_val is given.
     half_life : float or None, default=None
         Number of rows after which an earlier row of `partial_fit` counts half as much, also within one call. None never
-        forgets: old rows pull as hard as new ones.
+        forgets: old rows pull as hard as new ones. For losses other than the squared error, the model follows a change late if
+        it exceeds 2^18 / (7 (n_features + 1)).
     record_steps : bool, default=False
         Whether to keep `loss_path_`, `coef_path_` and `intercept_path_`.
     warm_start : bool, default=False

@@ -7,9 +7,14 @@ from typing import NamedTuple
 
 import numpy as np
 
-from skgd._rows import Rows
+from skgd._rows import BLOCK, Rows
 
 REMEMBERED = 7  # half-lives after which rows are dropped: their weight is then below a hundredth
+
+
+def longest_half_life(n_parameters):
+    """The longest half-life for which a stream keeps the rows themselves, in up to two megabytes."""
+    return BLOCK / (REMEMBERED * n_parameters)
 
 
 class Table(NamedTuple):

@@ -111,7 +111,7 @@ def held_against_order(problem, stream, state):
         return state
     parameters, renewable = state.parameters[:, AVERAGE], state.renewable
     slopes = slopes_of(problem, parameters, stream.moments, renewable.widths(parameters, stream.n_rows))
-    weight_before, deciding = renewable.past and renewable.past.weight, renewable.evenness * np.min(renewable.deciding)
+    weight_before, deciding = renewable.past and renewable.past.weight, np.min(renewable.deciding)
     test, has_failed = state.shuffle_test.after(problem.rows.weights, slopes, weight_before, deciding)
     return replace(state, shuffle_test=test, told=tell_of_order(has_failed, state.told))
 

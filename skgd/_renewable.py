@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from skgd._geometry import ROWS_PER_COLUMN
-from skgd._latest_rows import REMEMBERED, LatestRows
+from skgd._latest_rows import LatestRows, longest_half_life
 from skgd._newton import LEAST_PROMISE, OF_ZEROS, Newton, Readings
 from skgd._objective import LARGEST, loss_and_slope, penalty_at, typical_size
 from skgd._past_rows import PastRows, TargetOfStream, derivatives_at, model_at_minimum, residuals_at
@@ -129,7 +129,7 @@ class Renewable:
         evenness = min(1.0, total**2 / (n_seen * squares))
         renewed = replace(self, reached=loss, waiting=0, faded_at=self.latest.age, spread=size, deciding=deciding)
         renewed = replace(renewed, evenness=evenness)
-        is_remembered = REMEMBERED * half_life * ends.shape[1] <= BLOCK
+        is_remembered = half_life <= longest_half_life(ends.shape[1])
         if is_remembered or (before is None and len(rows) < n_first_rows(evenness * deciding, ends.shape[1])):
             return replace(renewed, past=before, n_rows=n_seen - len(rows)), ends
         return renewed.left_behind(problem, ends, before, n_seen), ends

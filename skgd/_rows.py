@@ -122,7 +122,7 @@ class Rows:
         """These rows with weights that halve every `half_life` rows before the last, without those before `most` half-lives."""
         if half_life == np.inf:
             return self
-        recent = self.only(self.numbers[-int(np.ceil(most * half_life)) :])
+        recent = self if half_life > len(self) else self.only(self.numbers[-int(np.ceil(most * half_life)) :])
         weight = np.array(recent.weight)
         weight[recent.numbers] *= 0.5 ** (np.arange(len(recent))[::-1] / half_life)
         return recent.with_weight(weight)

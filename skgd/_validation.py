@@ -11,7 +11,7 @@ from joblib import Parallel
 from sklearn.base import BaseEstimator
 from sklearn.utils import check_array
 
-from skgd._objective import LARGEST
+from skgd._objective import LARGEST, LOSSES
 from skgd._sklearn import InvalidParameterError
 from skgd._tables import check_mask
 
@@ -49,7 +49,7 @@ MEANT = {
     ("penalty", "ridge"): "penalty='l2'",
     ("batch_size", "auto"): "batch_size=32, the default, or None for all rows",
     ("batch_size", "full"): "batch_size=None",
-}
+} | {("batch_size", loss): f"loss={loss!r}" for loss in LOSSES}  # given as the first argument
 
 
 INTS = "batch_size", "max_iter", "n_iter_no_change"
@@ -90,7 +90,7 @@ def warn(message, category=UserWarning):
     while frame.f_back and frame.f_globals.get("__name__", "").split(".")[0] in ("skgd", "sklearn", "joblib"):
         owner = frame.f_locals.get("self")
         if isinstance(owner, BaseEstimator) and setting is None:
-            setting = repr(sorted(owner.get_params().items()))
+            setting = repr(sorted((owner.get_params() | {"random_state": None}).items()))
         search = owner if isinstance(owner, Parallel) else search
         frame, level = frame.f_back, level + 1
     told = set() if search is None else TOLD.setdefault(search, set())
@@ -127,7 +127,8 @@ def check_parameters(model):
     for name, has_effect, cure in CONDITIONAL:
         value = getattr(model, name)
         if value != getattr(default, name) and not has_effect(model):
-            warn(f"{name}={value!r} has no effect here: it goes with {cure}. Set that, or leave {name} at its default.")
+            # Without the value: a search over it says this once.
+            warn(f"{name} has no effect here: it goes with {cure}. Set that, or leave {name} at its default.")
 
 
 @contextmanager

@@ -233,7 +233,7 @@ INEFFECTIVE = [
 @pytest.mark.parametrize("parameters", INEFFECTIVE, ids=str)
 def test_a_parameter_without_effect_warns_and_names_the_cure(parameters):
     name = list(parameters)[-1]
-    with pytest.warns(UserWarning, match=rf"{name}=.* has no effect here: it goes with "):
+    with pytest.warns(UserWarning, match=rf"{name} has no effect here: it goes with "):
         MiniBatchLinearRegressor(None, **parameters).fit(X / 10, y)
 
 
@@ -666,6 +666,7 @@ def test_a_plain_descent_below_its_start_has_not_diverged_though_a_constant_is_b
         ({"batch_size": "auto"}, "Give batch_size=32, the default, or None for all rows"),
         ({"batch_size": 32.0}, "Give the int 32"),
         ({"batch_size": "32"}, "Give the int 32"),
+        ({"batch_size": "huber"}, "Give loss='huber'"),
         ({"max_iter": 10.0}, "Give the int 10"),
         ({"quantile": 90}, "Give quantile=0.9"),
         ({"loss": "l1"}, "Give loss='quantile' with quantile=0.5"),
@@ -967,7 +968,7 @@ def test_a_search_gives_a_warning_once_for_each_setting_and_the_next_search_agai
     search = GridSearchCV(MiniBatchLinearRegressor(random_state=0), grid, refit=False)
     first, second = told_in(lambda: search.fit(X, y)), told_in(lambda: search.fit(X, y))
     assert first == second
-    assert sum("penalty='l1' has no effect" in text for text in first) == 1  # of twenty fits with alpha=0
+    assert sum("penalty has no effect" in text for text in first) == 1  # of twenty fits with alpha=0
     assert sum("max_iter ended" in text for text in first) == 8  # of forty
     assert len(told_in(lambda: cross_val_score(MiniBatchLinearRegressor(random_state=0, eta0=3.0), X, y))) == 1
     assert len(told_in(lambda: [MiniBatchLinearRegressor(random_state=0, eta0=3.0).fit(X, y) for _ in range(3)])) == 3
@@ -1004,7 +1005,7 @@ def test_words_that_are_numbers_are_not_blamed():
 def test_every_kind_of_warning_is_given_in_a_search():
     X, y = diabetes()
     told = told_in(lambda: cross_val_score(MiniBatchLinearRegressor(random_state=0, eta0=3.0, epsilon=0.5), X, y))
-    assert sorted(text.split("=")[0] for text in told) == ["epsilon", "eta0"]
+    assert sorted(text.split()[0] for text in told) == ["epsilon", "eta0"]
 
 
 def test_a_bad_cell_of_many_columns_is_found_at_once():

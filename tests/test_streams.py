@@ -270,7 +270,7 @@ def test_a_model_of_another_version_says_that_it_cannot_go_on():
 
 def test_a_half_life_beside_a_plain_schedule_has_no_effect_and_says_so():
     X, y = table(100, 3)
-    with pytest.warns(UserWarning, match="half_life=100 has no effect"):
+    with pytest.warns(UserWarning, match="half_life has no effect"):
         MiniBatchLinearRegressor(learning_rate="constant", eta0=1e-6, half_life=100).partial_fit(X, y)
 
 

@@ -5,6 +5,7 @@ from contextlib import nullcontext
 
 import numpy as np
 import pytest
+from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LinearRegression, Ridge
 from sklearn.metrics import mean_pinball_loss
@@ -242,7 +243,8 @@ def test_shuffled_rows_on_a_kink_are_not_told_to_change_and_end_near_the_minimum
 
 
 @pytest.mark.parametrize("weight", [0.01, 1.0, 10.0, "lognormal"])
-def test_rows_are_told_to_change_whatever_they_weigh_and_only_if_they_do(weight):
+def test_rows_are_told_to_change_whatever_they_weigh_and_only_if_they_do(weight, monkeypatch):
+    monkeypatch.setattr("skgd._renewable.BLOCK", 2**14)  # uneven weights have more of the first rows kept
     X, y = table(20_000, 5)
     weights = np.random.default_rng(1).lognormal(0.0, 1.5, len(y)) if weight == "lognormal" else np.full(len(y), weight)
     model = MiniBatchLinearRegressor(loss="quantile", random_state=0)
@@ -252,11 +254,13 @@ def test_rows_are_told_to_change_whatever_they_weigh_and_only_if_they_do(weight)
         streamed(model, X, y + 20.0 * y.std() * (np.arange(len(y)) > len(y) // 2), 500, weights)
 
 
-def test_a_change_is_told_of_although_a_few_rows_before_weighed_a_thousand_times_as_much():
+def test_a_change_is_told_of_although_a_few_rows_before_weighed_a_thousand_times_as_much(monkeypatch):
+    monkeypatch.setattr("skgd._renewable.BLOCK", 2**14)  # uneven weights have more of the first rows kept
     X, y = table(40_000, 3)
     y += 8.0 * y.std() * (np.arange(len(y)) >= 18_000)
     weight = np.where((np.arange(len(y)) < 18_000) & (np.arange(len(y)) % 1000 == 0), 1000.0, 1.0)
-    with pytest.warns(ConvergenceWarning, match="change as they come"):
+    uneven = pytest.warns(ConvergenceWarning, match="With weights as uneven as these")
+    with uneven, pytest.warns(ConvergenceWarning, match="change as they come"):
         streamed(MiniBatchLinearRegressor(loss="quantile", random_state=0), X, y, 2000, weight)
 
 
@@ -416,7 +420,7 @@ def test_an_epsilon_so_wide_that_few_rows_lie_beyond_it_is_told_of():
     X = rng.standard_normal((9000, 30))
     y = X @ rng.standard_normal(30) + rng.standard_normal(9000)
     model = MiniBatchLinearRegressor(loss="epsilon_insensitive", epsilon=3.3, random_state=0)
-    with pytest.warns(ConvergenceWarning, match="a smaller epsilon"):
+    with pytest.warns(ConvergenceWarning, match="lower epsilon"):
         model.fit(X, y).partial_fit(X[:50], y[:50])
 
 
@@ -444,3 +448,26 @@ def test_rows_on_a_kink_are_on_no_side_of_a_column_below_zero():
     X = -1.0 - rng.random((50_000, 1))  # more rows than are kept
     y = X[:, 0] + rng.standard_normal(50_000) * (rng.random(50_000) < 0.4)
     streamed(MiniBatchLinearRegressor(loss="quantile", fit_intercept=False, random_state=0), X, y, 1000)
+
+
+def test_a_half_life_too_long_for_rows_to_be_kept_is_told_of_once_it_matters():
+    X, y = table(3000, 4)
+    model = MiniBatchLinearRegressor(loss="quantile", half_life=2.0**18 / (7 * 5) + 1, random_state=0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        model.partial_fit(X, y)  # nothing has faded by half yet
+        clone(model).set_params(half_life=2500.0).partial_fit(X, y)
+        model.partial_fit(X, y)
+        with pytest.raises(UserWarning, match="too long for loss='quantile' and 4 columns.*Use at most 7490"):
+            model.partial_fit(X, y)
+
+
+@pytest.mark.parametrize("loss", ["median", "epsilon"])
+def test_weights_so_uneven_that_few_rows_decide_are_told_of(loss):
+    X, y = table(20_000, 5)
+    weight = np.random.default_rng(0).pareto(0.8, len(y)) + 0.01
+    model = MiniBatchLinearRegressor(random_state=0, **OTHERS[loss])
+    with pytest.warns(ConvergenceWarning, match="With weights as uneven as these, about .* limit the largest weights"):
+        streamed(model, X, y, 10_000, weight)
+        streamed(model, X, y, 10_000, weight)
+        streamed(model, X, y, 10_000, weight)
