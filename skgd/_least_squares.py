@@ -38,9 +38,9 @@ class LeastSquares(Solver):
         self.is_done = self.has_stalled = np.zeros(len(targets), dtype=bool)
         self.basis, self.has_moved = targets[0].basis, False  # at least one step is made, however small its gain
         target = targets[0]
-        (sums,) = target.rows.add_up((target.derivatives, target.at(starts[0]), self.basis, (target.loss,)))
+        (sums,) = target.rows.add_up((target.derivatives, target.at(starts[0]), target.scaling, (target.loss,)))
         hessian = target.completed(sums, starts[0]).hessian / target.total_weight
-        hessian[:-1, :-1] += target.penalty.l2 * (self.basis.T @ self.basis)
+        hessian[:-1, :-1] += target.l2_in_basis
         self.hessian = hessian + NEGLIGIBLE * max(np.trace(hessian), target.curvature) * np.eye(len(hessian))
         self.look()
 

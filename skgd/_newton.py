@@ -76,7 +76,7 @@ class Newton:
     def request(self):
         """The next reading: a function to sum over all rows, and its arguments."""
         losses = self.loss, self.target.loss, self.model.loss if self.model else self.loss
-        return self.target.derivatives, self.target.at(self.trial), self.target.basis, losses
+        return self.target.derivatives, self.target.at(self.trial), self.target.scaling, losses
 
     def learn(self, sums):
         """Accept or reject the point read, by its sums, and choose the next one; returns the exact objective there."""

@@ -93,7 +93,7 @@ class TargetOfStream(Target):
         values, gradient, hessian, extra = sums = super().completed(sums, parameters)
         if self.before is None:
             return sums
-        scale = np.append(np.diag(self.basis), self.has_intercept)
+        scale = np.append(self.scaling, self.has_intercept)
         curvature, linear = self.before.curvature[self.k], self.before.linear[self.k]
         pull = curvature @ parameters
         value = 0.5 * parameters @ pull - linear @ parameters + self.before.constant[self.k]
@@ -113,7 +113,7 @@ def residuals_at(rows, problem, ends):
 
 def derivatives_at(target, point):
     """Value, gradient and Hessian of the target's smoothed loss at a point, summed over its rows."""
-    ((value,), gradient, hessian, _) = derivatives_over(target.rows, target.at(point), None, (target.loss,))
+    ((value,), gradient, hessian, _) = derivatives_over(target.rows, target.at(point), np.ones(len(point) - 1), (target.loss,))
     return value, gradient, hessian
 
 

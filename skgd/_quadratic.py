@@ -49,11 +49,11 @@ class Model:
         penalty, basis, coef, size = self.target.penalty, self.target.basis, self.point[:-1], len(self.gradient)
         least = NEGLIGIBLE * max(np.trace(self.hessian), self.target.curvature)  # a tiny ridge keeps the Hessian invertible
         gram = self.hessian + damping * self.extra + least * np.eye(size)
-        gram[:-1, :-1] += penalty.l2 * (basis.T @ basis)
+        gram[:-1, :-1] += self.target.l2_in_basis
         slope = self.gradient + np.append(penalty.l2 * (basis.T @ coef), 0.0)
         v, strength, lowest = np.zeros(size), np.zeros(size), np.full(size, -np.inf)
         if penalty.makes_zeros:  # the coordinates are the scaled coefficients, so that zeros of both are the same
-            scale = np.diag(basis)
+            scale = self.target.scaling
             v[:-1] = np.divide(coef, scale, out=np.zeros_like(coef), where=scale > 0.0)
             strength[:-1], lowest[:-1] = penalty.l1 * scale, penalty.lowest
         end = minimum_of(gram, gram @ v - slope, strength, lowest, v)
@@ -79,8 +79,8 @@ def minimum_of(gram, linear, strength, lowest, v):
     An active-set method on signs (Lawson & Hanson 1974; with an l1 norm, Lee, Battle, Raina & Ng 2006). For fixed signs, a
     linear system gives the minimum. On the way there, coefficients that would change their sign become zero, all at once if the
     objective falls (projected Newton, Bertsekas 1982); otherwise the way ends at the first. Once the minimum for the signs is
-    reached, zeros whose release lowers the objective are freed: all of them, or only the best if the last release did not lower
-    it. A coefficient that has a sign in the penalty is fixed at zero where `signs` is zero.
+    reached, zeros whose release lowers the objective are freed: those that promise most, as many as have a sign and one more, or
+    one if the last release did not lower it. A coefficient that has a sign in the penalty is fixed at zero where `signs` is zero.
     """
 
     def value(v):
@@ -114,6 +114,8 @@ def minimum_of(gram, linear, strength, lowest, v):
         may_go = has_sign & (signs == 0.0) & ~is_barred & (asks > NEGLIGIBLE * size)
         if not may_go.any():
             break
-        chosen = may_go if value(v) < least else np.argmax(np.where(may_go, asks**2 / np.diag(gram), 0.0))
+        gains = np.where(may_go, asks**2 / np.diag(gram), 0.0)
+        most = 1 + np.count_nonzero(signs) if value(v) < least else 1
+        chosen = np.argsort(-gains, kind="stable")[: min(most, np.count_nonzero(may_go))]
         signs[chosen], least = -np.sign(gradient[chosen]), min(least, value(v))
     return v

@@ -63,8 +63,19 @@ class Target:
         With a penalty that makes zeros they are scales, which keep zeros apart. The later minima of a stream have no
         whitening, since its eigendecomposition would cost more than the steps.
         """
+        return np.diag(self.scaling) if self.scaling.ndim == 1 else self.scaling
+
+    @cached_property
+    def scaling(self):
+        """What columns are multiplied by for the coordinates of `basis`: this matrix, or its diagonal if that is all."""
         metric, whitening = self.geometry.metric, self.geometry.whitening
-        return np.diag(metric.root) if self.penalty.makes_zeros or whitening is None else whitening
+        return metric.root if self.penalty.makes_zeros or whitening is None else whitening
+
+    @cached_property
+    def l2_in_basis(self):
+        """The Hessian of the l2 penalty in the coordinates of `basis`."""
+        scaling = self.scaling
+        return self.penalty.l2 * (np.diag(scaling**2) if scaling.ndim == 1 else scaling.T @ scaling)
 
     @cached_property
     def derivatives(self):
@@ -201,14 +212,14 @@ def slopes_over(rows, targets, parameters, loss, factor=1.0):
     return total
 
 
-def derivatives_over(rows, at, basis, losses):
-    """The Sums of several losses. Derivatives are of the first, in the coordinates of `basis` or, if None, of coefficients."""
-    size = len(at.parameters) if basis is None else basis.shape[1] + 1
+def derivatives_over(rows, at, scaling, losses):
+    """The Sums of several losses. Derivatives are of the first, with columns multiplied by a matrix or by a number each."""
+    size = scaling.shape[-1] + 1
     square = np.zeros((size, size))
     total = Sums(np.zeros(len(losses)), np.zeros(size), square, square)
     for X, weight, residual in rows.residual_blocks(at):
         z = np.empty((len(residual), size))
-        z[:, :-1], z[:, -1] = X if basis is None else X @ basis, at.has_intercept
+        z[:, :-1], z[:, -1] = X * scaling if scaling.ndim == 1 else X @ scaling, at.has_intercept
         found = {loss: loss_and_slope(loss, residual) for loss in {*losses}}
         curvature = bend(losses[0], residual)
         total += Sums(

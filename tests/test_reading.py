@@ -768,13 +768,15 @@ def test_beside_an_extreme_quantile_a_vertex_is_tried_before_steps_take_long():
     assert paused.n_iter_ == model.n_iter_ - 12
 
 
-@pytest.mark.parametrize("batch_size", [None, 32])
 @pytest.mark.parametrize("options", [{"penalty": "l1", "alpha": 0.3}, {"penalty": "l1", "alpha": 0.02}, {"positive": True}])
-def test_zeros_among_many_columns_take_few_systems_of_equations(options, batch_size, monkeypatch):
+@pytest.mark.parametrize(("n_rows", "batch_size"), [(1000, None), (1000, 32), (60, None)])
+def test_zeros_among_many_columns_take_few_systems_of_equations(n_rows, options, batch_size, monkeypatch):
     rng = np.random.default_rng(0)
-    X = rng.standard_normal((1000, 300))
-    y = X[:, :20] @ rng.standard_normal(20) + rng.standard_normal(1000)
+    X = rng.standard_normal((n_rows, 300))
+    y = X[:, :20] @ rng.standard_normal(20) + rng.standard_normal(n_rows)
     sizes, solve = [], _quadratic.solve
     monkeypatch.setattr(_quadratic, "solve", lambda gram, linear: sizes.append(len(gram)) or solve(gram, linear))
     MiniBatchLinearRegressor(batch_size, random_state=0, **options).fit(X, y)
-    assert 1 <= len(sizes) <= 20  # one for each coefficient that becomes zero or is freed would be 70 to 300
+    # With many rows, one system for each coefficient that becomes zero or is freed would be 70 to 300. With few, the others are
+    # nearly singular if they are larger than the rows are many.
+    assert len(sizes) <= 20 if n_rows == 1000 else max(sizes) <= 3 * n_rows
