@@ -79,8 +79,9 @@ def minimum_of(gram, linear, strength, lowest, v):
     An active-set method on signs (Lawson & Hanson 1974; with an l1 norm, Lee, Battle, Raina & Ng 2006). For fixed signs, a
     linear system gives the minimum. On the way there, coefficients that would change their sign become zero, all at once if the
     objective falls (projected Newton, Bertsekas 1982); otherwise the way ends at the first. Once the minimum for the signs is
-    reached, zeros whose release lowers the objective are freed: those that promise most, as many as have a sign and one more, or
-    one if the last release did not lower it. A coefficient that has a sign in the penalty is fixed at zero where `signs` is zero.
+    reached, zeros whose release lowers the objective are freed: those that promise most, as many as have a sign and one more;
+    only one if the last release did not lower it. A coefficient that has a sign in the penalty is fixed at zero where `signs`
+    is zero.
     """
 
     def value(v):
