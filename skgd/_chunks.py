@@ -17,7 +17,7 @@ from scipy.sparse import issparse, vstack
 from skgd._moments import Moments
 from skgd._rows import BUFFER, MOST_COLUMNS, SAMPLE, Rows, added
 from skgd._stream import UNUSUAL
-from skgd._validation import check_alike, check_weighted, warn
+from skgd._validation import check_weighted, warn
 
 UNLIKE = 0.02  # chunks differ if their means have more of a column's variance than this, and UNUSUAL times that of chance
 
@@ -45,45 +45,39 @@ class Chunks:
         self.is_indexed = has_numbers or isinstance(source, Sequence)
 
     def __iter__(self):
-        return self.visited(range(len(self.source))) if self.is_indexed else self.rows_of(enumerate(self.source))
+        return self.in_order()
 
-    def in_order(self, rng):
-        """The chunks in random order if the source can be indexed, else as they come."""
-        return self.visited(rng.permutation(len(self.source)).tolist()) if self.is_indexed else iter(self)
-
-    def visited(self, numbers):
-        """The rows of the chunks with these numbers."""
-        return self.rows_of((number, self.source[number]) for number in numbers)
-
-    def rows_of(self, numbered):
-        """The Rows of numbered chunks, which must all be of the kind of the first."""
+    def in_order(self, rng=None):
+        """The Rows of the chunks as they come, or in random order if `rng` is given and the source can be indexed."""
+        if self.is_indexed:
+            numbers = range(len(self.source)) if rng is None else rng.permutation(len(self.source)).tolist()
+        numbered = ((number, self.source[number]) for number in numbers) if self.is_indexed else enumerate(self.source)
         for number, chunk in ahead(numbered, self.is_surveyed) if self.reads_ahead else numbered:
             rows = checked(self.check_kind, "Chunk", number, chunk)
             if len(rows):
                 yield rows
 
     def check_kind(self, X, y, sample_weight):
+        """The Rows of a chunk, which must be of the kind of the first; columns are compared elsewhere."""
         rows = self.check(X, y, sample_weight)
-        if self.kind is None:
-            self.kind = rows.kind
-        check_alike(rows.kind, self.kind)
+        self.kind = self.kind or rows.kind
+        for name, value in rows.kind.items():
+            if value != self.kind[name]:
+                raise ValueError(f"{name} is {value}, but {self.kind[name]} in the first chunk. Make all chunks alike.")
         return rows
 
     def survey(self, is_full):
         """A first reading; `is_full` asks for products of columns, too. It finds out whether chunks can be read ahead."""
+        survey = None
         try:
-            return self.survey_once(is_full)
+            for number, rows in enumerate(self):
+                if is_full:
+                    check_number_of_columns(rows.n_features)
+                of_chunk = Survey.of(rows, number, is_full)
+                survey = of_chunk if survey is None else survey + of_chunk
         except CannotReadAhead:
             self.reads_ahead = False
-            return self.survey_once(is_full)
-
-    def survey_once(self, is_full):
-        survey = None
-        for number, rows in enumerate(self):
-            if is_full:
-                check_number_of_columns(rows.n_features)
-            of_chunk = Survey.of(rows, number, is_full)
-            survey = of_chunk if survey is None else survey + of_chunk
+            return self.survey(is_full)
         check_weighted(survey)
         self.is_surveyed = True
         return survey
@@ -114,16 +108,12 @@ def ahead(numbered, is_surveyed):
         coming = reader.submit(next, pairs, None)
         while (pair := coming.result()) is not None:
             is_same = checksum is None or checksum_of(before[1]) == checksum
-            if not is_same or (not is_surveyed and share_memory(before[1], pair[1])):
+            arrays = () if is_surveyed else arrays_of(before[1])
+            if not is_same or any(np.may_share_memory(a, b) for a in arrays for b in arrays_of(pair[1])):
                 raise CannotReadAhead
             checksum = None
             before, coming = pair, reader.submit(next, pairs, None)
             yield pair
-
-
-def share_memory(chunk, other):
-    """Whether two chunks may share memory."""
-    return any(np.may_share_memory(a, b) for a in arrays_of(chunk) for b in arrays_of(other))
 
 
 def arrays_of(chunk):
@@ -219,15 +209,7 @@ def prepared(rows, unit, far):
 
 
 class RowsInChunks:
-    """Rows in chunks, with weights of mean 1.
-
-    Parameters
-    ----------
-    source : Chunks
-    survey : Survey
-    centred : bool
-        Whether to center far columns of sparse rows.
-    """
+    """The rows of Chunks, with weights of mean 1, after a Survey; `centred`: far columns of sparse rows are centred."""
 
     is_in_memory = False
 
@@ -240,9 +222,9 @@ class RowsInChunks:
         far = (moments.column_means, moments.variance) if centred else None
         self.mean_weight = float(moments.weight / n_rows)
         self.prepared = partial(prepared, unit=self.mean_weight, far=far)
-        self.sampled = self.prepared(survey.sample.as_rows(moments))
+        self.sampled = self.representatives = self.prepared(survey.sample.as_rows(moments))
         self.n_features, self.n_targets, self.dtype = moments.n_features, len(moments.target_mean), survey.dtype
-        self.total_weight, self.offset = float(n_rows), self.sampled.offset
+        self.total_weight, self.numbers, self.offset = float(n_rows), range(n_rows), self.sampled.offset
         self.is_wide = self.n_features > MOST_COLUMNS
         self.is_sparse, self.is_unpacked = self.is_wide and issparse(survey.sample.X), False
         self.numbers_in_a_row = self.sampled.numbers_in_a_row
@@ -268,28 +250,16 @@ class RowsInChunks:
         return self.survey.moments.n_rows
 
     def moments(self, _):
-        """See Rows."""
         return self.mean_moments
-
-    @property
-    def representatives(self):
-        """See Rows."""
-        return self.sampled
-
-    @property
-    def numbers(self):
-        return range(len(self))
 
     def without_columns(self):
         """The rows themselves: to read targets alone, chunks are read whole."""
         return self
 
     def with_mean_weight_1(self):
-        """The rows themselves."""
         return self
 
     def with_far_columns_centred(self, *_):
-        """See Rows."""
         return type(self)(self.source, self.survey, centred=True)
 
     def parts(self, chunks=None):
@@ -309,7 +279,6 @@ class RowsInChunks:
             )
 
     def add_up(self, *requests):
-        """See Rows."""
         return reduce(added, (rows.add_up(*requests) for rows in self.parts()))
 
     def shuffled(self, batch_size, rng):

@@ -178,13 +178,6 @@ def check_weighted(rows):
         )
 
 
-def check_alike(kind, of_first):
-    """Refuse a chunk that is of another kind than the first; its columns are compared elsewhere."""
-    for name, value in kind.items():
-        if value != of_first[name]:
-            raise ValueError(f"{name} is {value}, but {of_first[name]} in the first chunk. Make all chunks alike.")
-
-
 def is_validation_given(model, X_val, y_val, sample_weight_val):
     """Whether rows for early stopping are given; an error if X_val or y_val is missing, or if early_stopping is off."""
     if X_val is None and y_val is None and sample_weight_val is None:

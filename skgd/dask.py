@@ -269,7 +269,6 @@ class DaskRows(RowsInChunks):
     """Rows in partitions."""
 
     def add_up(self, *requests):
-        """See Rows."""
         *sums, n_rows = self.source.add_up(sums_over, self.prepared, requests)
         self.check_number(n_rows)
         return sums
