@@ -212,7 +212,7 @@ class DaskMiniBatchLinearRegressor(MiniBatchLinearRegressor):
 
 
 class Partitions:
-    """Delayed partitions, each of which computes (X, y, sample_weight).
+    """Partitions, each a tuple of delayed X, y and perhaps sample_weight.
 
     The checker is a model that knows the columns, which it compares with those of each partition.
     """
@@ -227,7 +227,7 @@ class Partitions:
         for name, each in ("y", y), ("sample_weight", sample_weight):
             if each is not None:
                 others.append(cut_as(X, name, array_like(name, each)))
-        n_targets = number_of_targets(y)
+        n_targets = 1 if y.ndim == 1 else y.shape[1]
         model._check(example, np.zeros(1 if y.ndim == 1 else (1, n_targets)), None, reset)
         if expected is not None and n_targets != expected:
             raise ValueError(f"y has {n_targets} targets, but the model has {expected}.")
@@ -238,8 +238,7 @@ class Partitions:
                 f"X, y and sample_weight have {', '.join(map(str, numbers))} partitions, whose rows cannot be matched. Take "
                 f"them from one data frame, or give arrays of known chunk sizes."
             )
-        parts = [delayed(with_weight, pure=False)(*part) for part in zip(*columns, strict=True)]
-        return cls(parts, with_only(model, *COLUMNS), model.client)
+        return cls([*zip(*columns, strict=True)], with_only(model, *COLUMNS), model.client)
 
     def tree(self, function, *arguments):
         """A task that sums function(rows, number, *arguments) over the partitions, always in the same order."""
@@ -277,8 +276,8 @@ class DaskRows(RowsInChunks):
 class PassesInParallel(Passes):
     """Epochs of parallel passes, each over some parts of the rows, from common parameters; their ends are averaged."""
 
-    def __init__(self, problem, schedule, n_steps, seed, is_done, objective, largest):
-        super().__init__(problem, schedule, n_steps, seed, is_done, objective, largest)
+    def __init__(self, problem, schedule, n_steps, seed, *progress):
+        super().__init__(problem, schedule, n_steps, seed, *progress)
         partitions = problem.rows.source
         self.parts, self.client = redistributed(partitions, problem.rows.prepared, seed), partitions.client
         self.n_batches = -(-self.n_batches // min(len(self.parts), PARALLEL))
@@ -356,8 +355,10 @@ def array_like(name, values):
 
 def cut_as(X, name, other):
     """Targets or weights with the partitions of X, as far as these are known."""
-    if is_frame(X) and is_frame(other):
-        return with_divisions_of(X, other)
+    if is_frame(X) and is_frame(other):  # by the divisions of X, if both are known and span the same index
+        is_known = X.known_divisions and other.known_divisions
+        is_alike = is_known and (X.divisions[0], X.divisions[-1]) == (other.divisions[0], other.divisions[-1])
+        return other.repartition(divisions=X.divisions) if is_alike and other.divisions != X.divisions else other
     if isinstance(other, np.ndarray):
         other = from_memory(X, name, other)
     if is_frame(X) or is_frame(other) or np.isnan([*X.chunks[0], *other.chunks[0]]).any():
@@ -365,13 +366,6 @@ def cut_as(X, name, other):
     if other.shape[0] != X.shape[0]:
         raise ValueError(f"X has {X.shape[0]} rows, but {name} has {other.shape[0]}.")
     return other.rechunk({0: X.chunks[0]})
-
-
-def with_divisions_of(X, other):
-    """A frame repartitioned by the divisions of another, if both are known and span the same index."""
-    is_known = X.known_divisions and other.known_divisions
-    is_alike = is_known and (X.divisions[0], X.divisions[-1]) == (other.divisions[0], other.divisions[-1])
-    return other.repartition(divisions=X.divisions) if is_alike and other.divisions != X.divisions else other
 
 
 def from_memory(X, name, values):
@@ -384,16 +378,9 @@ def from_memory(X, name, values):
     return da.from_array(values, chunks=-1)
 
 
-def number_of_targets(y):
-    """How many targets a collection of one or two dimensions holds."""
-    if y.ndim == 1:
-        return 1
-    return len(y.columns) if is_frame(y) else y.shape[1]
-
-
 def in_full_rows(array):
     """An array that is not cut along its columns."""
-    return array if array.ndim == 1 or array.numblocks[1] == 1 else array.rechunk({1: -1})
+    return array if array.ndim == 1 else array.rechunk({1: -1})
 
 
 def parts_of(collection):
@@ -401,11 +388,6 @@ def parts_of(collection):
     if is_frame(collection):
         return collection.simplify().to_delayed(optimize_graph=False)
     return in_full_rows(collection).to_delayed().ravel().tolist()
-
-
-def with_weight(X, y, sample_weight=None):
-    """A partition as `checked` takes it."""
-    return X, y, sample_weight
 
 
 def computed(task, client):
