@@ -1,7 +1,5 @@
 """Rows that come in chunks and are never in memory all at once: the counterpart of `Rows`."""
 
-from __future__ import annotations
-
 import pickle
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
 from concurrent.futures import ThreadPoolExecutor

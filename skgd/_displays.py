@@ -1,7 +1,5 @@
 """Pictures of a descent, in the shape of scikit-learn's Display classes. matplotlib is imported when one is drawn."""
 
-from __future__ import annotations
-
 import warnings
 from typing import Any, Literal, Self
 

@@ -1,7 +1,5 @@
 """The estimator: its parameters, fit, partial_fit and predict."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from dataclasses import replace
 from numbers import Integral, Real

@@ -1,7 +1,5 @@
 """A call of fit: plan, descend, end, and the state from which a later call goes on."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, replace
 from zlib import crc32
 

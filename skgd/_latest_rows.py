@@ -1,7 +1,5 @@
 """The latest rows of a stream, which are kept themselves until its model of past rows takes them in."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import NamedTuple
 

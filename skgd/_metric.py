@@ -1,7 +1,5 @@
 """The metric in which parameters descend: how columns are centred and scaled, and the directions that are corrected."""
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Weighted means and second moments of rows; the moments of two chunks add up to those of both together."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, replace
 from functools import reduce
 from operator import add

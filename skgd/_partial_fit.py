@@ -1,7 +1,5 @@
 """A call of partial_fit: plain steps on a chunk, or under "auto" the minimum over all rows that a stream has seen."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import numpy as np

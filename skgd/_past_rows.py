@@ -6,8 +6,6 @@ b = sum (H w - g). (Renewable estimation, Luo & Song 2020; for quantiles, convol
 2021. For the squared error A and b are the moments, whatever w was.)
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass, replace
 
 import numpy as np

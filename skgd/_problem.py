@@ -1,7 +1,5 @@
 """The problem of a call: the objective, the rows and the metric; and mini-batch steps on it by the engine."""
 
-from __future__ import annotations
-
 import warnings
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -151,11 +149,11 @@ class Problem:
         descend, data, loss, penalty = self.engine_arguments
         # On sparse rows, computing the penalty at each step would visit all columns: the value at the start stands for a run.
         apart = penalty_at(self.penalty, parameters[:, COEF, :-1])[targets, None] if rows.is_sparse else 0.0
-        for metric, places in self.by_metric(targets):
-            found = objectives[places]
-            arrays = rows.y, rows.weight, order, self.batch_size, steps[places], metric, loss, penalty
-            descend(*data, *arrays, targets[places], parameters, found)
-            objectives[places] = found
+        metrics = [self.metrics[k] for k in targets]
+        is_shared = all(metric is metrics[0] for metric in metrics)  # then one engine call serves all targets
+        for places in [slice(None)] if is_shared else [slice(k, k + 1) for k in range(len(targets))]:
+            arrays = rows.y, rows.weight, order, self.batch_size, steps[places], metrics[places][0], loss, penalty
+            descend(*data, *arrays, targets[places], parameters, objectives[places])
         objectives += apart
 
     @cached_property
@@ -163,14 +161,6 @@ class Problem:
         """The metric of each target, as the engine takes it; targets that share a geometry share the array."""
         packed = {id(geometry): geometry.metric.packed() for geometry in self.geometries}
         return [packed[id(geometry)] for geometry in self.geometries]
-
-    def by_metric(self, targets):
-        """Pairs of a metric and the positions in `targets` of those that share it: one engine call serves them."""
-        metrics = [self.metrics[k] for k in targets]
-        found = {id(metric): metric for metric in metrics}
-        if len(found) == 1:
-            return [(metrics[0], slice(None))]
-        return [(metric, [place for place, each in enumerate(metrics) if each is metric]) for metric in found.values()]
 
     def unpacked(self, which):
         """This problem on some of its sparse rows, unpacked."""

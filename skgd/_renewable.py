@@ -9,8 +9,6 @@ makes it diverge, since fully damped steps cannot raise this objective. Then the
 The first rows are kept longer, until the minimum over them is accurate enough to expand the loss around it.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass, replace
 
 import numpy as np

@@ -1,7 +1,5 @@
 """A test whether the rows of a stream come shuffled, which the model of past rows assumes."""
 
-from __future__ import annotations
-
 from operator import add
 from typing import NamedTuple
 

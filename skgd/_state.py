@@ -1,7 +1,5 @@
 """The state of a model, from which a later call goes on."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field, replace
 
 import numpy as np

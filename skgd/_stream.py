@@ -1,7 +1,5 @@
 """Running statistics that partial_fit keeps of the rows seen, and limits on the influence of outliers."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from typing import NamedTuple
 

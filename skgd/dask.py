@@ -1,7 +1,5 @@
 """The same regressor on Dask collections: sums over partitions are computed where these are."""
 
-from __future__ import annotations
-
 import inspect
 from concurrent.futures import CancelledError
 from dataclasses import replace
@@ -276,8 +274,8 @@ class DaskRows(RowsInChunks):
 class PassesInParallel(Passes):
     """Epochs of parallel passes, each over some parts of the rows, from common parameters; their ends are averaged."""
 
-    def __init__(self, problem, schedule, n_steps, seed, *progress):
-        super().__init__(problem, schedule, n_steps, seed, *progress)
+    def __init__(self, problem, schedule, n_steps, seed, is_done, objective, largest):
+        super().__init__(problem, schedule, n_steps, seed, is_done, objective, largest)
         partitions = problem.rows.source
         self.parts, self.client = redistributed(partitions, problem.rows.prepared, seed), partitions.client
         self.n_batches = -(-self.n_batches // min(len(self.parts), PARALLEL))
