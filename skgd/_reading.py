@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from skgd._moments import products
-from skgd._objective import bend, loss_and_slope, penalty_at, rounding_loss, secant
+from skgd._objective import SQUARED_ERROR, bend, loss_and_slope, penalty_at, rounding_loss, secant
 from skgd._rows import TargetAt
 
 ROUNDING = 1e-10  # relative rounding error of a mean over many rows; also the narrowest kink, as a share of a typical residual
@@ -94,7 +94,9 @@ class Target:
         """Means of the columns relative to the center; only sparse rows, which are not centred, have other means than zero."""
         if not (self.rows.is_sparse and self.has_intercept):
             return np.zeros(len(self.center))
-        return self.rows.moments(False).column_means - self.rows.offset - self.center
+        one = np.append(np.zeros(len(self.center)), 1.0)
+        _, (gradient,) = look_at([self], one[None], SQUARED_ERROR, without_targets=True)
+        return gradient[:-1] / gradient[-1]
 
     @property
     def total_weight(self):

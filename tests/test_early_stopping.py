@@ -173,7 +173,7 @@ def test_what_cannot_be_watched_is_refused_and_nothing_is_lost(given, message):
 def test_rows_that_nothing_watches_are_refused():
     with pytest.raises(ValueError, match="early_stopping=False"):
         MiniBatchLinearRegressor().fit(X, Y[:, 0], X_val=X, y_val=Y[:, 0])
-    with pytest.warns(UserWarning, match="validation_fraction has no effect"):
+    with pytest.warns(UserWarning, match="validation_fraction=0.2 has no effect"):
         MiniBatchLinearRegressor(early_stopping=True, validation_fraction=0.2).fit(X, Y[:, 0], X_val=X, y_val=Y[:, 0])
     with pytest.raises(ValueError, match="Give X_val and y_val"):
         MiniBatchLinearRegressor(early_stopping=True).fit_chunks([(X, Y[:, 0])])

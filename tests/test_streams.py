@@ -49,7 +49,7 @@ def excess(model, X, y, weight=None):
     return np.array([case.excess(model, k) for k in range(case.y.shape[1])])
 
 
-@pytest.mark.parametrize(("size", "batch_size"), [(40, 1), (500, None)])
+@pytest.mark.parametrize(("size", "batch_size"), [(100, 1), (500, None)])
 @pytest.mark.parametrize("loss", EVERY_LOSS)
 def test_one_pass_of_shuffled_chunks_ends_near_the_minimum_of_all_rows(loss, batch_size, size):
     X, y = table(2600, 40)  # 1,600 rows are kept, and later ones left behind
@@ -68,13 +68,15 @@ def test_one_pass_of_shuffled_chunks_ends_near_the_minimum_of_all_rows(loss, bat
 )
 @pytest.mark.parametrize(("weighted", "wrap"), [(False, np.asarray), (True, csr_array)])
 @pytest.mark.parametrize("loss", OTHERS)
-def test_penalties_weights_targets_and_sparse_rows_end_near_their_minimum_too(loss, wrap, weighted, penalty):
+def test_penalties_weights_targets_and_sparse_rows_end_near_their_minimum_too(loss, wrap, weighted, penalty, monkeypatch):
+    monkeypatch.setattr("skgd._renewable.FIRST_NUMBERS", 2**13)  # so that the first 1,400 are kept, and later ones left behind
     X, y = table(3000, 5)
     y = np.column_stack([y, 0.1 * X[:, 0] - y])
     weight = np.random.default_rng(1).integers(1, 4, len(y)).astype(float) if weighted else None
     model = MiniBatchLinearRegressor(random_state=0, **OTHERS[loss], **penalty)
-    streamed(model, X, y, 60, weight, wrap)
-    assert (excess(model, X, y, weight) <= 3e-3).all()
+    streamed(model, X, y, 150, weight, wrap)
+    # With the bound, the columns explain a hundredth of one target's loss, so that what is missing is a larger share of that.
+    assert (excess(model, X, y, weight) <= (1e-2 if penalty == {"positive": True} else 3e-3)).all()
 
 
 @pytest.mark.parametrize("loss", ["median", "huber"])
@@ -93,11 +95,11 @@ def test_further_passes_are_never_worse(loss):
 def test_a_stream_goes_on_from_a_fit_as_if_it_had_seen_its_rows(loss, penalty, batch_size):
     X, y = table(4000)
     model = MiniBatchLinearRegressor(batch_size, random_state=0, **EVERY_LOSS[loss], **penalty).fit(X[:3000], y[:3000])
-    streamed(model, X[3000:], y[3000:], 50)
+    streamed(model, X[3000:], y[3000:], 100)
     assert excess(model, X, y) <= (2e-2 if loss == "quantile .975" else 4e-3)  # where few rows are near
 
 
-@pytest.mark.parametrize("n", [300, 2500])
+@pytest.mark.parametrize("n", [300, 1500])
 @pytest.mark.parametrize("loss", ["median", "huber", "squared_error"])
 def test_a_stream_that_was_pickled_goes_on_to_the_bit(loss, n):
     X, y = table(n)
@@ -129,7 +131,7 @@ def test_rows_that_are_sorted_are_told_of_once(loss, fit_intercept, is_sorted):
     model = MiniBatchLinearRegressor(fit_intercept=fit_intercept, random_state=0, **OTHERS[loss])
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        streamed(model, X[order], y[order], 500)
+        streamed(model, X[order], y[order], 1000)
     assert sum("The rows of a stream change as they come" in str(w.message) for w in caught) == is_sorted
 
 
@@ -156,7 +158,7 @@ def test_a_slope_that_changes_is_told_of_although_the_intercept_does_not(loss, o
     X = rng.standard_normal((40_000, 3))
     y = np.repeat([2.0, 0.5], 20_000) * X[:, 0] + rng.standard_normal(40_000)
     with pytest.warns(ConvergenceWarning, match="change as they come"):
-        streamed(MiniBatchLinearRegressor(random_state=0, **OTHERS[loss], **options), X, y, 500)
+        streamed(MiniBatchLinearRegressor(random_state=0, **OTHERS[loss], **options), X, y, 1000)
 
 
 def test_targets_that_are_fitted_exactly_lie_on_no_side():
@@ -210,14 +212,14 @@ def test_a_stream_of_few_rows_is_no_worse_than_their_best_constant(loss, n):
 def test_rows_unlike_all_others_change_little_and_are_told_of_once_if_they_count_less(loss, where, noise):
     X, y = table(3000, 4)
     y += (noise - 1.0) * (y - LinearRegression().fit(X, y).predict(X))
-    clean = streamed(MiniBatchLinearRegressor(random_state=0, **EVERY_LOSS[loss]), X, y, 50)
+    clean = streamed(MiniBatchLinearRegressor(random_state=0, **EVERY_LOSS[loss]), X, y, 100)
     X, y = X.copy(), y.copy()
     for row in (1500, 2200):
         (X if where == "X" else y)[row] *= 1e7
     model = MiniBatchLinearRegressor(random_state=0, **EVERY_LOSS[loss])
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        streamed(model, X, y, 50)
+        streamed(model, X, y, 100)
     told = sum("unlike all before them" in str(w.message) for w in caught)
     assert told == 1 if where == "y" or noise == 0.1 else told <= 1
     rows = np.setdiff1d(np.arange(3000), [1500, 2200])
@@ -333,7 +335,7 @@ def test_the_last_rows_of_a_sorted_stream_do_not_wait_if_they_are_far_off(descen
     y = y + (-1.0 if descending else 1.0) * np.exp(2.0 * np.random.default_rng(2).standard_normal(2510))  # the last are far off
     order = np.argsort(-y if descending else y)
     options = {"loss": "quantile", "quantile": 0.01 if descending else 0.99}
-    model = streamed(MiniBatchLinearRegressor(random_state=0, **options), X[order], y[order], 10)
+    model = streamed(MiniBatchLinearRegressor(random_state=0, **options), X[order], y[order], 30)
     assert excess(model, X[order], y[order]) <= 20 / 2510
 
 
