@@ -30,92 +30,87 @@ def of_divergence(model, problem, epoch, eta):
     )
 
 
-def once(told, name, message, category=UserWarning):
-    """Give a warning unless `told` names it already; returns the names of warnings that a stream has given."""
-    if name in told:
-        return told
-    warn(f"{message} This is said once for a model.", category)
-    return (*told, name)
+def once(told, **found):
+    """Give the messages found that a stream has not given yet, named by what they are about; returns the names of all given."""
+    for name, message in found.items():
+        if message and name not in told:
+            warn(f"{message} This is said once for a model.", UserWarning if name == "unusual" else ConvergenceWarning)
+            told = (*told, name)
+    return told
 
 
-def tell_of_unusual(rows, bounded, told):
-    """Warn once of rows that count less than others; see `once`."""
+def of_unusual(rows, bounded):
+    """What to say of rows that count less than others."""
     which = rows.numbers[bounded.weights < rows.weights] if bounded is not rows else ()
     if not len(which):
-        return told
-    message = (
+        return None
+    return (
         f"{len(which)} row(s) of a stream are unlike all before them, in X or in y, and count less (first: row {which[0]} "
         f"of this call). If they are errors, such as a code for a missing value, leave them out. To have them count like all "
         f"others, give the whole table to fit or fit_chunks. Later rows like these will count less, too."
     )
-    return once(told, "unusual", message)
 
 
-def tell_of_half_life(model, stream, told):
-    """Warn once of a half-life that never leaves enough rows for a minimum, or too many to be kept; see `once`."""
+def of_half_life(model, stream):
+    """What to say of a half-life that never leaves enough rows for a minimum, or too many to be kept."""
     if not (model.half_life and model.average == "auto" and stream.moments.is_full):
-        return told
+        return None
     n_features = stream.moments.n_features
     most = longest_half_life(n_features + 1)
     if model.loss != "squared_error" and stream.n_met > model.half_life > most:
-        message = (
+        return (
             f"half_life={model.half_life:g} is too long for loss={model.loss!r} and {n_features} columns: rows that count so "
             f"long are not kept themselves, and the model follows a jump several half-lives late. Use at most {most:.0f}."
         )
-        return once(told, "half_life", message)
     needed = ENOUGH_ROWS * len(stream.moments.mean)
     if stream.has_enough_rows or n_remembered(np.inf, model.half_life) >= needed:
-        return told
-    message = (
+        return None
+    return (
         f"half_life={model.half_life:g} forgets rows before there are {ENOUGH_ROWS} for each column and target, {needed} in "
         f"all. The model takes steps instead of going to the minimum over the latest rows, and may be far from it. Raise "
         f"half_life to {np.ceil(needed * np.log(2.0)):g} or more."
     )
-    return once(told, "half_life", message, ConvergenceWarning)
 
 
-def tell_of_lost(model, stream, is_complete, told):
-    """Warn once that what is kept does not determine the minimum, so that partial_fit only takes steps; see `once`."""
+def of_lost(model, stream, is_complete):
+    """What to say if what is kept does not determine the minimum, so that partial_fit only takes steps."""
     if is_complete or not stream.moments.is_full or model.average != "auto":
-        return told
-    message = (
+        return None
+    return (
         "What is kept of earlier rows does not say where their minimum is: a parameter of the loss or the penalty, "
         "fit_intercept or average has changed, or fit has ended elsewhere, by max_iter, tol=None or early_stopping. "
         "partial_fit goes on by steps and may end far from the minimum. Fit a new model."
     )
-    return once(told, "lost", message, ConvergenceWarning)
 
 
-def tell_of_schedule(model, state):
-    """Warn once of a stream that has changed between "auto" and a plain schedule; see `once`."""
+def of_schedule(model, state):
+    """What to say of a stream that has changed between "auto" and a plain schedule."""
     is_plain = state.stream.moments is None
     if state.n_steps == 0 or is_plain != (model.learning_rate == "auto"):
-        return state.told
-    message = (
+        return None
+    return (
         "learning_rate has changed in the middle of a stream. Rows that a plain schedule has learned are not kept, so that "
         "'auto' goes to the minimum over the others. Fit a new model to have all of them count."
         if is_plain
         else f"learning_rate has changed in the middle of a stream, from 'auto' to {model.learning_rate!r}. The rows of its "
         f"plain steps are not kept: 'auto', if it comes back, goes to the minimum without them."
     )
-    return once(state.told, "schedule", message, ConvergenceWarning)
 
 
-def tell_of_order(is_unlike, told):
-    """Warn once of rows that do not come shuffled; see `once`."""
+def of_order(is_unlike):
+    """What to say of rows that do not come shuffled."""
     if not is_unlike:
-        return told
-    message = (
+        return None
+    return (
         "The rows of a stream change as they come: their level, or what a column does, differs from what was learned before by "
         "far more than chance allows. What is kept of former rows then no longer holds, except for loss='squared_error', and "
         "the model may be far from its minimum. Shuffle the rows, or give them to fit or fit_chunks; if the world has changed, "
         "set half_life."
     )
-    return once(told, "order", message, ConvergenceWarning)
 
 
-def tell_of_few(model, renewable, n_parameters, told):
-    """Warn once that so few of the rows left behind decide that their minimum is not that of rows to come; see `once`."""
+def of_few(model, renewable, n_parameters):
+    """What to say if so few of the rows left behind decide that their minimum is not that of rows to come."""
     deciding, evenness = np.min(renewable.deciding), renewable.evenness
     n_deciding = (renewable.n_rows + len(renewable.latest)) * evenness * deciding
     # Of a quantile, half of these lie on the rarer side. Between the quantiles 0.1 and 0.9 with weights that are nearly even,
@@ -123,17 +118,16 @@ def tell_of_few(model, renewable, n_parameters, told):
     is_safe = renewable.is_of_fit or evenness * deciding > 0.2
     needed = 2 * (1 if is_safe else ROWS_PER_COLUMN) * n_parameters
     if renewable.past is None or n_deciding >= needed:
-        return told
+        return None
     name, cure = ("quantile", "choose a quantile nearer to 0.5") if model.loss == "quantile" else ("epsilon", "lower epsilon")
     reason = f"With {name}={getattr(model, name):g}"
     if evenness < deciding:
         reason, cure = "With weights as uneven as these", "limit the largest weights"
-    message = (
+    return (
         f"{reason}, about {n_deciding:.0f} of the rows that a stream has kept decide where the minimum lies, fewer than "
         f"{needed // n_parameters} for each of {n_parameters} parameters. The model may stay far from it, above all if y has "
         f"heavy tails. Give the rows to fit or fit_chunks, or {cure}."
     )
-    return once(told, "few", message, ConvergenceWarning)
 
 
 def count_not_finite(rows):
@@ -204,7 +198,7 @@ def warn_of_epsilon(model, problem):
 
 def warn_of_alpha(model, problem, history, parameters):
     """Warn if the penalty leaves next to nothing of the fit, because the loss is in units of y and not of y squared."""
-    if not problem.loss.is_straight or model.loss == "huber" or model.penalty is None or model.alpha == 0.0:
+    if not problem.loss.grows_linearly or model.loss == "huber" or model.penalty is None or model.alpha == 0.0:
         return
     ridges, geometries = problem.penalty.l2 / problem.curvature, problem.geometries
     scales = [np.maximum(each.metric.scale, np.finfo(np.float64).tiny) for each in geometries]

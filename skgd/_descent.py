@@ -164,9 +164,8 @@ class Solver:
 class Passes:
     """Epochs of mini-batches: all rows once, in a random order, a step for each batch.
 
-    `n_steps` were made before. Without a `seed`, the rows are visited as they stand. Targets that are done no longer move;
-    `objective` has what was minimised of them in the epoch before, and `largest` the largest loss of a start or of a constant
-    prediction before.
+    `n_steps` were made before. Without a `seed`, the rows are visited as they stand. Targets that are done no longer move, and
+    keep their last `objective`. `largest` has the largest loss of a start or of a constant prediction before.
     """
 
     def __init__(self, problem, schedule, n_steps, seed, is_done, objective=None, largest=0.0):

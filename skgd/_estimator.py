@@ -25,6 +25,7 @@ from skgd._reference import AVERAGE, COEF
 from skgd._rows import Rows, compressed
 from skgd._sklearn import CheckedParameters, Interval, Options, fit_context, one_core, recheck
 from skgd._state import State
+from skgd._step_size import SCHEDULES
 from skgd._tables import check_kind, in_words
 from skgd._validation import (
     check_has_validation,
@@ -116,8 +117,8 @@ class MiniBatchLinearRegressor(CheckedParameters, CallbackSupportMixin, Regresso
     tol : float or None, default=1e-4
         `fit` stops after `n_iter_no_change` epochs in a row that have lowered F by no more than this share of the loss of the
         best constant; for the squared error, in units of R^2. "auto" then ends within 10 * tol of the minimum (tol for the
-        full batch), as a share of how far the best constant prediction lies above it, or warns. None runs all `max_iter`
-        epochs.
+        full batch, and never less than 1e-6), as a share of how far the best constant prediction lies above it, or warns. None
+        runs all `max_iter` epochs.
     n_iter_no_change : int, default=5
         Epochs without progress before `fit` stops.
     shuffle : bool, default=True
@@ -183,8 +184,8 @@ class MiniBatchLinearRegressor(CheckedParameters, CallbackSupportMixin, Regresso
     left to gain, the duality gap, decides whether the end is near enough to the minimum, and no end on a plateau is above the
     best constant prediction.
 
-    `partial_fit` under "auto" ends at the minimum over all rows seen so far [3]_, once there are three for each column
-    and target, which together are no more than 500. For losses other than the squared error, a warning says if the rows do not
+    `partial_fit` under "auto" ends at the minimum over all rows seen so far [3]_, once there are 3 (n_features + n_targets) of
+    them, if n_features + n_targets is at most 500. For losses other than the squared error, a warning says if the rows do not
     come shuffled.
 
     Several targets are independent problems that share the order of the rows; each ends as its own fit would.
@@ -241,7 +242,7 @@ class MiniBatchLinearRegressor(CheckedParameters, CallbackSupportMixin, Regresso
         "l1_ratio": [Interval(Real, 0, 1, closed="both"), None],
         "fit_intercept": ["boolean"],
         "positive": ["boolean"],
-        "learning_rate": [Options("auto", "constant", "invscaling", "optimal", "adaptive")],
+        "learning_rate": [Options("auto", *SCHEDULES)],
         "eta0": [Interval(Real, 0, None, closed="neither")],
         "power_t": [Interval(Real, 0, None, closed="left")],
         "momentum": [Interval(Real, 0, 1, closed="left")],
@@ -433,14 +434,16 @@ class MiniBatchLinearRegressor(CheckedParameters, CallbackSupportMixin, Regresso
 
     @fit_context
     def partial_fit(self, X: Table, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:
-        """Make one pass over the given rows, in mini-batches of `batch_size`, starting from the current parameters.
+        """Learn further rows: go to the minimum over all rows seen so far, or make one pass over these.
 
-        With a plain schedule, batch_size=None makes the call exactly one step, and with shuffle=False calls with multiples of
-        batch_size rows take the steps of one epoch of `fit` over all of them. Under learning_rate="auto" a call ends at the
-        minimum over all rows seen so far, once there are enough: see the Notes of the class. A stream never forgets, unless
-        half_life is given. Weights are used as given: the weighted loss is divided by the number of rows, so that with
-        mean weight 2 it counts twice beside the penalty. After `fit` weights are divided by the mean of its weights. Callbacks
-        watch `fit` only.
+        Under learning_rate="auto" a call ends at the minimum over all rows seen so far, whatever batch_size is, once there are
+        enough: see the Notes of the class. Before that, and with a plain schedule, it makes one pass in mini-batches, starting
+        from the current parameters. With a plain schedule, batch_size=None makes the call exactly one step, and with
+        shuffle=False calls with multiples of batch_size rows take the steps of one epoch of `fit` over all of them.
+
+        A stream never forgets, unless half_life is given. Weights are used as given: the weighted loss is divided by the number
+        of rows, so that with mean weight 2 it counts twice beside the penalty. After `fit` weights are divided by the mean of
+        its weights. Callbacks watch `fit` only.
 
         Parameters
         ----------

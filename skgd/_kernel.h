@@ -31,8 +31,8 @@
 #define BYTES_AHEAD 65536
 #define ROWS_NEAR 2
 
-/* Several targets are products of matrices: the residuals of HIGH rows times WIDE targets, the gradients of HIGH targets times
- * WIDE columns. Fewer targets, or rows, than these would leave most of a product unused, and are taken one by one. */
+/* With several targets, residuals and gradients are products of matrices: residuals of HIGH rows times WIDE targets, and
+ * gradients of HIGH targets times WIDE columns. With fewer, most of a product would be unused: they are taken one by one. */
 #define HIGH 4
 #define WIDE 8
 #define FEW_TARGETS 3
@@ -142,13 +142,13 @@ INLINE void precondition(const Run *run, const double *restrict gradient, double
     }
 }
 
-/* The proximal step of the l1 norm */
+/* Soft threshold: the proximal operator of the l1 norm */
 INLINE double shrunk(double value, double threshold) {
     const double size = fabs(value) - threshold;
     return threshold == 0.0 ? value : size < 0.0 ? 0.0 : copysign(size, value);
 }
 
-/* The same, and no lower than the bound */
+/* Soft threshold, then the lower bound */
 INLINE double proximal(double value, double threshold, double lowest) {
     const double moved = shrunk(value, threshold);
     return moved <= lowest ? lowest : moved;
@@ -284,7 +284,7 @@ INLINE void step_classes(Columns *columns, double eta, const Run *run, Parameter
     }
 }
 
-/* Let all columns enter the average, and if that is `seldom`, at once */
+/* Let all columns enter the average: at once if that is `seldom`, else by classes */
 INLINE void average_classes(Columns *columns, double averaging, int seldom, const Run *run, Parameters p) {
     if (seldom || run->penalty.l1 != 0.0) { /* the l1 norm shrinks each column by another amount */
         write_out(columns, run, p);

@@ -26,13 +26,13 @@ from skgd._reading import ROUNDING
 from skgd._rows import SAMPLE
 from skgd._vertex import NEAR, vertex_near
 
-HALVING = 2.0  # most that a reading divides damping and kinks by, least that a rejection raises damping by; 4: 5-18 % slower
+HALVING = 2.0  # damping and kinks fall by this factor at most; a rejection raises damping by it at least; 4: 5-18 % slower
 FAR = 0.05  # share of the objective that smoothing may add at a start that may be far; half or double: 3 % more readings
 LEAST_PROMISE = 1e-6  # smallest suboptimality asked for, as a share of the reach: a smaller one changes no prediction visibly
-OF_ZEROS = 1e-5  # share of the reach that is asked for with exact zeros, or of a stream's first rows; 2e-5: 9 % fewer readings
+OF_ZEROS = 1e-5  # tolerance with an l1 norm or a bound, and for the first rows of a stream; 2e-5: 9 % fewer readings
 SMALLER = 8  # a sample this many times smaller gives a warm start that pays for itself; 4 or 12: a tenth more or less
 TRIES = 20, 40, 80, 160, 320  # readings after which a vertex is tried: beside an extreme quantile, steps may take hundreds
-TIGHTER = 0.1  # a tenth of a tolerance counts as far below it, and is asked for next where a duality gap is too large
+TIGHTER = 0.1  # factor on a tolerance: for the next try where a duality gap is too large, and for what is far below it
 
 
 class Newton:

@@ -35,7 +35,10 @@ class Loss(NamedTuple):
     width: float = 0.0
 
     def smoothed(self, width):
-        """The loss with its kinks smoothed over this width; one that bends over a wider interval stays as it is, as huber."""
+        """The loss with its kinks smoothed over this width.
+
+        Huber's stays as it is up to a width of epsilon / 2, from where on the smoothed loss lies above it.
+        """
         return self._replace(width=width) if 2.0 * width > self.cap_above / self.curvature else self
 
     @property
@@ -44,8 +47,8 @@ class Loss(NamedTuple):
         return 0.5 * (self.cap_above + self.cap_below) / self.width if self.width > 0.0 else self.curvature
 
     @property
-    def is_straight(self):
-        """Whether the loss grows linearly for large residuals, so that its slope is bounded."""
+    def grows_linearly(self):
+        """Whether the loss grows linearly for large residuals, as huber does: its slope is bounded."""
         return self.cap_above < np.inf
 
     @property
@@ -231,7 +234,7 @@ def curvature_at(loss, rows, constant):
     the typical residual: far from the minimum, the step depends on the distance to it and not on how sharp the bend is. Also
     returned is the loss of a typical residual, with which changes of the objective are compared.
     """
-    if not loss.is_straight:
+    if not loss.grows_linearly:
         return np.full(len(constant), loss.curvature), np.full(len(constant), np.inf)
     weight, residual = rows.weights, constant[:, None] - rows.targets
     slope = np.abs(loss_and_slope(loss, residual)[1]) @ weight / weight.sum()

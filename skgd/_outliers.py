@@ -73,7 +73,7 @@ def are_explained(stream, rows, parameters, loss):
     usual = usual_loss(stream, loss)
     if stream.level is not None:
         usual = np.where(stream.level > 0.0, stream.level, usual)
-    return np.all(value <= EXPLAINED ** (1 if loss.is_straight else 2) * usual[:, None], axis=0)
+    return np.all(value <= EXPLAINED ** (1 if loss.grows_linearly else 2) * usual[:, None], axis=0)
 
 
 def usual_loss(stream, loss):

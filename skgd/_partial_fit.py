@@ -6,12 +6,13 @@ import numpy as np
 
 from skgd._advice import (
     check_chunk,
-    tell_of_few,
-    tell_of_half_life,
-    tell_of_lost,
-    tell_of_order,
-    tell_of_schedule,
-    tell_of_unusual,
+    of_few,
+    of_half_life,
+    of_lost,
+    of_order,
+    of_schedule,
+    of_unusual,
+    once,
 )
 from skgd._descent import History
 from skgd._finish import finish
@@ -30,12 +31,12 @@ def fit_chunk(model, rows, state, go_on, watch):
     problem, stream, bounded = problem_of_chunk(model, rows, state)
     if not go_on:
         state = State.start(start_of(model, problem), state.seed)
-    told = tell_of_schedule(model, state)
+    told = once(state.told, schedule=of_schedule(model, state))
     # Progressive validation: the loss of the current model on rows that it has not learned; at first, of the best constant.
     with np.errstate(over="ignore", invalid="ignore"):
         before = mean_loss(problem.loss, problem.rows, state.parameters[:, AVERAGE]) if go_on else problem.constant_loss
     if model.learning_rate == "auto":
-        told = tell_of_half_life(model, stream, tell_of_unusual(problem.rows, bounded, told))
+        told = once(told, unusual=of_unusual(problem.rows, bounded), half_life=of_half_life(model, stream))
         state = with_chunk(model, problem, stream, bounded, replace(state, told=told), before)
         outcome = learn(model, problem, bounded, state, watch, before)
     else:
@@ -98,7 +99,7 @@ def with_chunk(model, problem, stream, bounded, state, before):
             state = held_against_order(problem, stream, state)
         renewable = renewable.with_rows(bounded, before, model.half_life or np.inf)
     stream = stream.with_longest(problem.rows, bounded).with_level(before, len(problem.rows))
-    told = tell_of_lost(model, stream, is_complete(problem.loss, stream, renewable), state.told)
+    told = once(state.told, lost=of_lost(model, stream, is_complete(problem.loss, stream, renewable)))
     return replace(state, stream=stream, renewable=renewable, told=told)
 
 
@@ -111,7 +112,7 @@ def held_against_order(problem, stream, state):
     slopes = slopes_of(problem, parameters, stream.moments, renewable.widths(parameters, stream.n_rows))
     weight_before, deciding = renewable.past and renewable.past.weight, np.min(renewable.deciding)
     test, has_failed = state.shuffle_test.after(problem.rows.weights, slopes, weight_before, deciding)
-    return replace(state, shuffle_test=test, told=tell_of_order(has_failed, state.told))
+    return replace(state, shuffle_test=test, told=once(state.told, order=of_order(has_failed)))
 
 
 def is_complete(loss, stream, renewable):
@@ -137,7 +138,7 @@ def renewed(model, problem, bounded, state, parameters):
         latest = problem_of_latest(model, renewable.latest.rows, stream.moments, is_all=renewable.past is None)
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
             renewable, end = renewable.renewed(latest, parameters[:, AVERAGE], half_life)
-        state = replace(state, told=tell_of_few(model, renewable, parameters.shape[-1], state.told))
+        state = replace(state, told=once(state.told, few=of_few(model, renewable, parameters.shape[-1])))
     rest_at(end, parameters)
     return replace(state, stream=stream, renewable=renewable)
 

@@ -26,7 +26,7 @@ INLINE void NAME(accumulate)(double slope, const REAL *restrict row, const doubl
     gradient[n_features] += slope;
 }
 
-/* Both for four rows at once, which reads coef, center and gradient once for the four */
+/* Loss, residuals and gradients of four rows at once, which reads coef, center and gradient once for the four */
 INLINE double NAME(add_four_rows)(const Run *run, const int32_t *order, double share, Parameters p) {
     const ptrdiff_t n_features = run->n_features;
     const double *restrict coef = p.coef, *restrict center = run->center;
@@ -121,7 +121,7 @@ INLINE double NAME(batch_gradient)(const Run *run, ptrdiff_t start, ptrdiff_t st
     return total;
 }
 
-/* The same for several targets: their losses are left as objectives */
+/* Losses and gradients of a batch for several targets: the losses are left as objectives */
 INLINE void NAME(batch_gradients)(const Run *run, ptrdiff_t batch, ptrdiff_t start, ptrdiff_t stop, ptrdiff_t ahead) {
     const ptrdiff_t d = run->n_features, width = (d + WIDE) / WIDE * WIDE;
     const double share = 1.0 / (double)(stop - start), *restrict center = run->center;

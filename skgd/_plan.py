@@ -81,7 +81,7 @@ def problem_of_chunk(model, rows, state):
         geometry = Geometry(Metric.plain(rows.n_features, model.fit_intercept))
         return with_geometries(problem, lambda ridge: geometry), stream, rows
     parameters = state.parameters[:, AVERAGE]
-    if problem.loss.is_straight:  # far from the minimum the loss is as steep as the residuals met so far say
+    if problem.loss.grows_linearly:  # far from the minimum the loss is as steep as the residuals met so far say
         stream = stream.with_steepness(rows, parameters, problem.loss, model.half_life or np.inf)
         problem = replace(problem, curvature=secant_curvature(problem.loss, stream.slope, stream.size))
     bounded = bounded_by(stream, rows, parameters, problem.loss)

@@ -232,7 +232,7 @@ def most_reach_of(loss, least, loss_of_zero, has_intercept):
     """
     if has_intercept:
         return np.full(len(least), np.inf)
-    return np.maximum(least, LEAST_REACH ** (1 if loss.is_straight else 2) * loss_of_zero)
+    return np.maximum(least, LEAST_REACH ** (1 if loss.grows_linearly else 2) * loss_of_zero)
 
 
 def check_targets(moments, rows):

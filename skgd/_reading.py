@@ -81,7 +81,7 @@ class Target:
     def derivatives(self):
         """The function that sums a reading: by sparse products where they are cheap and lose at most six digits.
 
-        The columns of `basis` make products of about 1 out of sums of squares: these are as large as what is lost.
+        Centring and whitening afterwards cancels sums of squares, (1 / scale + center^2) basis^2 along each coordinate, to 1.
         """
         if not (self.rows.is_unpacked and self.rows.sampled.has_few_numbers):
             return derivatives_over
@@ -134,7 +134,7 @@ class Target:
 
     def smoothed(self, parameters, cost):
         """The loss with the widest kinks that raise it by no more than the share `cost`, on a sample of the rows."""
-        if not self.loss.is_straight:
+        if not self.loss.grows_linearly:
             return self.loss
         sample, residual, width = self.rows.sampled, self.residuals_of_sample(parameters), self.narrowest
         exact = sample.weights @ loss_and_slope(self.loss, residual)[0]

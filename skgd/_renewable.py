@@ -43,6 +43,7 @@ class Renewable:
     objective: tuple | None = None  # the one that the rows were learned for: see `objective_of`
     deciding: np.ndarray | float = 1.0  # (n_targets,): the share of rows that decide where the minimum lies
     evenness: float = 1.0  # the effective share of the rows, which is small if few of them weigh far more than the others
+    keeps_rows: bool = True  # whether the latest rows stay after a minimum: the first ones, and those of a short half-life
     is_complete: bool = True  # whether model and latest rows are all that the parameters have learned from
     is_of_fit: bool = False  # whether the model is of the rows of a fit, at their exact minimum
 
@@ -65,7 +66,7 @@ class Renewable:
         weight = problem.rows.total_weight
         squares = weight**2 / (evenness * len(problem.rows))
         past = model_at_minimum(replace(problem, rows=rows), ends, widths, weight, squares)
-        return cls(past, float(len(problem.rows)), is_of_fit=True, **known)
+        return cls(past, float(len(problem.rows)), keeps_rows=False, is_of_fit=True, **known)
 
     def for_objective(self, objective):
         """The state for rows of this objective; if the objective has changed, a new minimum is due.
@@ -89,7 +90,7 @@ class Renewable:
         is due after a share GROWTH of new rows or (d / CHEAP)^1.5 rows, but at the latest after d.
         """
         n_kept = len(self.latest)
-        if self.latest and (self.past is None or n_kept > self.waiting + n_new):  # all are read anew, several times
+        if self.latest and self.keeps_rows:
             is_cheap = n_new > 1 and n_kept * n_parameters <= FIRST_NUMBERS // 4
             return is_cheap or self.waiting >= 10.0 * GROWTH * min(n_kept, n_seen)
         return self.waiting >= min(max(GROWTH * n_seen, (n_parameters / CHEAP) ** 1.5), n_parameters)
@@ -125,10 +126,11 @@ class Renewable:
         if before is not None:
             total, squares = total + before.weight.max(), squares + before.squares.max()
         evenness = min(1.0, total**2 / (n_seen * squares))
-        renewed = replace(self, reached=loss, waiting=0, faded_at=self.latest.age, spread=size, deciding=deciding)
-        renewed = replace(renewed, evenness=evenness)
-        is_remembered = half_life <= longest_half_life(ends.shape[1])
-        if is_remembered or (before is None and len(rows) < n_first_rows(evenness * deciding, ends.shape[1])):
+        are_first = before is None and len(rows) < n_first_rows(evenness * deciding, ends.shape[1])
+        keeps_rows = are_first or half_life <= longest_half_life(ends.shape[1])
+        known = {"spread": size, "deciding": deciding, "evenness": evenness, "keeps_rows": keeps_rows}
+        renewed = replace(self, reached=loss, waiting=0, faded_at=self.latest.age, **known)
+        if keeps_rows:
             return replace(renewed, past=before, n_rows=n_seen - len(rows)), ends
         return renewed.left_behind(problem, ends, before, n_seen), ends
 
@@ -140,7 +142,7 @@ class Renewable:
             for k, start in enumerate(starts):
                 target = TargetOfStream(problem, k, widths[k], before)
                 ends[k] = Newton(target, start, LEAST_PROMISE, target.loss).settle()
-            credible = before.credible_at(ends, problem.loss, scale) if forgets and problem.loss.is_straight else before
+            credible = before.credible_at(ends, problem.loss, scale) if forgets and problem.loss.grows_linearly else before
             if np.all(credible.weight == before.weight):
                 break
             before = credible
@@ -211,7 +213,7 @@ def share_that_decides(loss, residual, weight):
     """
     low, high = sorted((loss.cap_above, loss.cap_below))
     beyond = (np.abs(residual) > loss.insensitive) @ weight / weight.sum() if loss.insensitive > 0.0 else np.ones(len(residual))
-    return (2.0 * low / (low + high) if loss.is_straight else 1.0) * np.maximum(beyond, 1.0 / len(weight))
+    return (2.0 * low / (low + high) if loss.grows_linearly else 1.0) * np.maximum(beyond, 1.0 / len(weight))
 
 
 def first_minimum(target, start):

@@ -76,7 +76,7 @@ INLINE void NAME(move_sparse_row)(const Run *run, ptrdiff_t row, int is_collecte
             coef[j] -= change;
             if (is_averaged) average[j] += class->entered * change;
         } else if (shrunk_by[j] != class->threshold || class->threshold - class->cut == class->threshold) {
-            /* the first of the batch's rows that holds the column */
+            /* not yet visited in this step; if the cut is too small to tell, a second visit finds a gradient of zero */
             const double due = class->threshold - class->cut - shrunk_by[j];
             coef[j] = proximal(shrunk(coef[j], due) - change, class->cut, lowest);
             shrunk_by[j] = class->threshold;

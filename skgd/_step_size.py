@@ -18,9 +18,9 @@ SAFE_CAP = 2.0  # limit of eta |g|^2 / f: any eta <= 1 / (curvature of the batch
 # eta(t) of each schedule; `offset` places the beginning of "optimal".
 SCHEDULES = {
     "constant": lambda t, eta0, **_: eta0,
-    "adaptive": lambda t, eta0, **_: eta0,
     "invscaling": lambda t, eta0, power_t, **_: eta0 / t**power_t,
     "optimal": lambda t, alpha, offset, **_: 1.0 / (alpha * (offset + t - 1.0)),
+    "adaptive": lambda t, eta0, **_: eta0,
 }
 
 
@@ -36,7 +36,7 @@ def falling(t, eta0, constant_for, until):
 def eta_of_auto(model, problem, in_fit):
     """eta(t) of "auto", as a share of the safe step: constant, but falling in a stream whose loss grows linearly."""
     eta0, b = 1.0 - model.momentum, problem.batch_size
-    if in_fit or not problem.loss.is_straight:
+    if in_fit or not problem.loss.grows_linearly:
         return partial(SCHEDULES["constant"], eta0=eta0)
     return partial(falling, eta0=eta0, constant_for=problem.rows.n_features / b, until=(model.half_life or np.inf) / b)
 
@@ -91,7 +91,8 @@ class Schedule:
     @classmethod
     def of_plain(cls, model, problem, state, in_fit, common):
         """A plain schedule, as learning_rate names it."""
-        # The first step of "optimal" is alpha^(-1/4) (Bottou), with SGDRegressor's alpha: half of ours for a loss it halves.
+        # The first step of "optimal" is alpha^(-1/4) (Bottou) for SGDRegressor's loss and alpha. If these are half of ours, so
+        # is our step.
         halves = 2.0 if model.loss in HALVED else 1.0
         offset = (model.alpha / halves) ** -0.75 if model.learning_rate == "optimal" else 0.0
         eta = partial(SCHEDULES[model.learning_rate], eta0=model.eta0, power_t=model.power_t, alpha=model.alpha, offset=offset)

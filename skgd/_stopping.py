@@ -118,7 +118,7 @@ def differences(rows, loss, parameters, others):
     value = loss_and_slope(loss, residual)[0]
     difference = value - loss_and_slope(loss, rows.residuals(others))[0]
     votes = np.sign(difference)
-    if loss.is_straight:
+    if loss.grows_linearly:
         votes *= np.where(residual > 0.0, loss.cap_above, loss.cap_below) / max(loss.cap_above, loss.cap_below)
     sums = value @ weight, votes @ weight, difference @ weight, difference @ weight**2, difference**2 @ weight**2
     return np.array([*sums, np.full(len(value), weight @ weight)])

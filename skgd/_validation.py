@@ -86,7 +86,7 @@ def warn(message, category=UserWarning):
     given once, and a kind of warning once for each setting of the parameters. Worker processes cannot tell, and give each.
     """
     frame, level, search, setting = inspect.currentframe(), 1, None, None
-    kind = tuple(message.split()[:3])  # what it is about
+    kind = tuple(message.split()[:3])  # its first words say what it is about
     while frame.f_back and frame.f_globals.get("__name__", "").split(".")[0] in ("skgd", "sklearn", "joblib"):
         owner = frame.f_locals.get("self")
         if isinstance(owner, BaseEstimator) and setting is None:

@@ -111,7 +111,7 @@ def judged(target, point, smoothed, promise):
         step[-1] += step_of_intercept(target, point, smoothed, sums)
         sums = dual_sums_after(target, point, smoothed, step)
     left = gap_of(target, sums, point, value)
-    if target.loss.is_straight and target.share_of_reach(left, value) > promise:
+    if target.loss.grows_linearly and target.share_of_reach(left, value) > promise:
         (exact,), (smooth,) = target.objectives(point, target.loss, smoothed)
         estimate = smooth - exact + gain
         left = estimate if target.share_of_reach(estimate, value) <= TIGHTER * promise else left

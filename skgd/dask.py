@@ -353,10 +353,8 @@ def array_like(name, values):
 
 def cut_as(X, name, other):
     """Targets or weights with the partitions of X, as far as these are known."""
-    if is_frame(X) and is_frame(other):  # by the divisions of X, if both are known and span the same index
-        is_known = X.known_divisions and other.known_divisions
-        is_alike = is_known and (X.divisions[0], X.divisions[-1]) == (other.divisions[0], other.divisions[-1])
-        return other.repartition(divisions=X.divisions) if is_alike and other.divisions != X.divisions else other
+    if is_frame(X) and is_frame(other):
+        return with_divisions_of(X, other)
     if isinstance(other, np.ndarray):
         other = from_memory(X, name, other)
     if is_frame(X) or is_frame(other) or np.isnan([*X.chunks[0], *other.chunks[0]]).any():
@@ -364,6 +362,13 @@ def cut_as(X, name, other):
     if other.shape[0] != X.shape[0]:
         raise ValueError(f"X has {X.shape[0]} rows, but {name} has {other.shape[0]}.")
     return other.rechunk({0: X.chunks[0]})
+
+
+def with_divisions_of(X, other):
+    """A frame repartitioned by the divisions of another, if both are known and span the same index."""
+    is_known = X.known_divisions and other.known_divisions
+    is_alike = is_known and (X.divisions[0], X.divisions[-1]) == (other.divisions[0], other.divisions[-1])
+    return other.repartition(divisions=X.divisions) if is_alike and other.divisions != X.divisions else other
 
 
 def from_memory(X, name, values):
