@@ -131,8 +131,9 @@ class Newton:
         the accuracy, while steps may gain. A vertex that is near is also tried after as many readings as TRIES has.
         """
         if not self.arrived and self.n_read in TRIES and self.is_near_vertex:
-            self.left = min(self.left, self.cross_over())
-            self.arrived = self.left <= self.limit
+            of_vertex = self.cross_over()
+            if of_vertex <= self.limit:  # the estimate does not count
+                self.left, self.arrived = of_vertex, True
         elif self.arrived:
             self.left = self.certify(self.undamped)
             if self.left > self.limit and (not self.may_gain or self.is_near_vertex):

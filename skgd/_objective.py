@@ -186,9 +186,13 @@ def constant_between(loss, y, weight):
         middle = (first + last) // 2
         first, last = (first, middle) if is_above(y[middle]) else (middle, last)
     low, high = y[first], y[last]
+    at_low, at_high = (loss_and_slope(loss, constant - y)[1] for constant in (low, high))
+    bends = at_low != at_high  # the other rows have the same slope at all constants between the two
+    rest, some, weight_of_some = at_low[~bends] @ weight[~bends], y[bends], weight[bends]
     for _ in range(60 if low < high else 0):
         middle = low + 0.5 * (high - low)
-        low, high = (low, middle) if is_above(middle) else (middle, high)
+        is_high = loss_and_slope(loss, middle - some)[1] @ weight_of_some + rest > 0.0
+        low, high = (low, middle) if is_high else (middle, high)
     candidates = np.array([y[first], y[last], low + 0.5 * (high - low)])  # a target itself, if a kink is the minimum
     return candidates[np.argmin([loss_and_slope(loss, constant - y)[0] @ weight for constant in candidates])]
 

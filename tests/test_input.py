@@ -418,7 +418,7 @@ def test_the_loss_curve_of_sparse_rows_holds_the_penalty():
 @pytest.mark.parametrize("loss", ["squared_error", "quantile"])
 @pytest.mark.parametrize("batch_size", [32, None])
 def test_sparse_rows_hold_no_more_than_sixteen_bytes_each_beyond_the_data(batch_size, loss, call):
-    n = 600_000
+    n = 300_000
     columns = np.tile(np.array([0, 2, 5], np.int32), n)
     table = csr_array((np.random.default_rng(0).random(3 * n), columns, np.arange(0, 3 * n + 1, 3)), shape=(n, 6))
     target = np.random.default_rng(1).standard_normal(n)

@@ -114,7 +114,7 @@ def test_auto_ends_where_it_does_on_dense_rows(penalty, batch_size):
 def categories(kind):
     """Few numbers in a row, as of two encoded categories; beside them a column whose mean is far from zero, or twins."""
     rng = np.random.default_rng(0)
-    n, level = 3000, np.arange(40)
+    n, level = 1500, np.arange(40)
     codes = rng.integers(40, size=(n, 2)) ** 2 // 40  # frequent and rare ones
     X = np.hstack([(codes[:, [k]] == level).astype(float) for k in (0, 1)])
     y = X @ rng.standard_normal(80) + rng.standard_t(3, n)

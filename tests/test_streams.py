@@ -67,7 +67,7 @@ def test_one_pass_of_shuffled_chunks_ends_near_the_minimum_of_all_rows(loss, bat
     ids=str,
 )
 @pytest.mark.parametrize(("weighted", "wrap"), [(False, np.asarray), (True, csr_array)])
-@pytest.mark.parametrize("loss", OTHERS)
+@pytest.mark.parametrize("loss", ["huber", "epsilon", "median", "quantile .975"])
 def test_penalties_weights_targets_and_sparse_rows_end_near_their_minimum_too(loss, wrap, weighted, penalty, monkeypatch):
     monkeypatch.setattr("skgd._renewable.FIRST_NUMBERS", 2**13)  # so that the first 1,400 are kept, and later ones left behind
     X, y = table(3000, 5)
@@ -93,9 +93,9 @@ def test_further_passes_are_never_worse(loss):
 @pytest.mark.parametrize("penalty", [{}, {"penalty": "l1", "alpha": 0.05}], ids=str)
 @pytest.mark.parametrize("loss", EVERY_LOSS)
 def test_a_stream_goes_on_from_a_fit_as_if_it_had_seen_its_rows(loss, penalty, batch_size):
-    X, y = table(4000)
-    model = MiniBatchLinearRegressor(batch_size, random_state=0, **EVERY_LOSS[loss], **penalty).fit(X[:3000], y[:3000])
-    streamed(model, X[3000:], y[3000:], 100)
+    X, y = table(3000)
+    model = MiniBatchLinearRegressor(batch_size, random_state=0, **EVERY_LOSS[loss], **penalty).fit(X[:2200], y[:2200])
+    streamed(model, X[2200:], y[2200:], 100)
     assert excess(model, X, y) <= (2e-2 if loss == "quantile .975" else 4e-3)  # where few rows are near
 
 
@@ -424,7 +424,7 @@ def test_the_rows_that_are_kept_at_first_are_fitted_whatever_their_columns_condi
 
 
 @pytest.mark.parametrize("loss", ["epsilon", "squared_epsilon"])
-@pytest.mark.parametrize("n", [1985, 1990, 1995])
+@pytest.mark.parametrize("n", [985, 990, 995])
 def test_rows_beyond_epsilon_are_learned_at_once_after_many_within(n, loss):
     X, _ = table(n)
     y = np.linspace(0.0, 0.8, n) + np.where(np.arange(n) < n - 5, 0.0, 3.0)  # all but the last five lie within 0.5
