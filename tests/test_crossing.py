@@ -5,6 +5,7 @@ minimum, its objective is compared with that of clarabel's solution, which serve
 reported: fits that end over their promise without a warning, warnings of fits that are within it, and errors.
 
 python -m tests.test_crossing 10000 0        (from the project's folder; case number SEED + i, so `1 SEED` replays one)
+python -m tests.test_crossing 100 0 15000    (all of 15,000 rows: more than a sample, or the first rows of a stream, hold)
 """
 
 import datetime
@@ -189,12 +190,13 @@ class Case:
     size: int  # of chunks
 
     @classmethod
-    def drawn(cls, seed):
-        """The case of this seed."""
+    def drawn(cls, seed, n_rows=None):
+        """The case of this seed, with as many rows as are asked for."""
         rng = np.random.default_rng([seed, 20])
         n = int(
             rng.choice([1, 2, 3, 7, 20, 60, 150, 400, 1000, 2500], p=[0.02, 0.02, 0.02, 0.04, 0.1, 0.2, 0.2, 0.2, 0.15, 0.05])
         )
+        n = n if n_rows is None else n_rows
         d = int(rng.choice([1, 2, 3, 5, 8, 13, 20, 40, 60]))
         table, noise = (
             str(rng.choice(list(TABLES))),
@@ -401,9 +403,9 @@ def optimum(case, k, unit):
     return coef, (found[d] * size + offset - center @ coef) if case.options["fit_intercept"] else 0.0
 
 
-def verdict(seed):
+def verdict(seed, n_rows=None):
     """What is wrong with the case of this seed, if anything: its kind, how large, and the case in words."""
-    case = Case.drawn(seed)
+    case = Case.drawn(seed, n_rows)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         try:
@@ -432,10 +434,10 @@ def verdict(seed):
     return None
 
 
-def crossing(n, seed):
+def crossing(n, seed, n_rows=None):
     """What is wrong with so many cases from this seed on: pairs of a seed and a verdict."""
     seeds = range(seed, seed + n)
-    verdicts = joblib.Parallel(n_jobs=-1, batch_size=16)(joblib.delayed(verdict)(each) for each in seeds)
+    verdicts = joblib.Parallel(n_jobs=-1, batch_size=16)(joblib.delayed(verdict)(each, n_rows) for each in seeds)
     return [(each, found) for each, found in zip(seeds, verdicts, strict=True) if found]
 
 
@@ -452,7 +454,7 @@ def test_what_is_crossed_at_random_is_right_or_says_that_it_is_not():
 
 
 if __name__ == "__main__":
-    found = crossing(int(sys.argv[1]), int(sys.argv[2]))
+    found = crossing(*map(int, sys.argv[1:]))
     for seed, (kind, _, words) in found:
         print(f"{seed}: {kind}, {words}")
     of_streams = [each for each in found if "stream" in each[1][2].split("{")[0]]
