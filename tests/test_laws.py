@@ -373,6 +373,20 @@ def test_no_bit_depends_on_the_number_of_cores(batch_size):
         np.testing.assert_array_equal(model.loss_curve_, found[0].loss_curve_)
 
 
+def test_no_bit_of_a_stream_depends_on_the_number_of_cores():
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((3000, 120))
+    y = X @ rng.standard_normal(120) + rng.standard_normal(3000)
+    found = []
+    for n_threads in 1, 2:
+        with threadpool_limits(n_threads):
+            model = MiniBatchLinearRegressor(random_state=0)
+            for start in range(0, 3000, 500):
+                model.partial_fit(X[start : start + 500], y[start : start + 500])
+            found.append(model.coef_)
+    np.testing.assert_array_equal(*found)
+
+
 def test_sums_on_all_cores_give_each_row_its_own_weight():
     rng = np.random.default_rng(0)
     X, weight = rng.standard_normal((120_000, 40)), rng.uniform(0.0, 2.0, 120_000) ** 4
