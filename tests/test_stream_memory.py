@@ -475,3 +475,17 @@ def regression_table():
     rng = np.random.default_rng(0)
     X = rng.normal([1.0, -1.0, 0.0], 1.0, (1000, 3))
     return X, X @ [3.0, 1.0, -2.0] + 2.0 + 0.5 * rng.standard_normal(1000)
+
+
+@pytest.mark.parametrize(("deviations", "counts"), [(4.9, True), (5.1, False)])
+def test_a_far_row_counts_in_full_up_to_five_deviations_of_its_prediction(deviations, counts):
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((400, 3))
+    y = X.sum(axis=1) + rng.standard_normal(400)
+    stream = Stream(level=np.array([1.0]), longest=20.0).with_rows(rows_of(X, y))
+    far = np.vstack([X[:30], [[100.0, 100.0, 100.0]]])
+    leverage = (1.0 + (far[-1] - X.mean(axis=0)) @ np.linalg.solve(np.cov(X.T, bias=True), far[-1] - X.mean(axis=0))) / 400
+    targets = far.sum(axis=1)
+    targets[-1] += deviations * np.sqrt(1.0 + leverage)  # of a residual of variance 1, and of the mean of the rows before
+    bounded = bounded_by(stream, rows_of(far, targets), np.array([[1.0, 1.0, 1.0, 0.0]]), SQUARED_ERROR)
+    assert (bounded.weight[-1] == 1.0) == counts
