@@ -79,21 +79,21 @@ def minimum_of(gram, linear, strength, lowest, v):
     An active-set method on signs (Lawson & Hanson 1974; with an l1 norm, Lee, Battle, Raina & Ng 2006). For fixed signs, a
     linear system gives the minimum. On the way there, coefficients that would change their sign become zero, all at once if the
     objective falls (projected Newton, Bertsekas 1982); otherwise the way ends at the first. Once the minimum for the signs is
-    reached, zeros whose release lowers the objective are freed: those that promise most, as many as have a sign and one more;
-    only one if the last release did not lower it. A coefficient that has a sign in the penalty is fixed at zero where `signs`
-    is zero.
+    reached, zeros whose release lowers the objective are freed, the most promising first: one, and twice as many after each
+    release until one would change its sign. A coefficient with a sign in the penalty is fixed at zero where `signs` is zero.
     """
 
     def value(v):
         return np.sum(v * (0.5 * v @ gram - linear) + strength * np.abs(v), axis=-1)
 
     has_sign = (strength > 0.0) | (lowest == 0.0)
-    signs, is_barred, least = np.sign(v) * has_sign, np.zeros(len(v), dtype=bool), np.inf
+    signs, is_barred, most = np.sign(v) * has_sign, np.zeros(len(v), dtype=bool), 1
     for _ in range(MOST_STEPS * len(v)):  # a few as a rule; more if rounding errors make it cycle
         free, end = np.flatnonzero((signs != 0.0) | ~has_sign), np.zeros_like(v)
         end[free] = solve(gram[np.ix_(free, free)], (linear - strength * signs)[free])
         crossing = np.flatnonzero(end * signs < 0.0)
         if len(crossing):
+            most = 1
             way = v + FRACTIONS[:, None] * (end - v)
             way = np.where(way * signs < 0.0, 0.0, way)
             falls = np.flatnonzero(value(way) < value(v))
@@ -116,7 +116,6 @@ def minimum_of(gram, linear, strength, lowest, v):
         if not may_go.any():
             break
         gains = np.where(may_go, asks**2 / np.diag(gram), 0.0)
-        most = 1 + np.count_nonzero(signs) if value(v) < least else 1
         chosen = np.argsort(-gains, kind="stable")[: min(most, np.count_nonzero(may_go))]
-        signs[chosen], least = -np.sign(gradient[chosen]), min(least, value(v))
+        signs[chosen], most = -np.sign(gradient[chosen]), 2 * most
     return v
