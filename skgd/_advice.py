@@ -312,8 +312,9 @@ def of_end(model, problem, history, value):
 
 def step_names(model):
     """The parameter that sets the step, and how to make the step longer and shorter."""
-    if model.learning_rate == "optimal":  # where alpha changes the objective, too
-        return "alpha", *2 * ("take learning_rate='constant' with the safe step as eta0",)
+    if model.learning_rate == "optimal":  # another alpha would change the objective, too
+        cure = "take learning_rate='constant' with the safe step as eta0"
+        return "alpha", cure, cure
     return "eta0", "raise eta0", "lower eta0"
 
 

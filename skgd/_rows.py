@@ -49,7 +49,7 @@ class AllRows(Protocol):
 
     @property
     def sampled(self) -> Rows:
-        """At most SAMPLE rows: all of them, or a sample drawn in proportion to weight, whose rows weigh the same."""
+        """At most SAMPLE rows: all of them, or a sample whose weights stand for those of all rows."""
 
     @property
     def representatives(self) -> Rows:
