@@ -489,3 +489,11 @@ def test_a_far_row_counts_in_full_up_to_five_deviations_of_its_prediction(deviat
     targets[-1] += deviations * np.sqrt(1.0 + leverage)  # of a residual of variance 1, and of the mean of the rows before
     bounded = bounded_by(stream, rows_of(far, targets), np.array([[1.0, 1.0, 1.0, 0.0]]), SQUARED_ERROR)
     assert (bounded.weight[-1] == 1.0) == counts
+
+
+@pytest.mark.parametrize("unit", [1e-90, 1.0, 1e90])
+def test_the_effective_share_of_rows_is_kishs(unit):
+    X = np.zeros((6, 1))
+    assert rows_of(X).effective_share == rows_of(X, weight=np.full(6, unit)).effective_share == 1.0
+    weight = unit * np.array([0.0, 1.0, 1.0, 1.0, 1.0, 4.0])  # the first row does not exist
+    assert rows_of(X, weight=weight).effective_share == pytest.approx(8.0**2 / (5 * 20.0))
