@@ -18,7 +18,7 @@ warnings.simplefilter("ignore")
 
 def from_data(X):
     rows = rows_of(X)
-    geometry = geometry_of_batches(rows, rows.moments(False), 32, 0.0, True, False)
+    geometry = geometry_of_batches(rows, rows.moments(False), 32, 0.0, True)
     return int(np.clip(2 ** np.round(np.log2(1 + geometry.longest / max(1.0, geometry.eigenvalue))), 1, 1024))
 
 

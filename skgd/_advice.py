@@ -6,13 +6,11 @@ from sklearn.exceptions import ConvergenceWarning
 from skgd._geometry import ROWS_PER_COLUMN, SAFETY, safe_step
 from skgd._latest_rows import longest_half_life
 from skgd._metric import Metric
-from skgd._objective import SQUARED_ERROR, rounding_of
+from skgd._objective import NOTHING, SQUARED_ERROR, rounding_of
 from skgd._reading import ROUNDING, Target, look_at
 from skgd._stopping import score_name
 from skgd._stream import ENOUGH_ROWS, LEAST_SEEN, UNUSUAL, n_remembered
 from skgd._validation import warn
-
-NOTHING = 0.01  # a share that counts as nothing: of the spread of y, of an alpha, or of the loss that is explained
 
 
 def of_divergence(model, problem, epoch, eta):
@@ -220,9 +218,9 @@ def warn_if_poor(model, outcome, promise):
     message = (
         of_too_few_epochs(model, problem, history)
         if not history.converged and model.tol is not None
-        else of_excess(problem, outcome.excess, promise)
+        else of_end(model, problem, history, outcome.value)
+        or of_excess(model, problem, outcome.excess, promise)
         or of_score(model, outcome)
-        or of_end(model, problem, history, outcome.value)
     )
     if message:
         warn(message, ConvergenceWarning)
@@ -250,9 +248,14 @@ def full_batch_instead(problem):
     return "batch_size=None" if is_possible and not problem.is_full_batch else ""
 
 
-def of_excess(problem, excess, promise):
+def of_excess(model, problem, excess, promise):
     if np.all(excess <= promise):
         return None
+    if model.learning_rate != "auto":
+        return (
+            f"The descent ended on a plateau far from its minimum: a step in the units of the columns lowers the objective by "
+            f"{np.max(excess):.1e} of the excess of the best constant prediction, or more. {of_steps(model, problem)}"
+        )
     other, is_penalised = full_batch_instead(problem), max(problem.penalty.l1, problem.penalty.l2) > 0.0
     return (
         f"The descent ended on a plateau, but the gradient there shows that the objective can still fall by about "
@@ -299,14 +302,19 @@ def of_end(model, problem, history, value):
     above = f"objective of {np.mean(value):.3g}, above the {np.mean(problem.constant_loss):.3g} of a constant prediction"
     if model.learning_rate == "auto":
         return f"The descent ended at an {above}: {model.max_iter} epochs are too few. Raise max_iter, or set tol."
+    return f"The descent ended at an {above}. {of_steps(model, problem)}"
+
+
+def of_steps(model, problem):
+    """What is wrong with the steps of a plain schedule, and what to do."""
     safe, (given, longer, shorter) = plain_safe_step(model, problem), step_names(model)
     eta = np.max(model.step_size_)
     too, cure = ("long", f", or {shorter}") if eta > safe else ("short", f", or {longer}")
     if safe / 2 < eta <= safe:
         cure = ": for some columns even the longest safe step is too short"
     return (
-        f"The descent ended at an {above}: with {given}={getattr(model, given):g} its steps are too {too}. "
-        f"{safe_steps(model, problem)} Use learning_rate='auto' or standardise the columns{cure}."
+        f"With {given}={getattr(model, given):g} its steps are too {too}. {safe_steps(model, problem)} Use "
+        f"learning_rate='auto' or standardise the columns{cure}."
     )
 
 

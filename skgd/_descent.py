@@ -94,8 +94,8 @@ class Epochs(Protocol):
 class Solver:
     """The base of the solvers of the full batch under "auto": each epoch reads all rows and moves the targets not yet done.
 
-    LeastSquares, Readings, ConjugateGradients, CoordinateDescent and QuasiNewton estimate their suboptimality. By `approach`
-    they also finish what another descent has ended too early. Besides what `Epochs` declares, a solver has
+    ConjugateGradients, Readings, CoordinateDescent and QuasiNewton estimate their suboptimality. By `approach` they also finish
+    what another descent has ended too early. Besides what `Epochs` declares, a solver has
 
     - `targets`, and `step()`, which moves them and gives the objectives before;
     - `best` and `next`, of shape (n_targets, n_features + 1): the parameters to predict with, and those that it tries next;
@@ -117,14 +117,18 @@ class Solver:
         return cls(targets, state.for_engine(problem)[:, COEF], model.tol or 0.0, state.reading)
 
     @classmethod
-    def approach(cls, target, start, accuracy):
-        """Minimise for one target from a start to this accuracy; the end, and its excess."""
-        way = cls([target], start[None], accuracy)
+    def approach(cls, targets, starts, accuracy):
+        """Minimise to this accuracy from starts, or from best constants where these are better; the ends, and their excess."""
+        way = cls(targets, starts, accuracy)
+        is_worse = [not value <= target.constant_loss for value, target in zip(way.value, targets, strict=True)]
+        if any(is_worse):
+            constants = [target.constant_parameters for target in targets]
+            way = cls(targets, np.where(np.array(is_worse)[:, None], constants, starts), accuracy)
         for _ in range(cls.most_steps):
             if way.is_done.all():
                 break
             way.step()
-        return way.end(None)[0], way.excess()[0]
+        return way.end(None), way.excess()
 
     @property
     def memory(self):

@@ -63,7 +63,7 @@ class MiniBatchLinearRegressor(CheckedParameters, CallbackSupportMixin, Regresso
         F(w, b) = sum_i s_i * l(x_i w + b - y_i) / sum_i s_i + alpha * R(w)
 
     by steps ``w <- w - eta * D g``, where g is the gradient of F estimated from `batch_size` rows. D is 1 for the plain
-    schedules. With learning_rate="auto" it undoes the units and the correlations of the columns; the user guide says how.
+    schedules. With learning_rate="auto" it undoes the units of the columns.
 
     Parameters
     ----------
@@ -124,8 +124,8 @@ class MiniBatchLinearRegressor(CheckedParameters, CallbackSupportMixin, Regresso
     shuffle : bool, default=True
         Whether the rows are visited in a new random order in each epoch.
     early_stopping : bool, default=False
-        Whether to watch rows that are not learned from, held out or given as X_val, and to go back to the parameters that
-        predict them best, once later ones are worse by more than chance explains. They are judged by D^2 of the model's own
+        Whether to watch rows that are not learned from, held out or given as X_val, and to take the parameters that predict
+        them best, once later ones are worse by more than chance explains. They are judged by D^2 of the model's own
         loss (R^2 for the squared error). With batch_size=None, "auto" may be at the minimum after one epoch: nothing is left to
         stop.
     validation_fraction : float, default=0.1
@@ -181,8 +181,8 @@ class MiniBatchLinearRegressor(CheckedParameters, CallbackSupportMixin, Regresso
     -----
     Mini-batches under "auto" take the safe step of [1]_ and the average of [2]_, with weights that grow as t^3. The full batch
     is minimised by Newton's method, conjugate gradients or coordinate descent, whichever suits the columns. A bound on what is
-    left to gain, the duality gap, decides whether the end is near enough to the minimum, and no end on a plateau is above the
-    best constant prediction.
+    left to gain decides whether the end is near enough to the minimum; if mini-batches end too early, as on nearly dependent
+    columns, these solvers go on. No end on a plateau is above the best constant prediction.
 
     `partial_fit` under "auto" ends at the minimum over all rows seen so far [3]_, once there are 3 (n_features + n_targets) of
     them, if n_features + n_targets is at most 500. For losses other than the squared error, a warning says if the rows do not
@@ -617,7 +617,8 @@ class MiniBatchLinearRegressor(CheckedParameters, CallbackSupportMixin, Regresso
         dtype = problem.dtype
         size = np.abs(parameters[:, -1]) + np.abs(parameters[:, :-1]) @ problem.size_of_columns  # of what predictions sum up
         rounding = np.finfo(dtype).eps * size
-        if np.abs(parameters).max() > np.finfo(dtype).max or np.any(rounding > INDISTINCT * problem.deviation):
+        most = INDISTINCT ** (2 if problem.loss.grows_linearly else 1) * problem.deviation  # other losses square it
+        if np.abs(parameters).max() > np.finfo(dtype).max or np.any(rounding > most):
             dtype = np.float64
         return {
             "coef_": self._per_target(parameters[:, :-1].astype(dtype)),

@@ -1,24 +1,28 @@
-"""The end of a descent under "auto": check that it is as near to the minimum as promised, and call a solver if not."""
+"""The end of a descent: whether it is near enough to the minimum and, under "auto", the rest of the way."""
 
 import numpy as np
 
 from skgd._geometry import full_batch_step
 from skgd._newton import FAR
-from skgd._objective import SQUARED_ERROR, proximal
+from skgd._objective import proximal
 from skgd._plan import solver_of
+from skgd._quadratic import FRACTIONS
 from skgd._reading import Target, look_at
 
 
 def proximal_step(target, start):
-    """One proximal gradient step on all rows, which makes zeros exact; the start, if the objective would rise."""
-    penalty, loss = target.penalty, target.smoothed(start, FAR)
-    eta = (
-        full_batch_step(target.geometry, penalty.l2 / target.curvature) * target.geometry.metric.scales / loss.largest_curvature
-    )
-    end = start - eta * target.look(start, loss)[1]
-    end[:-1] = proximal(end[:-1], eta[:-1] * penalty.l1, penalty.lowest)
-    (values,) = target.objectives(np.vstack([start, end]), target.loss)
-    return end if values[1] <= values[0] else start
+    """The best of some proximal gradient steps on all rows, which makes zeros exact, and by how much the objective falls.
+
+    It is the start, if the objective would rise.
+    """
+    penalty, loss, metric = target.penalty, target.smoothed(start, FAR), target.geometry.metric
+    step = full_batch_step(target.geometry, penalty.l2 / target.curvature) / loss.largest_curvature
+    eta = step * FRACTIONS[:, None] * metric.scales
+    ends = start - eta * target.look(start, loss)[1]
+    ends[:, :-1] = proximal(ends[:, :-1], eta[:, :-1] * penalty.l1, penalty.lowest)
+    (values,) = target.objectives(np.vstack([ends, start]), target.loss)
+    best = np.argmin(values)
+    return (ends[best] if best < len(ends) else start), values[-1] - values[best]
 
 
 def with_exact_zeros(problem, parameters):
@@ -26,7 +30,17 @@ def with_exact_zeros(problem, parameters):
     if not problem.penalty.makes_zeros:
         return parameters.copy()
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-        return np.array([proximal_step(Target(problem, k), start) for k, start in enumerate(parameters)])
+        return np.array([proximal_step(Target(problem, k), start)[0] for k, start in enumerate(parameters)])
+
+
+def excess_at_least(problem, parameters):
+    """A lower bound of the suboptimality of each target, as a share of the reach: what one step gains on all rows."""
+    targets, bounds = [Target(problem, k) for k in range(len(parameters))], []
+    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+        values, _ = look_at(targets, parameters, problem.loss)
+        for target, start, value in zip(targets, parameters, values, strict=True):
+            bounds.append(target.share_of_reach(proximal_step(target, start)[1], value))
+    return np.array(bounds)
 
 
 def finish(problem, parameters, is_on_plateau, promise):
@@ -34,34 +48,12 @@ def finish(problem, parameters, is_on_plateau, promise):
 
     Zeros become exact. The promise is the largest suboptimality that is accepted, as a share of the reach.
     Returned are the ends, whose objective is no higher than before, up to rounding, and their suboptimality in the same unit: 0
-    where no solver was needed or asked for.
+    for targets that stay.
     """
     ends, excess = with_exact_zeros(problem, parameters), np.zeros(len(parameters))
     which = np.flatnonzero(is_on_plateau)
-    targets = [Target(problem, k) for k in which]
-    if targets:
+    if len(which):
+        solver, targets = solver_of(problem.rows, problem.loss, problem.penalty), [Target(problem, k) for k in which]
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-            for k, target, value, gradient in zip(which, targets, *look_at(targets, ends[which], problem.loss), strict=True):
-                ends[k], excess[k] = finish_target(target, ends[k], value, gradient, promise)
+            ends[which], excess[which] = solver.approach(targets, ends[which], promise)
     return ends, excess
-
-
-def finish_target(target, start, value, gradient, promise):
-    """The end of one target and its excess there, from a start with this objective and gradient."""
-    constant = np.append(np.zeros(len(start) - 1), target.constant)
-    if target.unit == 0.0:  # all targets are zero
-        return constant, 0.0
-    if not value <= target.constant_loss:
-        start = constant
-        value, gradient = target.look(start, target.loss)
-    if target.share_of_reach(gain_of_whitened_step(target, gradient), value) <= promise:
-        return start, 0.0
-    return solver_of(target.rows, target.loss, target.penalty).approach(target, start, promise)
-
-
-def gain_of_whitened_step(target, gradient):
-    """The suboptimality of a squared error, by its gradient in whitened coordinates, where the Hessian is known; else inf."""
-    if target.loss != SQUARED_ERROR or target.penalty.makes_zeros or target.rows.is_wide:
-        return np.inf
-    slope = np.append(gradient[:-1] @ target.basis, gradient[-1])
-    return 0.5 * slope @ slope / target.loss.curvature

@@ -8,11 +8,11 @@ from scipy.sparse import issparse
 
 from skgd._advice import check_end, objectives_at, of_divergence
 from skgd._descent import Divergence, Epochs, History, descend
-from skgd._finish import finish, with_exact_zeros
+from skgd._finish import excess_at_least, finish, with_exact_zeros
 from skgd._geometry import LEAST_SAMPLE
 from skgd._newton import LEAST_PROMISE
 from skgd._objective import SQUARED_ERROR, objective_of
-from skgd._plan import problem_of_fit
+from skgd._plan import problem_of_fit, with_standard_metric
 from skgd._problem import Problem
 from skgd._reading import Target, look_at
 from skgd._reference import AVERAGE, COEF, VELOCITY
@@ -24,6 +24,7 @@ from skgd._stopping import Plateau, Validation
 from skgd._stream import Stream
 from skgd._validation import check_sign, check_start
 
+MUCH = 0.1  # share of the reach; ordinary noise of a constant step on single rows is less
 NOT_OF_THE_DESCENT = {"client", "max_iter", "random_state", "record_steps", "verbose", "warm_start"}
 
 
@@ -48,7 +49,7 @@ class Run:
     passes: Epochs
     plateau: Plateau
     history: History
-    parameters: np.ndarray  # (n_targets, 5, n_features + 1)
+    parameters: np.ndarray  # (n_targets, 4, n_features + 1)
 
     @property
     def is_on_plateau(self):
@@ -104,7 +105,12 @@ def checksum_of_sample(rows):
 
 
 def promise_of(model, problem):
-    """The largest excess over the minimum at a plateau, as a share of the excess of the best constant prediction."""
+    """The largest excess over the minimum at a plateau, as a share of the excess of the best constant prediction.
+
+    A plain schedule promises nothing, but one that leaves more than MUCH is told of.
+    """
+    if model.learning_rate != "auto":
+        return MUCH
     noise = 1.0 if problem.is_full_batch else 10.0
     return max(noise * (model.tol or 0.0), LEAST_PROMISE)
 
@@ -165,9 +171,10 @@ def end_of(model, problem, run, validation):
     if excess is not None:
         excess = np.where(is_on_plateau, excess, 0.0)
     elif not is_auto:
-        excess = np.zeros(len(end))
+        standard = with_standard_metric(model, problem, problem.rows.moments(False))
+        excess = np.where(is_on_plateau, excess_at_least(standard, standard.at_origin(problem.published(end))), 0.0)
     else:
-        end, excess = finish(problem, end, is_on_plateau, promise_of(model, problem))
+        end, excess = finish(problem, end, is_on_plateau | run.plateau.ended, promise_of(model, problem))
     if validation:
         return better_of(problem, validation, run.plateau.ended, end, excess, is_auto)
     if is_auto and is_on_plateau.all():
@@ -176,11 +183,15 @@ def end_of(model, problem, run, validation):
 
 
 def better_of(problem, validation, has_ended, end, excess, is_auto):
-    """The end of a descent or the parameters that score best on the rows held out, for each target."""
+    """The end of a descent or the parameters that score best on the rows held out, for each target.
+
+    Where scores have ended the descent, its noise may be the reason. So the minimum competes with the best parameters.
+    """
     best = problem.at_origin(validation.best)
     if is_auto:
         best = with_exact_zeros(problem, best)
-    is_worse = has_ended | validation.compare(problem.published(end))[1]
+    score, is_worse = validation.compare(problem.published(end))
+    is_worse = np.where(has_ended, score <= validation.score, is_worse)
     return np.where(is_worse[:, None], best, end), np.where(is_worse, 0.0, excess)
 
 

@@ -1,13 +1,12 @@
 """The preconditioner and the safe step size of learning_rate="auto", found from the columns before the first step.
 
-The descent is as if the columns had mean 0, standard deviation 1 and no slow direction. A metric (see _reference.py) turns the
-gradient g into D g, where the preconditioner is
+The descent is as if the columns had mean 0 and standard deviation 1. A metric (see _reference.py) turns the gradient g into
+D g, where D is diagonal::
 
-    D = S (I + sum_k gain_k q_k q_k') S        S = diag(1 / sigma)        sigma_j^2 = var(x_j) + ridge
+    D_jj = 1 / sigma_j^2        sigma_j^2 = var(x_j) + ridge
 
-The axes q_k are those eigenvectors of the standardised covariance whose eigenvalue is too small for steps to converge within
-an epoch, or so large that it would shorten all steps; 1 + gain_k brings it to the nearest bound. The step is the largest safe
-one, 1 / L(b), for batches of b out of n rows (expected smoothness, Gower et al. 2019, arXiv:1901.09401):
+The step is the largest safe one, 1 / L(b), for batches of b out of n rows (expected smoothness, Gower et al. 2019,
+arXiv:1901.09401)::
 
     L(b) = n(b-1) / (b(n-1)) * L + (n-b) / (b(n-1)) * L_max
     L = lambda_max(D^(1/2) C D^(1/2))        L_max = max_i s_i ((x_i - mu)' D (x_i - mu) + 1)
@@ -16,7 +15,6 @@ with C the covariance. `ridge` is what the l2 penalty adds to its diagonal: its 
 All this is for a loss of curvature 1; for another, the step is divided by the curvature. None of it moves the minimum.
 """
 
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -29,8 +27,6 @@ from skgd._objective import rounding_of
 from skgd._rows import BUFFER, MOST_COLUMNS, SAMPLE
 
 INDISTINCT = 1e-4  # share of a standard deviation below which rounding errors, of columns or of predictions, are ignored
-WORTHWHILE = 1.5  # factor by which an eigenvalue must miss its bound to be corrected; 3: excess of up to 2e-4, not 5e-5
-LEAST_AXES = 32  # axes that any batch size may correct; a larger batch may correct one for each row at the same cost per row
 ROWS_PER_COLUMN = 10  # enough for reliable eigenvalues and Hessians: in a sample, and at the start of a stream
 LEAST_SAMPLE = SAMPLE // 10  # least rows of a sample for eigenvalues: see `n_rows_that_tell`; also rows in a checksum
 SAFETY = 1.1  # factor on an eigenvalue estimated from a sample
@@ -63,11 +59,11 @@ class Geometry(NamedTuple):
 
     metric: Metric
     step: float = 1.0
-    longest: float = 0.0  # (x - mu)' D (x - mu) + 1 of the longest row looked at, for a weight of 1, without axes
-    eigenvalue: float = 0.0  # the largest one of the columns' second moments in the metric
+    longest: float = 0.0  # (x - mu)' D (x - mu) + 1 of the longest row looked at, for a weight of 1
     covariance: np.ndarray | None = None  # of the columns, if they are few
-    whitening: np.ndarray | None = None  # (n_features, k): centred rows times this have about identity covariance
-    is_doubtful: bool = False  # whether the columns are too nearly dependent for their second moments to be accurate
+    eigenvalue: float = 0.0  # see `Spectrum`
+    whitening: np.ndarray | None = None
+    is_doubtful: bool = False
 
     def about_zero(self):
         """This geometry for rows that are centred already."""
@@ -103,17 +99,17 @@ def n_rows_that_tell(n_features):
     return max(LEAST_SAMPLE, min(ROWS_PER_COLUMN * n_features, SAMPLE, BUFFER // n_features))
 
 
-def standardised_sample(rows, metric, norms, offset):
+def standardised_sample(rows, metric, norms):
     """The `standardised` rows of a sample that prefers those of large squared norm, and their weights."""
-    which, weight = sample_rows(rows, norms, offset)
+    which, weight = sample_rows(rows, norms)
     return metric.standardised(rows, which, weight), weight
 
 
-def sample_rows(rows, norms, offset):
+def sample_rows(rows, norms):
     """Numbers and weights of a sample of rows, whose weighted sums estimate weighted means over all rows.
 
-    Systematic sampling, from `offset` of an interval on: another offset, other rows. The probability of a row is proportional
-    to its norm plus the mean norm, and its weight is divided by it.
+    Systematic sampling: the probability of a row is proportional to its norm plus the mean norm, and its weight is divided by
+    it.
     """
     size = n_rows_that_tell(rows.n_features)
     if len(rows) <= size:
@@ -122,46 +118,19 @@ def sample_rows(rows, norms, offset):
         which, weight = rows.numbers[:1], np.zeros(1)
     else:
         cumulated = np.cumsum(norms + norms.mean())
-        places = np.searchsorted(cumulated, cumulated[-1] * (np.arange(size) + offset) / size)
+        places = np.searchsorted(cumulated, cumulated[-1] * (np.arange(size) + 0.5) / size)
         chance = (cumulated[places] - np.where(places > 0, cumulated[places - 1], 0.0)) / cumulated[-1]
         which = rows.numbers[places]
         weight = rows.weight[which] / (size * chance)
     return which, weight / rows.total_weight
 
 
-def axes_to_correct(eigenvalues, longest, n_samples, batch_size):
-    """Which eigenvectors are directions in which steps are too slow or too steep, and all eigenvalues after the correction.
-
-    Steps of 1 / L(b) converge within an epoch along a direction whose eigenvalue is at least L(b) / (number of batches): the
-    lower bound. An eigenvalue above about L_max / b shortens the step. Below that, L_max limits the step, and a smaller upper
-    bound would not lengthen it.
-    """
-    of_rows = expected_smoothness(longest, 0.0, n_samples, batch_size)  # the part of L(b) that no axis can lower
-    high = max(1.0, of_rows)
-    low = min(1.0, (of_rows + min(eigenvalues[-1], high)) / np.ceil(n_samples / batch_size))
-    return axes_out_of_band(eigenvalues, low, high, most=max(batch_size, LEAST_AXES))
-
-
-def axes_out_of_band(eigenvalues, low, high, most):
-    """Which at most `most` eigenvalues lie farthest outside [low, high], and all of them with these at the nearest bound."""
-    bounds = np.clip(eigenvalues, low, high)
-    distance = np.zeros(len(eigenvalues))
-    is_real = eigenvalues > NEGLIGIBLE * eigenvalues[-1]
-    np.log(bounds / np.where(is_real, eigenvalues, 1.0), out=distance, where=is_real)
-    chosen = np.argsort(-np.abs(distance), kind="stable")[:most]
-    chosen = chosen[np.abs(distance[chosen]) > np.log(WORTHWHILE)]
-    after = eigenvalues.copy()
-    after[chosen] = bounds[chosen]
-    return chosen, after
-
-
 class Spectrum(NamedTuple):
-    """Eigenvalues and eigenvectors of the columns' second moments in a metric, and the whitening that these give."""
+    """What the second moments of the columns in a metric say of them."""
 
-    values: np.ndarray  # ascending
-    vectors: np.ndarray
-    whitening: np.ndarray
-    is_doubtful: bool
+    eigenvalue: float  # the largest one
+    whitening: np.ndarray  # (n_features, k): centred rows times this have about identity covariance
+    is_doubtful: bool  # whether the columns are too nearly dependent for their second moments to be accurate
 
     @classmethod
     def of(cls, gram, metric, table_of):
@@ -174,7 +143,7 @@ class Spectrum(NamedTuple):
         # is doubt if products see directions with half of their digits, or if the table sees more directions than they do.
         seen = values > NEGLIGIBLE * values[-1]
         is_doubtful = np.any(is_near & seen) or whitening.shape[1] > np.count_nonzero(~is_near)
-        return cls(values, vectors, whitening, bool(is_doubtful))
+        return cls(values[-1], whitening, bool(is_doubtful))
 
 
 def whitening_of(eigenvalues, eigenvectors, metric, z=None):
@@ -214,6 +183,11 @@ def covariance_of(z, weight, metric):
     return (gram - np.outer(mean, mean)) * np.outer(deviation, deviation)
 
 
+def with_root_of(penalised, z):
+    """Standardised rows without the intercept, above a root of what the l2 norm adds to their second moments."""
+    return np.vstack([z[:, :-1], np.diag(np.sqrt(penalised))])
+
+
 def geometry_of_solver(rows, moments, ridge, fit_intercept):
     """The geometry for solvers: scales, and a whitening if the moments are full."""
     metric = Metric.of_rows(rows, moments, ridge, fit_intercept)
@@ -224,86 +198,41 @@ def geometry_of_solver(rows, moments, ridge, fit_intercept):
 
     def table():
         some = rows.representatives
-        z, _ = standardised_sample(some, metric, metric.squared_norms(some), offset=0.25)
-        return np.vstack([z[:, :-1], np.diag(np.sqrt(ridge * metric.scale))])
+        return with_root_of(ridge * metric.scale, standardised_sample(some, metric, metric.squared_norms(some))[0])
 
     spectrum = Spectrum.of(gram_of(moments, metric, ridge), metric, table)
-    return Geometry(metric, 1.0, longest, spectrum.values[-1], moments.covariance, *spectrum[2:])
+    return Geometry(metric, longest=longest, covariance=moments.covariance, **spectrum._asdict())
 
 
-def geometry_of_batches(rows, moments, batch_size, ridge, fit_intercept, separable):
-    """The geometry for steps on batches of `batch_size` rows; without axes if D must be diagonal (`separable`)."""
-    metric = Metric.of_rows(rows, moments, ridge, fit_intercept)
-    penalised = ridge * metric.scale  # what the l2 norm adds to the curvature of each column
-    norms = metric.squared_norms(rows.representatives)
-    longest = norms.max() if rows.is_in_memory else longest_of(rows, metric)
-    unweighted = np.max(norms / rows.representatives.weights)
-    z, weight = standardised_sample(rows.representatives, metric, norms, offset=0.25)
-    covariance = None if rows.is_wide else covariance_of(z, weight, metric)
-    if separable or rows.is_wide:
-        eigenvalue = largest_eigenvalue(z) + penalised.max()
-        step = safe_length(longest + penalised.max(), SAFETY * max(eigenvalue, 1.0), len(rows), batch_size)
-        return Geometry(metric, step, unweighted, eigenvalue, covariance)
-    gram, table = z[:, :-1].T @ z[:, :-1], np.vstack([z[:, :-1], np.diag(np.sqrt(penalised))])
-    spectrum = Spectrum.of(gram + np.diag(penalised), metric, lambda: table)
-    metric, eigenvalue, longest_then = corrected(rows, metric, spectrum, longest, norms, batch_size, penalised)
-    step = safe_length(longest_then + penalised.max(), SAFETY * max(eigenvalue, 1.0), len(rows), batch_size)
-    return Geometry(metric, step, unweighted, spectrum.values[-1], covariance, *spectrum[2:])
+def geometry_of_batches(rows, moments, batch_size, ridge, fit_intercept):
+    """The geometry for steps on batches of `batch_size` rows; second moments are those of a sample."""
+    metric, some = Metric.of_rows(rows, moments, ridge, fit_intercept), rows.representatives
+    penalised, norms = ridge * metric.scale, metric.squared_norms(some)
+    longest = norms.max() if rows.is_in_memory else rows.add_up((Longest.of, metric))[0]
+    z, weight = standardised_sample(some, metric, norms)
+    if rows.is_wide:
+        geometry = Geometry(metric, eigenvalue=largest_eigenvalue(z) + penalised.max())
+    else:
+        spectrum = Spectrum.of(z[:, :-1].T @ z[:, :-1] + np.diag(penalised), metric, lambda: with_root_of(penalised, z))
+        geometry = Geometry(metric, covariance=covariance_of(z, weight, metric), **spectrum._asdict())
+    mean = SAFETY * max(geometry.eigenvalue, 1.0)
+    step = safe_length(longest + penalised.max(), mean, len(rows), batch_size)
+    return geometry._replace(step=step, longest=np.max(norms / some.weights))
 
 
-def corrected(rows, metric, spectrum, longest, norms, batch_size, penalised):
-    """The metric with axes where they help, and with them the largest eigenvalue and the length of the longest row."""
-    chosen, after = axes_to_correct(spectrum.values, longest, len(rows), batch_size)
-    if not len(chosen):
-        return metric, spectrum.values[-1], longest
-    axes = spectrum.vectors[:, chosen].T
-    (along,) = rows.add_up((Extent.along, metric, axes))
-    gains = after[chosen] / (along.total / rows.total_weight + axes**2 @ penalised) - 1.0
-    if batch_size < len(rows):
-        # Along axis k, a gain adds gain_k (z.q_k)^2 to the length of a row: by no more than the longest row has now, since a
-        # longer one would shorten the step.
-        gains = np.minimum(gains, longest / np.maximum(along.longest, NEGLIGIBLE**2 * longest))
-    z, _ = standardised_sample(rows.representatives, metric, norms, offset=0.75)  # a new sample, to judge these axes
-    stretch = np.eye(rows.n_features) + (axes.T * (np.sqrt(1.0 + gains) - 1.0)) @ axes
-    eigenvalue = np.linalg.eigvalsh(stretch @ (z[:, :-1].T @ z[:, :-1] + np.diag(penalised)) @ stretch)[-1]
-    metric = metric.with_axes(axes, gains)
-    return metric, eigenvalue, longest_of(rows, metric)
-
-
-@dataclass(frozen=True)
-class Extent:
-    """The sum and the largest of squared lengths over some rows; the extents of parts add up to that of all rows."""
-
-    total: np.ndarray | float
-    longest: np.ndarray | float
-
-    @classmethod
-    def along(cls, rows, metric, axes):
-        """The extent of the rows along each axis."""
-        root, extent = metric.root, cls(0.0, 0.0)
-        for _, which in rows.blocks():
-            squares = ((rows.take(which) - metric.center) @ (axes * root).T) ** 2 * rows.weight[which][:, None]
-            extent += cls(squares.sum(axis=0), squares.max(axis=0))
-        return extent
+class Longest(float):
+    """The largest of the `squared_norms` of some rows; those of parts add up to that of all rows."""
 
     @classmethod
     def of(cls, rows, metric):
-        """The extent of the rows themselves in this metric."""
-        norms = metric.squared_norms(rows)
-        return cls(norms.sum(), norms.max())
+        return cls(metric.squared_norms(rows).max())
 
     def __add__(self, other):
-        return Extent(self.total + other.total, np.maximum(self.longest, other.longest))
-
-
-def longest_of(rows, metric):
-    """The largest of all squared_norms."""
-    (extent,) = rows.add_up((Extent.of, metric))
-    return extent.longest
+        return Longest(max(self, other))
 
 
 def safe_step(rows, batch_size, metric):
     """The step 1 / L(b) in a given metric: what a constant step should not exceed, for a loss of curvature 1."""
     norms = metric.squared_norms(rows)
-    mean = largest_eigenvalue(standardised_sample(rows, metric, norms, offset=0.5)[0])
+    mean = largest_eigenvalue(standardised_sample(rows, metric, norms)[0])
     return safe_length(norms.max(), SAFETY * mean, len(rows), batch_size)

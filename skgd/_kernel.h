@@ -51,7 +51,7 @@ typedef struct {
 } Penalty;
 
 typedef struct {
-    double *coef, *velocity, *average, *gradient, *direction;
+    double *coef, *velocity, *average, *gradient;
 } Parameters;
 
 /* What a call is given: rows and the order in which to visit them, what is minimised, and the targets that are learned */
@@ -63,11 +63,10 @@ typedef struct {
     ptrdiff_t row_stride, target_stride, weight_stride, n_features; /* the first two of y */
     const int32_t *order;
     ptrdiff_t n_rows, batch_size, n_batches; /* the last batch may have fewer rows */
-    const double *center, *scale, *axes; /* the metric; an axis has its gain behind it */
-    ptrdiff_t n_axes;
+    const double *center, *scale; /* the metric */
     Loss loss;
     Penalty penalty;
-    const int32_t *targets; /* their numbers; each has five rows of parameters, and a step and an objective for each batch */
+    const int32_t *targets; /* their numbers; each has four rows of parameters, and a step and an objective for each batch */
     ptrdiff_t n_targets;
     const Step *steps;
     double *parameters, *objectives;
@@ -93,8 +92,8 @@ INLINE double loss_at(const Loss *loss, double residual, double *slope) {
 
 INLINE Parameters parameters_of(const Run *run, ptrdiff_t k) {
     const ptrdiff_t length = run->n_features + 1;
-    double *const row = run->parameters + run->targets[k] * 5 * length;
-    return (Parameters){row, row + length, row + 2 * length, row + 3 * length, row + 4 * length};
+    double *const row = run->parameters + run->targets[k] * 4 * length;
+    return (Parameters){row, row + length, row + 2 * length, row + 3 * length};
 }
 
 /* sums[u][v] = sum_k left[k * left_step + u * left_stride] * right[k * right_step + v] */
@@ -125,23 +124,6 @@ INLINE double add_penalty(const Penalty *penalty, const double *restrict coef, d
     return 0.5 * penalty->l2 * squares + penalty->l1 * absolutes;
 }
 
-/* direction = D gradient for the metric D = diag(scale) + sum_k gain_k * axis_k axis_k' */
-INLINE void precondition(const Run *run, const double *restrict gradient, double *restrict direction) {
-    const double *restrict scale = run->scale;
-    const ptrdiff_t d = run->n_features;
-#pragma omp simd
-    for (ptrdiff_t j = 0; j <= d; j++) direction[j] = scale[j] * gradient[j];
-    for (ptrdiff_t k = 0; k < run->n_axes; k++) {
-        const double *restrict axis = run->axes + k * (d + 1);
-        double along = 0.0;
-#pragma omp simd reduction(+ : along)
-        for (ptrdiff_t j = 0; j < d; j++) along += axis[j] * gradient[j];
-        along *= axis[d];
-#pragma omp simd
-        for (ptrdiff_t j = 0; j < d; j++) direction[j] += along * axis[j];
-    }
-}
-
 /* Soft threshold: the proximal operator of the l1 norm */
 INLINE double shrunk(double value, double threshold) {
     const double size = fabs(value) - threshold;
@@ -168,30 +150,27 @@ INLINE double update(const Step *step, double loss, const Run *run, Parameters p
     const Penalty *penalty = &run->penalty;
     const ptrdiff_t n_features = run->n_features;
     double *restrict coef = p.coef, *restrict velocity = p.velocity, *restrict average = p.average;
-    const double *restrict direction = p.direction, *restrict gradient = p.gradient;
-    const int is_capped = step->cap < INFINITY;
+    const double *restrict gradient = p.gradient, *restrict scale = run->scale;
     const double l1 = penalty->l1, lowest = penalty->lowest;
     double eta = step->eta;
-    if (is_capped) {
+    if (step->cap < INFINITY) {
         double norm = 0.0;
-        precondition(run, p.gradient, p.direction);
 #pragma omp simd reduction(+ : norm)
-        for (ptrdiff_t j = 0; j <= n_features; j++) norm += direction[j] * gradient[j];
+        for (ptrdiff_t j = 0; j <= n_features; j++) norm += scale[j] * gradient[j] * gradient[j];
         eta = capped(step, loss, norm);
     }
     const double value = add_penalty(penalty, coef, p.gradient, n_features);
-    if (!is_capped || penalty->l2 != 0.0) precondition(run, p.gradient, p.direction);
     if (step->momentum == 0.0 && step->lookahead == 0.0) {
 #pragma omp simd
-        for (ptrdiff_t j = 0; j <= n_features; j++) coef[j] -= eta * direction[j];
+        for (ptrdiff_t j = 0; j <= n_features; j++) coef[j] -= eta * (scale[j] * gradient[j]);
         for (ptrdiff_t j = 0; j < n_features && is_proximal(penalty); j++)
-            coef[j] = proximal(coef[j], eta * run->scale[j] * l1, lowest);
+            coef[j] = proximal(coef[j], eta * scale[j] * l1, lowest);
     } else {
         const double ahead = step->lookahead != 0.0 ? step->momentum : 0.0;
         for (ptrdiff_t j = 0; j <= n_features; j++) {
             const double before = coef[j] - ahead * velocity[j];
-            const double moved = coef[j] + (step->momentum - ahead) * velocity[j] - eta * direction[j];
-            const double now = j < n_features ? proximal(moved, eta * run->scale[j] * l1, lowest) : moved;
+            const double moved = coef[j] + (step->momentum - ahead) * velocity[j] - eta * (scale[j] * gradient[j]);
+            const double now = j < n_features ? proximal(moved, eta * scale[j] * l1, lowest) : moved;
             velocity[j] = now - before;
             coef[j] = now + step->lookahead * velocity[j];
         }

@@ -25,8 +25,6 @@ cdef extern from "_kernel.h":
         Py_ssize_t n_rows, batch_size, n_batches
         const double *center
         const double *scale
-        const double *axes
-        Py_ssize_t n_axes
         Loss loss
         Penalty penalty
         const int32_t *targets
@@ -61,14 +59,13 @@ cdef int set_up(Run *run, const double[:, :] y, const double[:] weight, const in
     cdef Py_ssize_t size = sizeof(double), n_batches = (order.shape[0] + batch_size - 1) // batch_size
     if not (steps.shape[0] == objectives.shape[0] == targets.shape[0] and steps.shape[1] == objectives.shape[1] == n_batches
             and y.shape[0] == parameters.shape[0] >= targets.shape[0] and y.shape[1] == weight.shape[0] == n_samples
-            and n_features > 0 and parameters.shape[1] == 5 and metric.shape[0] >= 2 and loss.shape[0] == 4
+            and n_features > 0 and parameters.shape[1] == 4 and metric.shape[0] == 2 and loss.shape[0] == 4
             and penalty.shape[0] == 3 and parameters.shape[2] == metric.shape[1] == n_features + 1):
         raise ValueError("arrays of descend() do not fit together")
     run.values, run.columns, run.starts, run.y, run.weight, run.order = NULL, NULL, NULL, &y[0, 0], &weight[0], &order[0]
     run.row_stride, run.target_stride, run.weight_stride = y.strides[1] // size, y.strides[0] // size, weight.strides[0] // size
     run.n_features, run.n_rows, run.batch_size, run.n_batches = n_features, order.shape[0], batch_size, n_batches
-    run.center, run.scale, run.n_axes = &metric[0, 0], &metric[1, 0], metric.shape[0] - 2
-    run.axes = run.scale + metric.shape[1]
+    run.center, run.scale = &metric[0, 0], &metric[1, 0]
     run.loss, run.penalty = (<const Loss *>&loss[0])[0], (<const Penalty *>&penalty[0])[0]
     run.targets, run.n_targets, run.steps = &targets[0], targets.shape[0], &steps[0, 0]
     run.parameters, run.objectives, run.room = &parameters[0, 0, 0], &objectives[0, 0], NULL
@@ -105,7 +102,7 @@ def descend_sparse(const floating[::1] values, const int32_t[::1] columns, const
     cdef Run run
     set_up(&run, y, weight, order, batch_size, steps, metric, loss, penalty, targets, parameters, objectives, n_samples,
            n_features)
-    if not (run.n_axes == 0 and columns.shape[0] == values.shape[0] == starts[n_samples]):
+    if not columns.shape[0] == values.shape[0] == starts[n_samples]:
         raise ValueError("arrays of descend_sparse() do not fit together")
     run.starts = &starts[0]
     if values.shape[0] > 0:

@@ -1,4 +1,4 @@
-"""The metric in which parameters descend: how columns are centred and scaled, and the directions that are corrected."""
+"""The metric in which parameters descend: how columns are centred and scaled."""
 
 from typing import NamedTuple
 
@@ -9,23 +9,16 @@ from skgd._objective import rounding_of
 
 
 class Metric(NamedTuple):
-    """The parts of the preconditioner D = S (I + sum_k gain_k q_k q_k') S with S^2 = diag(scale): see _reference.py."""
+    """The center of the columns, and the diagonal preconditioner D: see _reference.py."""
 
     center: np.ndarray  # (n_features,): what is subtracted from the columns
     scale: np.ndarray  # (n_features,)
     intercept: float  # the intercept's scale: 1, or 0 if it is fixed
-    axes: np.ndarray  # (n_axes, n_features): S q_k for unit vectors q_k
-    gains: np.ndarray  # (n_axes,)
-
-    @classmethod
-    def of(cls, center, scale, fit_intercept):
-        """A metric without axes."""
-        return cls(center, scale, float(fit_intercept), np.empty((0, len(scale))), np.empty(0))
 
     @classmethod
     def plain(cls, n_features, fit_intercept):
         """The metric in which D g = g: parameters as they are."""
-        return cls.of(np.zeros(n_features), np.ones(n_features), fit_intercept)
+        return cls(np.zeros(n_features), np.ones(n_features), float(fit_intercept))
 
     @classmethod
     def standard(cls, mean, variance, ridge, fit_intercept, is_sparse=False):
@@ -39,7 +32,7 @@ class Metric(NamedTuple):
         scale = np.divide(1.0, square, out=np.zeros_like(square), where=square > 0.0)
         if is_sparse:
             scale = np.where(scale > 0.0, np.ldexp(0.5, np.frexp(scale)[1]), 0.0)
-        return cls.of(center, scale, fit_intercept)
+        return cls(center, scale, float(fit_intercept))
 
     @classmethod
     def of_rows(cls, rows, moments, ridge, fit_intercept):
@@ -48,7 +41,7 @@ class Metric(NamedTuple):
 
     @property
     def root(self):
-        """S, which brings columns to deviation 1."""
+        """What brings columns to deviation 1."""
         return np.sqrt(self.scale)
 
     @property
@@ -56,14 +49,9 @@ class Metric(NamedTuple):
         """The scales of all parameters, (n_features + 1,)."""
         return np.append(self.scale, self.intercept)
 
-    def with_axes(self, axes, gains):
-        """This metric with unit vectors q_k, the rows of `axes`, and their gains."""
-        return self._replace(axes=axes * self.root, gains=gains)
-
     def packed(self):
-        """One array of shape (2 + n_axes, n_features + 1), as the engine takes it."""
-        rows = np.vstack([self.center, self.scale, self.axes])
-        return np.column_stack([rows, np.concatenate([[0.0, self.intercept], self.gains])])
+        """One array of shape (2, n_features + 1), as the engine takes it."""
+        return np.vstack([np.append(self.center, 0.0), self.scales])
 
     def squared_norms(self, rows):
         """s (x - center)' D (x - center) of each row of weight s, the intercept included."""
@@ -74,14 +62,12 @@ class Metric(NamedTuple):
                 norms[place] += X.power(2, dtype=np.float64) @ self.scale
             else:
                 z = X - self.center
-                if len(self.axes):
-                    norms[place] += (z @ self.axes.T) ** 2 @ self.gains
                 norms[place] += np.square(z, out=z) @ self.scale
             norms[place] *= rows.weight[which]
         return norms
 
     def standardised(self, rows, which, weight):
-        """Rows sqrt(s_i) z_i, where z_i is row i centred and scaled, without axes, with the intercept as its last column."""
+        """Rows sqrt(s_i) z_i, where z_i is row i centred and scaled, with the intercept as its last column."""
         X, root = rows.take(which), np.sqrt(self.scales)
         if rows.is_sparse:
             z = hstack([X, np.ones((len(weight), 1))]) @ diags_array(root)

@@ -22,7 +22,7 @@ from skgd._geometry import n_rows_that_tell
 from skgd._moments import NEGLIGIBLE
 from skgd._objective import penalty_at
 from skgd._quadratic import FRACTIONS, MOST_STEPS, Model
-from skgd._reading import ROUNDING
+from skgd._reading import ROUNDING, look_at
 from skgd._rows import SAMPLE
 from skgd._vertex import NEAR, vertex_near
 
@@ -31,7 +31,6 @@ FAR = 0.05  # share of the objective that smoothing may add at a start that may 
 LEAST_PROMISE = 1e-6  # smallest suboptimality asked for, as a share of the reach: a smaller one changes no prediction visibly
 OF_ZEROS = 1e-5  # tolerance with an l1 norm or a bound, and for the first rows of a stream; 2e-5: 9 % fewer readings
 SMALLER = 8  # a sample this many times smaller gives a warm start that pays for itself; 4 or 12: a tenth more or less
-TRIES = 20, 40, 80, 160, 320  # readings after which a vertex is tried: beside an extreme quantile, steps may take hundreds
 TIGHTER = 0.1  # factor on a tolerance: for the next try where a duality gap is too large, and for what is far below it
 
 
@@ -128,9 +127,10 @@ class Newton:
         """Whether to stop: the estimate is small enough, and the duality gap confirms it or nothing is left to try.
 
         If the gap is too large, a vertex is tried if it is near. If that is not enough, the iteration goes on with a tenth of
-        the accuracy, while steps may gain. A vertex that is near is also tried after as many readings as TRIES has.
+        the accuracy, while steps may gain. A vertex that is near is also tried after each MOST_STEPS / 2 readings:
+        beside an extreme quantile, steps may take hundreds.
         """
-        if not self.arrived and self.n_read in TRIES and self.is_near_vertex:
+        if not self.arrived and self.n_read % (MOST_STEPS // 2) == 0 and self.is_near_vertex:
             of_vertex = self.cross_over()
             if of_vertex <= self.limit:  # the estimate does not count
                 self.left, self.arrived = of_vertex, True
@@ -189,9 +189,9 @@ class Newton:
     def approach(self):
         """Iterate until the duality gap confirms the end; returns the end, and its suboptimality as a share of the reach."""
         for _ in range(MOST_STEPS):
+            self.read()
             if self.conclude():
                 break
-            self.read()
         else:
             self.give_up()
         return self.end(), self.target.share_of_reach(self.left, self.best_value)
@@ -246,11 +246,22 @@ class Readings(Solver):
             self.iterations.append(iteration)
 
     @classmethod
-    def approach(cls, target, start, accuracy):
-        """Solve from a start with wide kinks; once more from its end, if that is too early."""
-        promise, accuracy = accuracy, min(OF_ZEROS, accuracy) if target.penalty.makes_zeros else accuracy
-        end, left = Newton.far(target, start, accuracy).approach()
-        return (end, left) if left <= promise else Newton.far(target, end, accuracy).approach()
+    def approach(cls, targets, starts, accuracy):
+        """Minimise from starts, or from best constants where these are better; the ends, and their excess.
+
+        Kinks are wide at first. If an end is not accurate enough, the iteration begins anew there.
+        """
+        values, _ = look_at(targets, starts, targets[0].loss)
+        promise, accuracy = accuracy, min(OF_ZEROS, accuracy) if targets[0].penalty.makes_zeros else accuracy
+        ends, excess = starts.copy(), np.zeros(len(targets))
+        for k, (target, value) in enumerate(zip(targets, values, strict=True)):
+            if target.unit == 0.0 or not value <= target.constant_loss:
+                ends[k] = target.constant_parameters
+            if target.unit > 0.0:  # otherwise all targets are zero
+                ends[k], excess[k] = Newton.far(target, ends[k], accuracy).approach()
+            if excess[k] > promise:
+                ends[k], excess[k] = Newton.far(target, ends[k], accuracy).approach()
+        return ends, excess
 
     @property
     def memory(self):

@@ -22,6 +22,7 @@ from typing import NamedTuple
 import numpy as np
 
 LARGEST = 1e100  # of targets: their squares, and those of quotients of targets and columns, must be finite
+NOTHING = 0.01  # a share that counts as nothing: of the spread of y, of an alpha, of the loss that is explained, of a residual
 KINK = 1e300  # the curvature that stands for a kink: finite, so that 0 times it is 0
 
 

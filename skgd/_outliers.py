@@ -93,4 +93,4 @@ def metric_of_medians(rows):
     center = np.median(X, axis=0)
     spread = np.median(np.abs(X - center), axis=0) ** 2
     scale = np.divide(1.0, spread, out=np.zeros_like(spread), where=spread > np.finfo(np.float64).tiny)
-    return Metric.of(center, scale, True)
+    return Metric(center, scale, 1.0)

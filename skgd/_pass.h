@@ -186,7 +186,7 @@ INLINE void NAME(batch_gradients)(const Run *run, ptrdiff_t batch, ptrdiff_t sta
 INLINE double NAME(step_on_batch)(const Run *run, ptrdiff_t start, ptrdiff_t stop, ptrdiff_t ahead, const Step *step,
                                   Parameters p) {
     const int has_momentum = step->momentum != 0.0 || step->lookahead != 0.0, is_capped = step->cap < INFINITY;
-    if (stop - start > 1 || run->n_axes > 0 || is_proximal(&run->penalty) || has_momentum || is_capped) {
+    if (stop - start > 1 || is_proximal(&run->penalty) || has_momentum || is_capped) {
         const double value = NAME(batch_gradient)(run, start, stop, ahead, p);
         return value + update(step, value, run, p);
     }

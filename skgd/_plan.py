@@ -7,7 +7,7 @@ import numpy as np
 
 from skgd._descent import Passes
 from skgd._geometry import Geometry, check_range, geometry_of_batches, geometry_of_solver
-from skgd._least_squares import ConjugateGradients, LeastSquares
+from skgd._least_squares import ConjugateGradients
 from skgd._metric import Metric
 from skgd._newton import Readings
 from skgd._objective import SQUARED_ERROR, is_quadratic, secant_curvature
@@ -20,11 +20,12 @@ from skgd._wide import CoordinateDescent, QuasiNewton
 def solver_of(rows, loss, penalty):
     """The class of solver for the full batch; this is the only place that chooses it."""
     if is_quadratic(loss, penalty):
-        return ConjugateGradients if rows.is_wide else LeastSquares
+        return ConjugateGradients
     if not rows.is_wide:
         return Readings
     can_be_copied = rows.is_in_memory and not rows.is_on_disk
-    return CoordinateDescent if loss == SQUARED_ERROR and can_be_copied else QuasiNewton
+    # With a bound alone, coordinate descent takes 2 to 20 times as long as L-BFGS-B, and with an l1 norm less.
+    return CoordinateDescent if loss == SQUARED_ERROR and penalty.l1 > 0.0 and can_be_copied else QuasiNewton
 
 
 def epochs_of(model, problem):
@@ -63,12 +64,12 @@ def first_reading(model, rows):
 
 def geometry_of(model, problem, moments, ridge):
     """The geometry of targets whose l2 penalty adds `ridge` to the second moment of each column."""
-    rows, fit_intercept, makes_zeros = problem.rows, model.fit_intercept, problem.penalty.makes_zeros
+    rows, fit_intercept = problem.rows, model.fit_intercept
     if model.learning_rate != "auto":
         return Geometry(Metric.plain(rows.n_features, fit_intercept))
     if epochs_of(model, problem) is not Passes:
         return geometry_of_solver(rows, moments, ridge, fit_intercept)
-    return geometry_of_batches(rows, moments, problem.batch_size, ridge, fit_intercept, makes_zeros)
+    return geometry_of_batches(rows, moments, problem.batch_size, ridge, fit_intercept)
 
 
 def problem_of_chunk(model, rows, state):
@@ -98,8 +99,8 @@ def problem_of_chunk(model, rows, state):
 
 def measured_for_steps(model, problem, stream, bounded):
     """The problem of a chunk with the geometry that mini-batch steps need, and the stream updated by that geometry."""
-    rows, b, makes_zeros = problem.rows, problem.batch_size, problem.penalty.makes_zeros
-    problem = with_geometries(problem, lambda ridge: stream.geometry(rows, bounded, b, ridge, model.fit_intercept, makes_zeros))
+    rows, b = problem.rows, problem.batch_size
+    problem = with_geometries(problem, lambda ridge: stream.geometry(rows, bounded, b, ridge, model.fit_intercept))
     return problem, stream._replace(eigenvalue=problem.geometries[0].eigenvalue)
 
 

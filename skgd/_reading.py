@@ -27,6 +27,11 @@ class Target:
         self.curvature, self.most_reach = problem.curvature[k], problem.most_reach[k]
         self.unit = min(problem.unit[k], self.most_reach)
 
+    @property
+    def constant_parameters(self):
+        """The parameters of the best constant prediction."""
+        return np.append(np.zeros(len(self.center)), self.constant)
+
     def at(self, parameters):
         """This target at some parameters, for functions that are summed over rows."""
         return TargetAt(self.k, self.center, parameters, self.has_intercept)

@@ -1,12 +1,11 @@
 """The pass over mini-batches in plain NumPy: the specification of the compiled kernel, and what runs where none was built.
 
-The parameters of a target are rows of one array of shape (5, n_features + 1): coef, velocity, average, gradient and direction,
-of which the last two are scratch space. The last column is the intercept c, the prediction at the center: a prediction is
-(x - center).w + c.
+The parameters of a target are rows of one array of shape (4, n_features + 1): coef, velocity, average and gradient, of which
+the last is scratch space. The last column is the intercept c, the prediction at the center: a prediction is (x - center).w + c.
 
-A metric is an array of shape (2 + n_axes, n_features + 1) that says how parameters are measured while they descend: the
-center of each column, the scale of each parameter (zero for one that must not move), then any number of axes, each with a
-gain in the last column. The gradient g becomes the direction D g, with D = diag(scale) + sum_k gain_k axis_k axis_k'.
+A metric is an array of shape (2, n_features + 1) that says how parameters are measured while they descend: the center of each
+column, and the scale of each parameter, zero for one that must not move. Steps go along D g, where g is the gradient and
+D = diag(scale).
 """
 
 import numpy as np
@@ -14,7 +13,7 @@ from scipy.sparse import csr_array
 
 from skgd._objective import Loss, Penalty, loss_and_slope, penalty_at, proximal
 
-COEF, VELOCITY, AVERAGE, GRADIENT, DIRECTION = range(5)
+COEF, VELOCITY, AVERAGE, GRADIENT = range(4)
 
 # One step: how far (eta), what bounds it (cap, ceiling), how it remembers (momentum, lookahead), how much of it is averaged.
 # Heavy ball has lookahead 0; Nesterov's momentum m has lookahead m, and coef is then the point where it looks.
@@ -40,12 +39,12 @@ def descend(X, y, weight, order, batch_size, steps, metric, loss, penalty, targe
         The rows to visit, in that order; every `batch_size` of them are a batch, the last may be short.
     batch_size : int
     steps : STEP ndarray of shape (len(targets), n_batches)
-    metric : ndarray of shape (2 + n_axes, n_features + 1)
+    metric : ndarray of shape (2, n_features + 1)
     loss, penalty : ndarrays of shape (4,) and (3,)
         The numbers of `Loss` and `Penalty`.
     targets : int32 ndarray
         The numbers of the targets to learn; the parameters of others are left as they are.
-    parameters : ndarray of shape (n_targets, 5, n_features + 1), changed in place
+    parameters : ndarray of shape (n_targets, 4, n_features + 1), changed in place
     objectives : ndarray of shape (len(targets), n_batches), written
     """
     for k, rows in enumerate(batches(order, batch_size)):
@@ -58,7 +57,7 @@ def descend(X, y, weight, order, batch_size, steps, metric, loss, penalty, targe
 def descend_sparse(
     values, columns, starts, y, weight, order, batch_size, steps, metric, loss, penalty, targets, parameters, objectives
 ):
-    """One step for each mini-batch of rows of a CSR matrix, without center and axes; the objectives leave the penalty out.
+    """One step for each mini-batch of rows of a CSR matrix, without center; the objectives leave the penalty out.
 
     Scales must be powers of two or zero: the compiled pass keeps account of absent columns once for all of equal scale.
     """
@@ -97,21 +96,15 @@ def update(step, loss, metric, penalty, parameters):
     displacement. The heavy ball steps from w + m * v; with Nesterov's momentum, w is already the point m * v ahead, and the
     step starts there.
     """
-    coef, velocity, average, gradient, _ = parameters
-    scale, axes, gains = metric[1], metric[2:, :-1], metric[2:, -1]
-
-    def direction():
-        moved = scale * gradient
-        moved[:-1] += (gains * (axes @ gradient[:-1])) @ axes
-        return moved
-
-    eta, norm, bound = step["eta"], direction() @ gradient, min(loss, step["ceiling"])
+    coef, velocity, average, gradient = parameters
+    scale, eta, bound = metric[1], step["eta"], min(loss, step["ceiling"])
+    norm = scale * gradient @ gradient
     if norm > 0.0 and eta * norm > step["cap"] * bound:
         eta = step["cap"] * bound / norm
     gradient[:-1] += penalty.l2 * coef[:-1]
     ahead = step["momentum"] if step["lookahead"] != 0.0 else 0.0
     before = coef - ahead * velocity
-    now = coef + (step["momentum"] - ahead) * velocity - eta * direction()
+    now = coef + (step["momentum"] - ahead) * velocity - eta * (scale * gradient)
     if penalty.makes_zeros:
         now[:-1] = proximal(now[:-1], eta * scale[:-1] * penalty.l1, penalty.lowest)
     if step["momentum"] != 0.0 or step["lookahead"] != 0.0:

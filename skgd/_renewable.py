@@ -16,7 +16,7 @@ import numpy as np
 from skgd._geometry import ROWS_PER_COLUMN
 from skgd._latest_rows import LatestRows, longest_half_life
 from skgd._newton import LEAST_PROMISE, OF_ZEROS, Newton, Readings
-from skgd._objective import LARGEST, loss_and_slope, penalty_at, typical_size
+from skgd._objective import LARGEST, NOTHING, loss_and_slope, penalty_at, typical_size
 from skgd._past_rows import PastRows, TargetOfStream, derivatives_at, model_at_minimum, residuals_at
 from skgd._quadratic import FRACTIONS, MOST_STEPS
 from skgd._reading import Target
@@ -26,7 +26,6 @@ from skgd._stream import UNUSUAL
 FIRST_NUMBERS = 2**16  # numbers of X, half a megabyte, up to which a stream keeps its first rows and ends where a fit does
 GROWTH = 1e-3  # new share of all rows at which the minimum is found anew; of first rows, ten times, twenty being worse
 CHEAP = 20  # columns up to which each row may bring a new minimum: it costs d^3, so with 500 columns it takes a hundred rows
-AT_AN_ATOM = 0.01  # share of a large residual below which one counts as zero; half or double changed no stream
 
 
 @dataclass(frozen=True)
@@ -113,7 +112,7 @@ class Renewable:
         n_seen = len(rows) + self.n_rows * factor
         spread = np.broadcast_to(self.spread, n_targets)
         if before is None:
-            ends = np.array([first_minimum(Target(problem, k), starts[k]) for k in range(n_targets)])
+            ends, _ = Readings.approach([Target(problem, k) for k in range(n_targets)], starts, OF_ZEROS)
         else:
             before, ends = self.later_minimum(problem, starts, before, n_seen, half_life < np.inf)
         residual, weight = residuals_at(rows.sampled, problem, ends), rows.sampled.weights
@@ -203,7 +202,7 @@ def spread_of(problem, residual, weight):
     Their residuals are far below the 0.9 quantile, or below a typical one of the best constant, if that is smaller.
     """
     large = np.minimum(np.quantile(np.abs(residual), 0.9, axis=1), np.sqrt(problem.unit / problem.curvature))
-    return typical_size(residual, weight, AT_AN_ATOM * large)
+    return typical_size(residual, weight, NOTHING * large)
 
 
 def share_that_decides(loss, residual, weight):
@@ -214,13 +213,3 @@ def share_that_decides(loss, residual, weight):
     low, high = sorted((loss.cap_above, loss.cap_below))
     beyond = (np.abs(residual) > loss.insensitive) @ weight / weight.sum() if loss.insensitive > 0.0 else np.ones(len(residual))
     return (2.0 * low / (low + high) if loss.grows_linearly else 1.0) * np.maximum(beyond, 1.0 / len(weight))
-
-
-def first_minimum(target, start):
-    """The minimum over the first rows, all of which are kept, from the better one of a start and the best constant."""
-    constant = np.append(np.zeros(len(start) - 1), target.constant)
-    if target.unit == 0.0:  # all targets are zero
-        return constant
-    values = target.objectives(np.vstack([start, constant]), target.loss)[0]
-    end, _ = Readings.approach(target, start if values[0] <= values[1] else constant, OF_ZEROS)
-    return end

@@ -89,8 +89,8 @@ class State:
         )
 
     def for_engine(self, problem):
-        """The parameters as the engine descends with them: five rows for each target, the intercept at the problem's origin."""
-        parameters = np.zeros((len(self.parameters), 5, self.parameters.shape[2]))
+        """The parameters as the engine descends with them: four rows for each target, the intercept at the problem's origin."""
+        parameters = np.zeros((len(self.parameters), 4, self.parameters.shape[2]))
         parameters[:, :3] = problem.at_origin(self.parameters)
         return parameters
 

@@ -8,7 +8,6 @@ import numpy as np
 from skgd._geometry import (
     SAFETY,
     Geometry,
-    axes_to_correct,
     gram_of,
     largest_eigenvalue,
     n_rows_that_tell,
@@ -112,11 +111,8 @@ class Stream(NamedTuple):
         """The largest mean loss of a batch that counts in full, of each target, if it is known."""
         return None if self.level is None or self.n_met <= A_FEW else CEILING * self.level
 
-    def geometry(self, rows, bounded, batch_size, ridge, fit_intercept, separable=False):
-        """The geometry for steps on a chunk that is in the moments already; `bounded` has its rows with bounded weights.
-
-        If D must be diagonal (`separable`), there are no axes.
-        """
+    def geometry(self, rows, bounded, batch_size, ridge, fit_intercept):
+        """The geometry for steps on a chunk that is in the moments already; `bounded` has its rows with bounded weights."""
         moments = self.moments
         metric = Metric.of_rows(rows, moments, ridge, fit_intercept)
         if self.n_met < LEAST_SEEN:
@@ -125,13 +121,7 @@ class Stream(NamedTuple):
         norms = metric.squared_norms(bounded)
         longest = max(norms.max(), self.longest * rows.total_weight / len(rows))
         if moments.is_full:
-            gram = gram_of(moments, metric, ridge)
-            values, vectors = np.linalg.eigh(gram)
-            eigenvalue = mean = values[-1]
-            if not separable and moments.n_rows > 2 * len(gram):  # the eigenvectors of fewer rows are noise
-                chosen, after = axes_to_correct(values, longest, moments.n_rows, b)
-                metric, mean = metric.with_axes(vectors[:, chosen].T, after[chosen] / values[chosen] - 1.0), after.max()
-                eigenvalue, longest = mean, max(metric.squared_norms(bounded).max(), longest)
+            eigenvalue = mean = np.linalg.eigvalsh(gram_of(moments, metric, ridge))[-1]
         else:
             eigenvalue = self.eigenvalue if b == 1 else self.eigenvalue_with(bounded, metric, norms)
             mean = eigenvalue + penalised
@@ -140,7 +130,7 @@ class Stream(NamedTuple):
 
     def eigenvalue_with(self, rows, metric, norms):
         """The largest eigenvalue of second moments, as the mean over chunks by their weight."""
-        z, _ = standardised_sample(rows, metric, norms, offset=0.5)
+        z, _ = standardised_sample(rows, metric, norms)
         share, of_chunk = rows.total_weight / self.moments.weight, largest_eigenvalue(z) * rows.total_weight / len(rows)
         return self.eigenvalue + share * (of_chunk - self.eigenvalue)
 

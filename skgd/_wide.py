@@ -1,7 +1,7 @@
 """Solvers for too many columns to form a Hessian (over MOST_COLUMNS): coordinate descent and L-BFGS-B, in rounds.
 
-The squared error with an l1 norm or a bound is minimised by scikit-learn's coordinate descent if rows are in memory, and all
-else by L-BFGS-B. After each round the duality gap (see _duality.py) bounds the suboptimality; if that is too large, the next
+The squared error with an l1 norm is minimised by scikit-learn's coordinate descent if rows are in memory, and all else by
+L-BFGS-B. After each round the duality gap (see _duality.py) bounds the suboptimality; if that is too large, the next
 round has a tighter tolerance.
 """
 
@@ -186,14 +186,14 @@ class ByRounds(Solver):
 
 
 class CoordinateDescent(ByRounds):
-    """The squared error with zeros: scikit-learn's `enet_path`, whose objective is half of this one."""
+    """The squared error with an l1 norm: scikit-learn's `enet_path`, whose objective is half of this one."""
 
     def __init__(self, targets, starts, accuracy, memory=None):
         super().__init__(targets, starts, accuracy, memory)
         target, rows, penalty = targets[0], targets[0].rows, targets[0].penalty
         weight, X = rows.weights / rows.total_weight * len(rows), rows.take(rows.numbers)
         self.root, alpha = np.ones(len(rows)), 0.5 * (penalty.l1 + penalty.l2)
-        self.how = {"alphas": [alpha], "l1_ratio": 0.5 * penalty.l1 / alpha if alpha > 0.0 else 1.0}
+        self.how = {"alphas": [alpha], "l1_ratio": 0.5 * penalty.l1 / alpha}
         self.how |= {"positive": penalty.lowest == 0.0, "check_input": False, "precompute": False}
         if rows.is_sparse:
             X, offset = csc_array(X, dtype=np.float64), target.mean_of_columns
@@ -214,7 +214,7 @@ class CoordinateDescent(ByRounds):
 
 
 class QuasiNewton(ByRounds):
-    """Losses other than the squared error, or rows that are not in memory: L-BFGS-B, with narrower kinks in each round."""
+    """All else: L-BFGS-B, with narrower kinks in each round."""
 
     remembered = (*ByRounds.remembered, "widths")
 

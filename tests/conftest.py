@@ -91,7 +91,8 @@ def rows_of(X, y=None, weight=None):
 
 def approach(target, start, accuracy):
     """Where the target's solver leads from a start, and the excess there."""
-    return solver_of(target.rows, target.loss, target.penalty).approach(target, start, accuracy)
+    ends, excess = solver_of(target.rows, target.loss, target.penalty).approach([target], start[None], accuracy)
+    return ends[0], excess[0]
 
 
 def finished(problem, start, promise):

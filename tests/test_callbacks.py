@@ -48,7 +48,7 @@ def epoch_scores(watch):
 @with_api
 @pytest.mark.parametrize("batch_size", [1, 32, None])
 def test_a_monitor_logs_each_epoch_and_changes_no_bit(batch_size):
-    model, watch = MiniBatchLinearRegressor(batch_size, random_state=0), monitor()
+    model, watch = MiniBatchLinearRegressor(batch_size, max_iter=5, tol=None, random_state=0), monitor()
     alone = model.fit(X, y).coef_.copy()
     np.testing.assert_array_equal(model.set_callbacks(watch).fit(X, y).coef_, alone)
     scores = epoch_scores(watch)

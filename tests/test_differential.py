@@ -36,7 +36,7 @@ def random_steps(rng, n_steps, n_features):
 
 
 def random_metric(rng, n_features, is_sparse):
-    """Scales that are powers of two, some of them zero; for dense rows also any others, a center and axes."""
+    """Scales that are powers of two, some of them zero; for dense rows also any others, and a center."""
     metric = np.zeros((2, n_features + 1))
     metric[1] = 2.0 ** rng.integers(-rng.choice([0, 6]), rng.choice([1, 3]), n_features + 1)
     metric[1, rng.random(n_features + 1) < 0.1] = 0.0
@@ -44,9 +44,7 @@ def random_metric(rng, n_features, is_sparse):
         return metric
     metric[0] = rng.standard_normal(n_features + 1) * (rng.random(n_features + 1) < rng.choice([0.0, 0.3, 1.0]))
     metric[1] *= rng.uniform(0.5, 1.0, n_features + 1)
-    axes = 0.3 * rng.standard_normal((rng.choice([0, 1, 4]), n_features + 1))
-    axes[:, -1] = rng.uniform(-0.1, 1.0, len(axes))
-    return np.vstack([metric, axes])
+    return metric
 
 
 def random_case(seed):
@@ -73,7 +71,7 @@ def random_case(seed):
         "loss": np.array(LOSSES[rng.choice(list(LOSSES))](rng.choice([0.1, 0.5]), rng.choice([0.1, 0.5, 0.9]))[:4]),
         "penalty": np.array([rng.choice([0.0, 0.1, 1.0, 20.0]), rng.choice([0.0, 0.05, 1.0]), rng.choice([0.0, -np.inf])]),
         "targets": targets,
-        "parameters": rng.standard_normal((n_targets, 5, n_features + 1)),
+        "parameters": rng.standard_normal((n_targets, 4, n_features + 1)),
         "objectives": np.zeros((len(targets), n_batches)),
     }
     if rng.random() < 0.5:

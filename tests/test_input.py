@@ -138,6 +138,22 @@ def test_a_plateau_above_the_constant_prediction_warns():
         MiniBatchLinearRegressor(None, learning_rate="constant", eta0=1e-9, tol=1e-3).fit(X_far, y + 100)
 
 
+@pytest.mark.parametrize("loss", ["squared_error", "huber", "quantile"])
+@pytest.mark.parametrize("batch_size", [1, 32, None])
+def test_a_plain_descent_on_a_plateau_far_from_its_minimum_says_so_and_a_near_one_does_not(batch_size, loss):
+    rng = np.random.default_rng(0)
+    Z = rng.standard_normal((600, 4))
+    target = Z @ [1.0, 2.0, -1.0, 0.5] + 0.5 * rng.standard_normal(600)
+    options = {"loss": loss, "epsilon": 1.0} if loss == "huber" else {"loss": loss}
+    model = MiniBatchLinearRegressor(batch_size, learning_rate="constant", eta0=0.003, random_state=0, max_iter=5000, **options)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        near = model.fit(Z, target).score(Z, target)
+    with pytest.warns(ConvergenceWarning, match="on a plateau far from its minimum: .* its steps are too .*auto"):
+        raw = model.fit(Z * [1.0, 0.003, 1.0, 1.0], target)  # a column in other units, which the steps do not reach
+    assert raw.score(Z * [1.0, 0.003, 1.0, 1.0], target) < near - 0.1
+
+
 def test_grid_search_marks_a_diverging_candidate_as_failed():
     grid = GridSearchCV(MiniBatchLinearRegressor(learning_rate="constant", random_state=0), {"eta0": [1e-2, 1e3]})
     with pytest.warns(FitFailedWarning):
@@ -618,9 +634,11 @@ def test_float32_is_left_where_it_would_cost_the_promise(batch_size, way, loss):
     X, y = data(500)
     X, y = X.astype(np.float32), y + np.random.default_rng(2).standard_normal(500)
     model = MiniBatchLinearRegressor(batch_size, loss=loss, random_state=0)
-    assert getattr(model, way)(X, y).predict(X).dtype == np.float32
-    single, double = (getattr(clone(model), way)(A, y + 1e7).predict(A) for A in (X, X.astype(float)))
-    np.testing.assert_allclose(single - 1e7, double - 1e7, atol=1e-5)  # a float32 near 1e7 is a whole number
+    # A rounding error adds its square to the squared error, but to a quantile's loss as much as itself.
+    assert getattr(model, way)(X, y).predict(X).dtype == (np.float32 if loss == "squared_error" else np.float64)
+    for offset in (1e7,) if loss == "squared_error" else (1e7, 300.0):
+        single, double = (getattr(clone(model), way)(A, y + offset).predict(A) for A in (X, X.astype(float)))
+        np.testing.assert_allclose(single - offset, double - offset, atol=1e-5)  # a float32 near 300 has 5 digits behind
 
 
 @BATCHES

@@ -192,20 +192,21 @@ def wide_lasso(**options):
     return Target(problem, 0), np.append(exact.coef_, exact.intercept_ + problem.origin @ exact.coef_)
 
 
-def test_a_proximal_step_is_that_of_the_safe_length_and_never_leads_up():
-    target, exact = wide_lasso()
+@pytest.mark.parametrize(
+    ("options", "l1", "l2"), [({}, 0.05, 0.0), ({"penalty": "elasticnet", "alpha": 4.0, "l1_ratio": 0.25}, 1.0, 3.0)]
+)
+def test_a_proximal_step_is_the_safe_one_or_a_better_share_of_it_and_knows_its_gain(options, l1, l2):
+    target, exact = wide_lasso(**options)
     start = np.append(np.zeros(len(exact) - 1), target.constant)
-    eta = full_batch_step(target.geometry, 0.0) * target.geometry.metric.scales / 2.0  # the curvature of the squared error
-    by_hand = start - eta * target.look(start, target.loss)[1]
-    by_hand[:-1] = np.sign(by_hand[:-1]) * np.maximum(np.abs(by_hand[:-1]) - eta[:-1] * 0.05, 0.0)
-    np.testing.assert_allclose(proximal_step(target, start), by_hand, rtol=1e-12)
-    (values,) = target.objectives(np.vstack([start, by_hand]), target.loss)
+    safe = full_batch_step(target.geometry, l2 / 2.0) * target.geometry.metric.scales / 2.0  # 2: the squared error's curvature
+    shares = start - safe * 0.5 ** np.arange(8)[:, None] * target.look(start, target.loss)[1]
+    threshold = l1 * safe[:-1] * 0.5 ** np.arange(8)[:, None]
+    shares[:, :-1] = np.sign(shares[:, :-1]) * np.maximum(np.abs(shares[:, :-1]) - threshold, 0.0)
+    (values,) = target.objectives(np.vstack([start, shares]), target.loss)
     assert values[1] < values[0]
-    both, _ = wide_lasso(penalty="elasticnet", alpha=4.0, l1_ratio=0.25)
-    eta = full_batch_step(both.geometry, 3.0 / 2.0) * both.geometry.metric.scales / 2.0
-    moved = start - eta * both.look(start, both.loss)[1]
-    moved[:-1] = np.sign(moved[:-1]) * np.maximum(np.abs(moved[:-1]) - eta[:-1] * 1.0, 0.0)
-    np.testing.assert_allclose(proximal_step(both, start), moved, rtol=1e-12)
+    end, gain = proximal_step(target, start)
+    np.testing.assert_allclose(end, shares[np.argmin(values[1:])], rtol=1e-12)
+    assert gain == pytest.approx(values[0] - values[1:].min())
 
 
 @pytest.mark.parametrize("accuracy", [1e-2, 1e-4, 1e-6])
