@@ -19,7 +19,7 @@ from skgd import MiniBatchLinearRegressor, _rows
 from tests import conftest
 
 CONSTANTS = {
-    "_newton": "HALVING FAR LEAST_PROMISE OF_ZEROS SMALLER TIGHTER",
+    "_newton": "HALVING FAR LEAST_PROMISE SMALLER TIGHTER",
     "_reading": "ROUNDING LEAST_REACH",
     "_step_size": "FEW_STEPS DECAY SAFE_CAP",
     "_geometry": "INDISTINCT LEAST_SAMPLE ROWS_PER_COLUMN SAFETY",

@@ -1,4 +1,4 @@
-"""What to tell of a descent that diverged, or that ended where it should not."""
+"""What to tell of a descent that diverged or ended where it should not, and of rows that a stream cannot take as they are."""
 
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
@@ -7,7 +7,7 @@ from skgd._geometry import ROWS_PER_COLUMN, SAFETY, safe_step
 from skgd._latest_rows import longest_half_life
 from skgd._metric import Metric
 from skgd._objective import NOTHING, SQUARED_ERROR, rounding_of
-from skgd._reading import ROUNDING, Target, look_at
+from skgd._reading import ROUNDING, objectives_at
 from skgd._stopping import score_name
 from skgd._stream import ENOUGH_ROWS, LEAST_SEEN, UNUSUAL, n_remembered
 from skgd._validation import warn
@@ -20,11 +20,11 @@ def of_divergence(model, problem, epoch, eta):
         return ValueError("X contains NaN or infinity, which assume_finite=True has let in.")
     if model.learning_rate == "auto":
         return ValueError("The numbers in X and y are too large or too small for float64. Rescale them by powers of ten.")
-    given, _, cure = step_names(model)
+    (given, _, cure), safe = step_names(model), safe_steps(model, problem, plain_safe_step(model, problem))
     return ValueError(
         f"learning_rate={model.learning_rate!r} with {given}={getattr(model, given):g} diverged in epoch {epoch} at step "
-        f"size {eta:.3g}. {safe_steps(model, problem)} Use learning_rate='auto', standardise the columns, or {cure}, which is "
-        f"slow where columns are in unlike units. The model is what it was before."
+        f"size {eta:.3g}. {safe} Use learning_rate='auto', standardise the columns, or {cure}, which is slow where columns are "
+        f"in unlike units. The model is what it was before."
     )
 
 
@@ -162,18 +162,6 @@ def last_step(passes):
     return float(np.max(passes.length(passes.n_steps)))
 
 
-def objectives_at(problem, parameters):
-    """The objective of each target at its parameters, in one pass over the rows."""
-    targets = [Target(problem, k) for k in range(len(parameters))]
-    with np.errstate(over="ignore", invalid="ignore"):
-        return look_at(targets, parameters, problem.loss)[0]
-
-
-def is_still_falling(model, value, history):
-    """Whether a plain descent with tol=None still improves: its end is better than the mean of its last epoch."""
-    return (value < history.objective[-1]) & (model.tol is None) & (model.learning_rate != "auto")
-
-
 def warn_of_epsilon(model, problem):
     """Warn if next to no row lies beyond epsilon, or huber's is so small that a penalty weighs more than its alpha says."""
     spread = np.min(problem.deviation, initial=np.inf, where=problem.deviation > rounding_of(problem.constant))
@@ -253,7 +241,7 @@ def of_excess(model, problem, excess, promise):
         return None
     if model.learning_rate != "auto":
         return (
-            f"The descent ended on a plateau far from its minimum: a step in the units of the columns lowers the objective by "
+            f"The descent ended on a plateau far from its minimum: a step on standardised columns lowers the objective by "
             f"{np.max(excess):.1e} of the excess of the best constant prediction, or more. {of_steps(model, problem)}"
         )
     other, is_penalised = full_batch_instead(problem), max(problem.penalty.l1, problem.penalty.l2) > 0.0
@@ -297,7 +285,11 @@ def of_score(model, outcome):
 
 
 def of_end(model, problem, history, value):
-    if value is None or np.all((value <= (1.0 + ROUNDING) * problem.constant_loss) | is_still_falling(model, value, history)):
+    if value is None:
+        return None
+    # Without tol, a plain descent may still improve: its end is then better than the mean of its last epoch.
+    is_falling = (value < history.objective[-1]) & (model.tol is None) & (model.learning_rate != "auto")
+    if np.all((value <= (1.0 + ROUNDING) * problem.constant_loss) | is_falling):
         return None
     above = f"objective of {np.mean(value):.3g}, above the {np.mean(problem.constant_loss):.3g} of a constant prediction"
     if model.learning_rate == "auto":
@@ -313,7 +305,7 @@ def of_steps(model, problem):
     if safe / 2 < eta <= safe:
         cure = ": for some columns even the longest safe step is too short"
     return (
-        f"With {given}={getattr(model, given):g} its steps are too {too}. {safe_steps(model, problem)} Use "
+        f"With {given}={getattr(model, given):g} its steps are too {too}. {safe_steps(model, problem, safe)} Use "
         f"learning_rate='auto' or standardise the columns{cure}."
     )
 
@@ -326,9 +318,8 @@ def step_names(model):
     return "eta0", "raise eta0", "lower eta0"
 
 
-def safe_steps(model, problem):
+def safe_steps(model, problem, safe):
     """A sentence about the step that is safe, and where the border is, if that is known."""
-    safe = plain_safe_step(model, problem)
     sentence = f"A step that is safe for this data with batch_size={model.batch_size} is about {safe:.2g}"
     if problem.is_full_batch and problem.loss == SQUARED_ERROR and model.momentum == 0.0:
         return f"{sentence}; above about {2.0 * SAFETY * safe:.2g} it diverges."

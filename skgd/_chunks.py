@@ -248,6 +248,7 @@ class RowsInChunks:
         return self.survey.moments.n_rows
 
     def moments(self, _):
+        """Those of the survey, full or not."""
         return self.mean_moments
 
     def without_columns(self):

@@ -7,7 +7,7 @@ from typing import Protocol
 import numpy as np
 
 from skgd._problem import engine
-from skgd._reading import Target
+from skgd._reading import targets_of
 from skgd._reference import AVERAGE, COEF, GRADIENT
 from skgd._rows import BUFFER
 from skgd._step_size import Schedule
@@ -92,7 +92,7 @@ class Epochs(Protocol):
 
 
 class Solver:
-    """The base of the solvers of the full batch under "auto": each epoch reads all rows and moves the targets not yet done.
+    """The base of the solvers of the full batch under "auto": each epoch moves the targets not yet done.
 
     ConjugateGradients, Readings, CoordinateDescent and QuasiNewton estimate their suboptimality. By `approach` they also finish
     what another descent has ended too early. Besides what `Epochs` declares, a solver has
@@ -113,8 +113,7 @@ class Solver:
     @classmethod
     def of(cls, model, problem, state, in_fit, is_done):
         """The solver of a call of fit."""
-        targets = [Target(problem, k) for k in range(len(problem.constant))]
-        return cls(targets, state.for_engine(problem)[:, COEF], model.tol or 0.0, state.reading)
+        return cls(targets_of(problem), state.for_engine(problem)[:, COEF], model.tol or 0.0, state.reading)
 
     @classmethod
     def approach(cls, targets, starts, accuracy):
@@ -261,13 +260,8 @@ class Passes:
 
     def finished(self, plateau):
         """Whether all targets are done: each is, once it is on its plateau and has no shorter step to try."""
-        if not (plateau.waited.any() or plateau.ended.any()):
-            return False
         self.schedule.shorten(plateau, self.is_done)
-        is_done = plateau.stalled
-        if not is_done.any():
-            return False
-        self.leave(is_done)
+        self.leave(plateau.stalled)
         return self.is_done.all()
 
 

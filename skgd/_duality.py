@@ -71,16 +71,18 @@ def duality_gap(sums, total_weight, penalty, parameters):
     """F(parameters) minus a lower bound of the minimum of F, up to rounding errors; inf if the sums give none."""
     size = sums.size_of_terms / total_weight
     v = sums.v / total_weight
-    # What may be a rounding error of v counts as none: beside a tiny l2 norm or long columns it would seem a large gap.
+    # 1. What may be a rounding error of v counts as none: beside a tiny l2 norm or long columns it would seem a large gap.
     v += np.clip(gradient_at_minimum(penalty, parameters, v) - v, -ROUNDING * size, ROUNDING * size)
     coef, v, of_intercept, factor = parameters[:-1], v[:-1], v[-1], sums.factor
-    beyond = beyond_l1(v, penalty)  # where R* is infinite without l2
+    # 2. Where R* is infinite without an l2 norm: a factor brings v within the l1 norm, and without that v must be zero, as its
+    # last entry always must. Rounding errors and inaccurate steps leave less than this; more is a violation: there is no bound.
+    violation = beyond_l1(v, penalty)
     if penalty.l2 == 0.0 < penalty.l1:
-        factor *= np.min(penalty.l1 / (penalty.l1 + beyond))
-    amiss = beyond if penalty.l2 == 0.0 == penalty.l1 else np.zeros(len(v))
-    # Rounding errors and inaccurate steps leave less of sums that are to be zero; more is a violation, and there is no bound.
+        factor *= np.min(penalty.l1 / (penalty.l1 + violation))
+    amiss = violation if penalty.l2 == 0.0 == penalty.l1 else np.zeros(len(v))
     if not np.linalg.norm(np.append(amiss, of_intercept) / size) <= HALF_OF_THE_DIGITS:
         return np.inf
+    # 3. The sum.
     beyond = beyond_l1(factor * v, penalty)
     conjugate = 0.5 * beyond @ beyond / penalty.l2 if penalty.l2 > 0.0 else 0.0
     of_rows = (sums.loss + factor * sums.linear + factor**2 * sums.quadratic) / total_weight

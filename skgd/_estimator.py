@@ -23,7 +23,7 @@ from skgd._partial_fit import fit_chunk
 from skgd._plan import epochs_of, hold_out
 from skgd._reference import AVERAGE, COEF
 from skgd._rows import Rows, compressed
-from skgd._sklearn import CheckedParameters, Interval, Options, fit_context, one_core, recheck
+from skgd._sklearn import CheckedParameters, Interval, Options, fit_context, one_core
 from skgd._state import State
 from skgd._step_size import SCHEDULES
 from skgd._tables import check_kind, in_words
@@ -125,9 +125,9 @@ class MiniBatchLinearRegressor(CheckedParameters, CallbackSupportMixin, Regresso
         Whether the rows are visited in a new random order in each epoch.
     early_stopping : bool, default=False
         Whether to watch rows that are not learned from, held out or given as X_val, and to take the parameters that predict
-        them best, once later ones are worse by more than chance explains. They are judged by D^2 of the model's own
-        loss (R^2 for the squared error). With batch_size=None, "auto" may be at the minimum after one epoch: nothing is left to
-        stop.
+        them best, once later ones are worse by more than chance explains: those after an epoch or, under "auto" in
+        mini-batches, the minimum. They are judged by D^2 of the model's own loss (R^2 for the squared error). With
+        batch_size=None, "auto" may be at the minimum after one epoch: nothing is left to stop.
     validation_fraction : float, default=0.1
         Share of the rows that early_stopping holds out, unless X_val is given.
     half_life : float or None, default=None
@@ -180,9 +180,10 @@ class MiniBatchLinearRegressor(CheckedParameters, CallbackSupportMixin, Regresso
     Notes
     -----
     Mini-batches under "auto" take the safe step of [1]_ and the average of [2]_, with weights that grow as t^3. The full batch
-    is minimised by Newton's method, conjugate gradients or coordinate descent, whichever suits the columns. A bound on what is
-    left to gain decides whether the end is near enough to the minimum; if mini-batches end too early, as on nearly dependent
-    columns, these solvers go on. No end on a plateau is above the best constant prediction.
+    is minimised by Newton's method, conjugate gradients, coordinate descent or L-BFGS-B, whichever suits the columns. A bound
+    on what is left to gain decides whether the end is near enough to the minimum; if mini-batches end too early, as on nearly
+    dependent columns, these solvers go on. No end on a plateau is above the best constant prediction. A plain schedule that
+    ends on a plateau far from the minimum warns.
 
     `partial_fit` under "auto" ends at the minimum over all rows seen so far [3]_, once there are 3 (n_features + n_targets) of
     them, if n_features + n_targets is at most 500. For losses other than the squared error, a warning says if the rows do not
@@ -464,7 +465,7 @@ class MiniBatchLinearRegressor(CheckedParameters, CallbackSupportMixin, Regresso
         with unchanged_on_error(self):
             go_on = hasattr(self, "_state")
             if go_on:  # scikit-learn looks at the parameters of a first call only
-                recheck(self)
+                self._validate_params()
             if self.early_stopping:
                 warn("early_stopping=True has no effect in partial_fit: one pass has no epochs to stop between.")
             watch, (rows, state) = Watch(self), self._begin(X, y, sample_weight, go_on)

@@ -7,13 +7,14 @@ from skgd._newton import FAR
 from skgd._objective import proximal
 from skgd._plan import solver_of
 from skgd._quadratic import FRACTIONS
-from skgd._reading import Target, look_at
+from skgd._reading import Target, targets_of
 
 
 def proximal_step(target, start):
-    """The best of some proximal gradient steps on all rows, which makes zeros exact, and by how much the objective falls.
+    """The best of some proximal gradient steps on all rows, which makes zeros exact, or the start, if none of them falls.
 
-    It is the start, if the objective would rise.
+    Also returned are the objective at the start, and by how much it falls. Where the largest eigenvalue of the columns is not
+    known, as for plain schedules, the longest of these steps may be too long.
     """
     penalty, loss, metric = target.penalty, target.smoothed(start, FAR), target.geometry.metric
     step = full_batch_step(target.geometry, penalty.l2 / target.curvature) / loss.largest_curvature
@@ -22,7 +23,7 @@ def proximal_step(target, start):
     ends[:, :-1] = proximal(ends[:, :-1], eta[:, :-1] * penalty.l1, penalty.lowest)
     (values,) = target.objectives(np.vstack([ends, start]), target.loss)
     best = np.argmin(values)
-    return (ends[best] if best < len(ends) else start), values[-1] - values[best]
+    return (ends[best] if best < len(ends) else start), values[-1], values[-1] - values[best]
 
 
 def with_exact_zeros(problem, parameters):
@@ -30,28 +31,28 @@ def with_exact_zeros(problem, parameters):
     if not problem.penalty.makes_zeros:
         return parameters.copy()
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-        return np.array([proximal_step(Target(problem, k), start)[0] for k, start in enumerate(parameters)])
+        return np.array([proximal_step(*pair)[0] for pair in zip(targets_of(problem), parameters, strict=True)])
 
 
 def excess_at_least(problem, parameters):
     """A lower bound of the suboptimality of each target, as a share of the reach: what one step gains on all rows."""
-    targets, bounds = [Target(problem, k) for k in range(len(parameters))], []
+    bounds = []
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-        values, _ = look_at(targets, parameters, problem.loss)
-        for target, start, value in zip(targets, parameters, values, strict=True):
-            bounds.append(target.share_of_reach(proximal_step(target, start)[1], value))
+        for target, start in zip(targets_of(problem), parameters, strict=True):
+            _, value, gained = proximal_step(target, start)
+            bounds.append(target.share_of_reach(gained, value))
     return np.array(bounds)
 
 
-def finish(problem, parameters, is_on_plateau, promise):
-    """Finish a descent: targets on a plateau come as near to their minimum as promised, all others stay where they are.
+def finish(problem, parameters, has_ended, promise):
+    """Finish a descent: targets that have ended come as near to their minimum as promised, all others stay where they are.
 
-    Zeros become exact. The promise is the largest suboptimality that is accepted, as a share of the reach.
-    Returned are the ends, whose objective is no higher than before, up to rounding, and their suboptimality in the same unit: 0
-    for targets that stay.
+    Zeros become exact. The promise is the largest suboptimality that is accepted, as a share of the reach. Returned are the
+    ends, whose objective is no higher than before, up to rounding, and their suboptimality in the same unit: 0 for targets that
+    stay.
     """
     ends, excess = with_exact_zeros(problem, parameters), np.zeros(len(parameters))
-    which = np.flatnonzero(is_on_plateau)
+    which = np.flatnonzero(has_ended)
     if len(which):
         solver, targets = solver_of(problem.rows, problem.loss, problem.penalty), [Target(problem, k) for k in which]
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):

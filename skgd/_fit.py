@@ -6,7 +6,7 @@ from zlib import crc32
 import numpy as np
 from scipy.sparse import issparse
 
-from skgd._advice import check_end, objectives_at, of_divergence
+from skgd._advice import check_end, of_divergence
 from skgd._descent import Divergence, Epochs, History, descend
 from skgd._finish import excess_at_least, finish, with_exact_zeros
 from skgd._geometry import LEAST_SAMPLE
@@ -14,7 +14,7 @@ from skgd._newton import LEAST_PROMISE
 from skgd._objective import SQUARED_ERROR, objective_of
 from skgd._plan import problem_of_fit, with_standard_metric
 from skgd._problem import Problem
-from skgd._reading import Target, look_at
+from skgd._reading import look_at, objectives_at, targets_of
 from skgd._reference import AVERAGE, COEF, VELOCITY
 from skgd._renewable import Renewable
 from skgd._shuffle_test import ShuffleTest
@@ -37,7 +37,7 @@ class Outcome:
     parameters: np.ndarray  # (n_targets, n_features + 1): what predict uses; the intercept is the prediction at x = 0
     length: np.ndarray | float  # of the last step
     history: History
-    excess: np.ndarray | float = 0.0  # (n_targets,): the suboptimality as a share of the reach, where it is known
+    excess: np.ndarray | float = 0.0  # (n_targets,): the suboptimality as a share of the reach, where known; plain: at least
     value: np.ndarray | None = None  # (n_targets,): the objective at the end, where it was looked at
     validation: Validation | None = None  # the rows that early stopping watched
 
@@ -162,7 +162,7 @@ def run_of(model, problem, state, watch, n_epochs=None, validation=None):
 
 
 def end_of(model, problem, run, validation):
-    """The end of the fit, and its suboptimality as a share of the reach. Each target ends as its own fit would.
+    """The end of the fit, and its suboptimality as a share of the reach, or a lower bound. Each target ends as alone.
 
     After convergence `run.parameters` are set to the end, so that a later call goes on from there, except with early stopping.
     """
@@ -171,8 +171,10 @@ def end_of(model, problem, run, validation):
     if excess is not None:
         excess = np.where(is_on_plateau, excess, 0.0)
     elif not is_auto:
-        standard = with_standard_metric(model, problem, problem.rows.moments(False))
-        excess = np.where(is_on_plateau, excess_at_least(standard, standard.at_origin(problem.published(end))), 0.0)
+        excess = np.zeros(len(end))
+        if is_on_plateau.any():
+            standard = with_standard_metric(model, problem, problem.rows.moments(False))
+            excess = np.where(is_on_plateau, excess_at_least(standard, standard.at_origin(problem.published(end))), 0.0)
     else:
         end, excess = finish(problem, end, is_on_plateau | run.plateau.ended, promise_of(model, problem))
     if validation:
@@ -185,7 +187,7 @@ def end_of(model, problem, run, validation):
 def better_of(problem, validation, has_ended, end, excess, is_auto):
     """The end of a descent or the parameters that score best on the rows held out, for each target.
 
-    Where scores have ended the descent, its noise may be the reason. So the minimum competes with the best parameters.
+    Where scores have ended the descent, its noise may be the reason. So the end, under "auto" the minimum, competes.
     """
     best = problem.at_origin(validation.best)
     if is_auto:
@@ -196,7 +198,7 @@ def better_of(problem, validation, has_ended, end, excess, is_auto):
 
 
 def value_at(model, problem, run, state, end):
-    """The objective at the end, where tol=None or a plain schedule leaves it unchecked; an error after a divergence."""
+    """The objective at the end, where tol=None or a plain schedule promises nothing; an error after a divergence."""
     if model.learning_rate != "auto":
         return check_end(model, problem, run.passes, state.for_engine(problem)[:, COEF], end, run.history)
     return objectives_at(problem, end) if model.tol is None else None
@@ -220,8 +222,7 @@ def stream_after(model, problem, moments, end, history):
     if problem.loss == SQUARED_ERROR and not (model.early_stopping or moments.is_full or problem.rows.is_wide):
         gradient = np.zeros_like(end[:, :-1])
         if problem.penalty.makes_zeros or not is_at_minimum(model, history):  # otherwise it is zero
-            targets = [Target(problem, k) for k in range(len(end))]
-            losses, gradient = look_at(targets, end, problem.loss)
+            losses, gradient = look_at(targets_of(problem), end, problem.loss)
             gradient = gradient[:, :-1]
     ends = problem.published(end)
     return Stream.after_fit(moments, problem.geometries[0], problem.penalty, ends, losses, gradient, objective_of(model))

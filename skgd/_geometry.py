@@ -52,18 +52,18 @@ def check_range(moments, rows):
 
 
 class Geometry(NamedTuple):
-    """A metric, the step that is safe in it for a loss of curvature 1, and what the fit's rows leave for later.
+    """A metric, the step that is safe in it for a loss of curvature 1, and what the columns of a fit leave for later.
 
-    Solvers find their own steps. Plain schedules and streams need no more than metric and step.
+    Solvers find their own steps. Plain schedules need the metric alone.
     """
 
     metric: Metric
     step: float = 1.0
     longest: float = 0.0  # (x - mu)' D (x - mu) + 1 of the longest row looked at, for a weight of 1
-    covariance: np.ndarray | None = None  # of the columns, if they are few
-    eigenvalue: float = 0.0  # see `Spectrum`
-    whitening: np.ndarray | None = None
-    is_doubtful: bool = False
+    covariance: np.ndarray | None = None  # of the columns of a sample, if they are few
+    eigenvalue: float = 0.0  # the largest one of the columns' second moments in the metric
+    whitening: np.ndarray | None = None  # (n_features, k): centred rows times this have about identity covariance
+    is_doubtful: bool = False  # whether the columns are too nearly dependent for their second moments to be accurate
 
     def about_zero(self):
         """This geometry for rows that are centred already."""
@@ -125,25 +125,20 @@ def sample_rows(rows, norms):
     return which, weight / rows.total_weight
 
 
-class Spectrum(NamedTuple):
-    """What the second moments of the columns in a metric say of them."""
+def spectrum_of(gram, metric, table_of):
+    """The eigenvalue, the whitening and the doubt of a Geometry, from second moments in the metric.
 
-    eigenvalue: float  # the largest one
-    whitening: np.ndarray  # (n_features, k): centred rows times this have about identity covariance
-    is_doubtful: bool  # whether the columns are too nearly dependent for their second moments to be accurate
-
-    @classmethod
-    def of(cls, gram, metric, table_of):
-        """From second moments; if their eigenvalues span too many digits, a table with these moments gives the whitening."""
-        values, vectors = np.linalg.eigh(gram)
-        is_near = values < HALF_OF_THE_DIGITS * values[-1]
-        table = table_of() if is_near[0] else None
-        whitening = whitening_of(values, vectors, metric, table)
-        # Columns that are redundant to the last digit are no problem: neither the products nor the table sees them vary. There
-        # is doubt if products see directions with half of their digits, or if the table sees more directions than they do.
-        seen = values > NEGLIGIBLE * values[-1]
-        is_doubtful = np.any(is_near & seen) or whitening.shape[1] > np.count_nonzero(~is_near)
-        return cls(values[-1], whitening, bool(is_doubtful))
+    If their eigenvalues span too many digits, a table with these moments gives the whitening.
+    """
+    values, vectors = np.linalg.eigh(gram)
+    is_near = values < HALF_OF_THE_DIGITS * values[-1]
+    whitening = whitening_of(values, vectors, metric, table_of() if is_near[0] else None)
+    # There is doubt if products see directions with half of their digits, or if the table sees more directions than they do, as
+    # where two columns differ by 1e-5 of their deviation. Columns that are redundant to the last digit are no problem, such as
+    # dummies that sum to 1: neither sees them vary.
+    seen = values > NEGLIGIBLE * values[-1]
+    is_doubtful = np.any(is_near & seen) or whitening.shape[1] > np.count_nonzero(~is_near)
+    return {"eigenvalue": values[-1], "whitening": whitening, "is_doubtful": bool(is_doubtful)}
 
 
 def whitening_of(eigenvalues, eigenvectors, metric, z=None):
@@ -165,7 +160,7 @@ def whitening_of(eigenvalues, eigenvectors, metric, z=None):
 
 
 def full_batch_step(geometry, ridge):
-    """The step that is safe for all rows at once without axes."""
+    """The step that is safe for all rows at once."""
     return 1.0 / (SAFETY * max(geometry.eigenvalue, 1.0) + np.max(ridge * geometry.metric.scale))
 
 
@@ -200,8 +195,7 @@ def geometry_of_solver(rows, moments, ridge, fit_intercept):
         some = rows.representatives
         return with_root_of(ridge * metric.scale, standardised_sample(some, metric, metric.squared_norms(some))[0])
 
-    spectrum = Spectrum.of(gram_of(moments, metric, ridge), metric, table)
-    return Geometry(metric, longest=longest, covariance=moments.covariance, **spectrum._asdict())
+    return Geometry(metric, longest=longest, **spectrum_of(gram_of(moments, metric, ridge), metric, table))
 
 
 def geometry_of_batches(rows, moments, batch_size, ridge, fit_intercept):
@@ -213,8 +207,8 @@ def geometry_of_batches(rows, moments, batch_size, ridge, fit_intercept):
     if rows.is_wide:
         geometry = Geometry(metric, eigenvalue=largest_eigenvalue(z) + penalised.max())
     else:
-        spectrum = Spectrum.of(z[:, :-1].T @ z[:, :-1] + np.diag(penalised), metric, lambda: with_root_of(penalised, z))
-        geometry = Geometry(metric, covariance=covariance_of(z, weight, metric), **spectrum._asdict())
+        spectrum = spectrum_of(z[:, :-1].T @ z[:, :-1] + np.diag(penalised), metric, lambda: with_root_of(penalised, z))
+        geometry = Geometry(metric, covariance=covariance_of(z, weight, metric), **spectrum)
     mean = SAFETY * max(geometry.eigenvalue, 1.0)
     step = safe_length(longest + penalised.max(), mean, len(rows), batch_size)
     return geometry._replace(step=step, longest=np.max(norms / some.weights))

@@ -160,19 +160,19 @@ INLINE double update(const Step *step, double loss, const Run *run, Parameters p
         eta = capped(step, loss, norm);
     }
     const double value = add_penalty(penalty, coef, p.gradient, n_features);
-    if (step->momentum == 0.0 && step->lookahead == 0.0) {
+    if (step->momentum == 0.0) {
 #pragma omp simd
         for (ptrdiff_t j = 0; j <= n_features; j++) coef[j] -= eta * (scale[j] * gradient[j]);
         for (ptrdiff_t j = 0; j < n_features && is_proximal(penalty); j++)
             coef[j] = proximal(coef[j], eta * scale[j] * l1, lowest);
     } else {
-        const double ahead = step->lookahead != 0.0 ? step->momentum : 0.0;
+        const double ahead = step->lookahead;
         for (ptrdiff_t j = 0; j <= n_features; j++) {
             const double before = coef[j] - ahead * velocity[j];
             const double moved = coef[j] + (step->momentum - ahead) * velocity[j] - eta * (scale[j] * gradient[j]);
             const double now = j < n_features ? proximal(moved, eta * scale[j] * l1, lowest) : moved;
             velocity[j] = now - before;
-            coef[j] = now + step->lookahead * velocity[j];
+            coef[j] = now + ahead * velocity[j];
         }
     }
     if (step->averaging != 0.0) {
@@ -185,11 +185,14 @@ INLINE double update(const Step *step, double loss, const Run *run, Parameters p
 /* What steps do to the columns that a batch does not hold, which is the same for all columns of equal scale. Scales are
  * powers of two, so there are few such classes, told apart by the exponent. With u_j in p.coef and v_j in p.average,
  *
- *     coef_j = decay * shrunk(u_j, threshold - shrunk_by_j)        average_j = kept * (v_j + entered * u_j) */
+ *     coef_j = decay * shrunk(u_j, threshold - shrunk_by_j)        average_j = kept * (v_j + entered * u_j)
+ *
+ * For example, after two steps that cut 1 from u_j = 5 without a visit to column j, the threshold is 2, shrunk_by_j is 0, and
+ * coef_j is 3 times the decay. */
 typedef struct {
     double scale, decay, entered;
     double threshold; /* the sum of what the l1 norm takes from |u_j| in each step */
-    double cut, reach; /* of this step: what it takes from |u_j|, and how far it moves u_j for a gradient of 1 */
+    double cut, length; /* of this step: what it takes from |u_j|, and how far it moves u_j for a gradient of 1 */
 } Class;
 
 #define N_CLASSES 2048 /* exponents of a double; that of zero is a class, too */
@@ -257,8 +260,8 @@ INLINE void step_classes(Columns *columns, double eta, const Run *run, Parameter
     if (too_small) write_out(columns, run, p);
     for (ptrdiff_t c = 0; c < columns->n_used; c++) {
         Class *class = columns->classes + columns->used[c];
-        class->reach = eta * class->scale / class->decay;
-        class->cut = fabs(class->reach) * run->penalty.l1;
+        class->length = eta * class->scale / class->decay;
+        class->cut = fabs(class->length) * run->penalty.l1;
         class->threshold += class->cut;
     }
 }

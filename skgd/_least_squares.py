@@ -7,12 +7,12 @@ With H the Hessian, and D the whitening times its transpose or, for more than MO
 H p is the gradient at p with all targets set to zero, so that each step reads the rows once. A whitening by all rows makes D a
 multiple of the inverse of H: the first step is then Newton's, and ends at the minimum.
 
-The suboptimality is at most F itself, and with an l2 norm at most g.g / (2 l2), the duality gap of t = l'(r). It is also at
-most g.D g / (2 theta), where theta is the smallest eigenvalue of D^(1/2) H D^(1/2). A whitening by all rows makes theta the
-curvature of the loss, and one by a sample of ROWS_PER_COLUMN rows for each column leaves more than half of that (Marchenko &
-Pastur 1967). If D only scales, columns dependent to a share e of their deviation make theta e^2, and CG does not show it
-before g is as small. So theta is then taken to be ROUNDING: columns that differ by less than 1e-5 of their deviation from
-others count as redundant.
+The suboptimality is at most F itself. With an l2 norm it is at most the duality gap of t = l'(r), g.g / (2 l2) for the gradient
+of the coefficients plus what the intercept can gain. It is also at most g.D g / (2 theta), where theta is the smallest
+eigenvalue of D^(1/2) H D^(1/2). A whitening by all rows makes theta the curvature of the loss, and one by a sample of
+ROWS_PER_COLUMN rows for each column leaves more than half of that (Marchenko & Pastur 1967). If D only scales, columns
+dependent to a share e of their deviation make theta e^2, and CG does not show it before g is as small. So theta is then taken
+to be ROUNDING: columns that differ by less than 1e-5 of their deviation from others count as redundant.
 """
 
 from operator import attrgetter

@@ -29,7 +29,6 @@ from skgd._vertex import NEAR, vertex_near
 HALVING = 2.0  # damping and kinks fall by this factor at most; a rejection raises damping by it at least; 4: 5-18 % slower
 FAR = 0.05  # share of the objective that smoothing may add at a start that may be far; half or double: 3 % more readings
 LEAST_PROMISE = 1e-6  # smallest suboptimality asked for, as a share of the reach: a smaller one changes no prediction visibly
-OF_ZEROS = 1e-5  # tolerance with an l1 norm or a bound, and for the first rows of a stream; 2e-5: 9 % fewer readings
 SMALLER = 8  # a sample this many times smaller gives a warm start that pays for itself; 4 or 12: a tenth more or less
 TIGHTER = 0.1  # factor on a tolerance: for the next try where a duality gap is too large, and for what is far below it
 
@@ -127,19 +126,19 @@ class Newton:
         """Whether to stop: the estimate is small enough, and the duality gap confirms it or nothing is left to try.
 
         If the gap is too large, a vertex is tried if it is near. If that is not enough, the iteration goes on with a tenth of
-        the accuracy, while steps may gain. A vertex that is near is also tried after each MOST_STEPS / 2 readings:
-        beside an extreme quantile, steps may take hundreds.
+        the accuracy, while steps may gain. A vertex that is near is also tried after each MOST_STEPS / 2 readings: beside an
+        extreme quantile, steps may take hundreds.
         """
-        if not self.arrived and self.n_read % (MOST_STEPS // 2) == 0 and self.is_near_vertex:
-            of_vertex = self.cross_over()
-            if of_vertex <= self.limit:  # the estimate does not count
-                self.left, self.arrived = of_vertex, True
-        elif self.arrived:
+        if self.arrived:
             self.left = self.certify(self.undamped)
             if self.left > self.limit and (not self.may_gain or self.is_near_vertex):
                 self.left = min(self.left, self.cross_over())
             if self.left > self.limit and self.may_gain:
                 self.accuracy, self.arrived = TIGHTER * self.accuracy, False
+        elif self.n_read % (MOST_STEPS // 2) == 0 and self.is_near_vertex:
+            of_vertex = self.cross_over()
+            if of_vertex <= self.limit:  # the estimate does not count
+                self.left, self.arrived = of_vertex, True
         return self.arrived
 
     @property
@@ -252,7 +251,7 @@ class Readings(Solver):
         Kinks are wide at first. If an end is not accurate enough, the iteration begins anew there.
         """
         values, _ = look_at(targets, starts, targets[0].loss)
-        promise, accuracy = accuracy, min(OF_ZEROS, accuracy) if targets[0].penalty.makes_zeros else accuracy
+        promise, accuracy = accuracy, LEAST_PROMISE if targets[0].penalty.makes_zeros else accuracy  # for exact zeros
         ends, excess = starts.copy(), np.zeros(len(targets))
         for k, (target, value) in enumerate(zip(targets, values, strict=True)):
             if target.unit == 0.0 or not value <= target.constant_loss:

@@ -198,6 +198,13 @@ def constant_between(loss, y, weight):
     return candidates[np.argmin([loss_and_slope(loss, constant - y)[0] @ weight for constant in candidates])]
 
 
+def with_intercept_moved(parameters, way):
+    """Parameters of shape (..., n_features + 1) whose intercept is the prediction at x + way, where it was that at x."""
+    moved = np.array(parameters)
+    moved[..., -1] += moved[..., :-1] @ way
+    return moved
+
+
 def mean_loss(loss, rows, parameters):
     """Weighted mean loss of predictions for each target; the intercept is the prediction at x = 0."""
     (total,) = rows.add_up((weighted_losses, loss, parameters))

@@ -185,8 +185,7 @@ INLINE void NAME(batch_gradients)(const Run *run, ptrdiff_t batch, ptrdiff_t sta
 /* A step of one target; the objective before it. A plain step on a single row needs no gradient in between. */
 INLINE double NAME(step_on_batch)(const Run *run, ptrdiff_t start, ptrdiff_t stop, ptrdiff_t ahead, const Step *step,
                                   Parameters p) {
-    const int has_momentum = step->momentum != 0.0 || step->lookahead != 0.0, is_capped = step->cap < INFINITY;
-    if (stop - start > 1 || is_proximal(&run->penalty) || has_momentum || is_capped) {
+    if (stop - start > 1 || is_proximal(&run->penalty) || step->momentum != 0.0 || step->cap < INFINITY) {
         const double value = NAME(batch_gradient)(run, start, stop, ahead, p);
         return value + update(step, value, run, p);
     }

@@ -102,13 +102,6 @@ class TargetOfStream(Target):
         return max(value, self.unit)
 
 
-def residuals_at(rows, problem, ends):
-    """Predictions minus targets, at parameters whose intercept is the prediction at the problem's origin."""
-    moved = ends.copy()
-    moved[:, -1] -= ends[:, :-1] @ problem.origin
-    return rows.residuals(moved)
-
-
 def derivatives_at(target, point):
     """Value, gradient and Hessian of the target's smoothed loss at a point, summed over its rows."""
     ((value,), gradient, hessian, _) = derivatives_over(target.rows, target.at(point), np.ones(len(point) - 1), (target.loss,))
@@ -123,7 +116,7 @@ def model_at_minimum(problem, ends, widths, weight, squares):
     may then be wide: they cover as many rows as a reliable Hessian needs, at most a tenth of all. Near an extreme quantile, few
     rows would leave it nearly singular.
     """
-    residual = residuals_at(problem.rows, problem, ends)
+    residual = problem.rows.residuals(problem.published(ends))
     distance = np.sort(np.abs(np.abs(residual) - problem.loss.insensitive), axis=1)
     near = distance[:, min(ROWS_PER_COLUMN * ends.shape[1], residual.shape[1] // 10)]
     found = []

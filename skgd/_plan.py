@@ -14,6 +14,7 @@ from skgd._objective import SQUARED_ERROR, is_quadratic, secant_curvature
 from skgd._outliers import bounded_by
 from skgd._problem import Problem
 from skgd._reference import AVERAGE
+from skgd._rows import BLOCK
 from skgd._wide import CoordinateDescent, QuasiNewton
 
 
@@ -35,19 +36,26 @@ def epochs_of(model, problem):
 
 
 def problem_of_fit(model, rows):
-    """The problem of all rows, and their moments.
-
-    For the squared error, an equivalent small table replaces all rows, if products of columns are known and accurate enough.
-    """
+    """The problem of all rows, and their moments."""
     moments = first_reading(model, rows)
     check_range(moments, rows.representatives)
     if model.learning_rate == "auto" and model.fit_intercept and rows.is_sparse:
         rows = rows.with_far_columns_centred(moments.column_means, moments.variance)
     problem = Problem.of(model, rows, moments)
     problem = with_geometries(problem, partial(geometry_of, model, problem, moments))
-    is_doubtful = any(geometry.is_doubtful for geometry in problem.geometries)
-    serves = problem.loss == SQUARED_ERROR and moments.is_full and len(moments.mean) < len(rows) and not is_doubtful
-    return (problem.on_few_rows(moments) if serves else problem), moments
+    return (problem.on_few_rows(moments) if is_replaced(model, problem, moments) else problem), moments
+
+
+def is_replaced(model, problem, moments):
+    """Whether an equivalent small table is to replace all rows: if their products are known, are accurate, and that pays off.
+
+    Where the rows are a single block in memory, the two readings of conjugate gradients cost less than making the table.
+    """
+    rows, is_doubtful = problem.rows, any(geometry.is_doubtful for geometry in problem.geometries)
+    if problem.loss != SQUARED_ERROR or not moments.is_full or is_doubtful or len(rows) <= len(moments.mean):
+        return False
+    is_small = rows.is_in_memory and len(rows) * rows.n_features <= BLOCK
+    return not (is_small and epochs_of(model, problem) is ConjugateGradients)
 
 
 def first_reading(model, rows):

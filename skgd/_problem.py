@@ -21,6 +21,7 @@ from skgd._objective import (
     penalty_at,
     rounding_loss,
     rounding_of,
+    with_intercept_moved,
 )
 from skgd._reading import LEAST_REACH, slopes_over
 from skgd._reference import COEF, GRADIENT, update
@@ -69,8 +70,7 @@ class Problem:
         constant, some = np.zeros(rows.n_targets), rows.sampled
         with np.errstate(over="ignore", invalid="ignore"):
             if loss == SQUARED_ERROR:
-                constant = moments.target_mean if model.fit_intercept else constant
-                loss_of_constant = moments.target_variance + (moments.target_mean - constant) ** 2
+                constant, loss_of_constant = constant_of_squares(moments, model.fit_intercept)
                 least = moments.target_variance
             else:
                 some, best = rows_for_constants(loss, rows)
@@ -113,12 +113,11 @@ class Problem:
         return -(-len(self.rows) // self.batch_size)
 
     def on_few_rows(self, moments):
-        """An equivalent full batch of about as many rows as columns, with the moments of all rows."""
+        """An equivalent full batch of about as many rows as columns, with the moments of all rows, in a stream of all seen."""
         X, y = moments.as_rows(self.origin)
         rows = Rows(X, y, np.ones(len(X)), np.arange(len(X), dtype=np.int32), self.origin)
         has_intercept = self.geometries[0].metric.intercept > 0.0
-        constant = moments.target_mean if has_intercept else self.constant
-        loss = moments.target_variance + (moments.target_mean - constant) ** 2
+        constant, loss = constant_of_squares(moments, has_intercept)
         geometries = tuple(geometry.about_zero() for geometry in self.geometries)
         penalty = self.penalty.per_weight(moments.n_rows, moments.weight)
         few = {"rows": rows, "batch_size": len(X), "geometries": geometries, "penalty": penalty}
@@ -173,12 +172,10 @@ class Problem:
         for number in range(steps.shape[1]):
             batch = order[number * self.batch_size : (number + 1) * self.batch_size]
             rows = self.rows.only(batch) if self.rows.is_in_memory else self.rows
-            centers = np.array([self.geometries[k].metric.center for k in targets])
-            at_zero = parameters[targets, COEF]
-            at_zero[:, -1] -= np.sum(at_zero[:, :-1] * centers, axis=1)
-            (sums,) = rows.add_up((slopes_over, targets, at_zero, self.loss))
+            center = self.geometries[0].metric.center  # that of all targets
+            (sums,) = rows.add_up((slopes_over, targets, with_intercept_moved(parameters[targets, COEF], -center), self.loss))
             losses, gradients = sums[:, 0] / len(batch), sums[:, 1:] / len(batch)
-            gradients[:, :-1] -= gradients[:, -1:] * centers
+            gradients[:, :-1] -= gradients[:, -1:] * center
             objectives[:, number] = losses + penalty_at(self.penalty, parameters[targets, COEF, :-1])
             parameters[targets, GRADIENT] = gradients
             for step, loss, k in zip(steps[:, number], losses, targets, strict=True):
@@ -204,11 +201,10 @@ class Problem:
         return int(np.ceil(UPKEEP * self.rows.n_features / self.numbers_in_a_batch)) if self.rows.is_sparse else 1
 
 
-def with_intercept_moved(parameters, way):
-    """Parameters of shape (..., n_features + 1) whose intercept is the prediction at x + way, where it was that at x."""
-    moved = np.array(parameters)
-    moved[..., -1] += moved[..., :-1] @ way
-    return moved
+def constant_of_squares(moments, has_intercept):
+    """The constant of the smallest squared error for each target, zero without an intercept, and its mean loss."""
+    mean = moments.target_mean
+    return (mean, moments.target_variance) if has_intercept else (np.zeros_like(mean), moments.target_variance + mean**2)
 
 
 def rows_for_constants(loss, rows):

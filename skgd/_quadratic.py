@@ -19,7 +19,7 @@ from skgd._objective import Loss, penalty_at
 from skgd._reading import Target
 
 FRACTIONS = 0.5 ** np.arange(8)  # of a step that are tried
-MOST_STEPS = 40  # limit of Newton steps, and of active-set steps per coefficient; none in `benchmarks.readings` takes as many
+MOST_STEPS = 40  # limit of Newton steps where no max_iter is, and of active-set steps per coefficient; more are rare
 
 
 class Step(NamedTuple):
@@ -87,10 +87,16 @@ def minimum_of(gram, linear, strength, lowest, v):
         return np.sum(v * (0.5 * v @ gram - linear) + strength * np.abs(v), axis=-1)
 
     has_sign = (strength > 0.0) | (lowest == 0.0)
-    signs, is_barred, most = np.sign(v) * has_sign, np.zeros(len(v), dtype=bool), 1
-    for _ in range(MOST_STEPS * len(v)):  # a few as a rule; more if rounding errors make it cycle
+    signs, is_barred, most = (
+        np.sign(v) * has_sign,
+        np.zeros(len(v), dtype=bool),
+        1,
+    )  # barred: lest rounding errors make it cycle
+    for _ in range(MOST_STEPS * len(v)):  # a few as a rule
+        # 1. the minimum for these signs
         free, end = np.flatnonzero((signs != 0.0) | ~has_sign), np.zeros_like(v)
         end[free] = solve(gram[np.ix_(free, free)], (linear - strength * signs)[free])
+        # 2. if coefficients would change their sign on the way: a part of it
         crossing = np.flatnonzero(end * signs < 0.0)
         if len(crossing):
             most = 1
@@ -107,6 +113,7 @@ def minimum_of(gram, linear, strength, lowest, v):
             v = v + fraction * (end - v)
             v[first], signs[first] = 0.0, 0.0
             continue
+        # 3. otherwise all of it, and zeros that lower the objective there are freed
         if not np.array_equal(v, end):
             is_barred[:] = False
         v, gradient = end, gram @ end - linear

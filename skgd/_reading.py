@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from skgd._moments import products
-from skgd._objective import SQUARED_ERROR, bend, loss_and_slope, penalty_at, rounding_loss, secant
+from skgd._objective import SQUARED_ERROR, bend, loss_and_slope, penalty_at, rounding_loss, secant, with_intercept_moved
 from skgd._rows import TargetAt
 
 ROUNDING = 1e-10  # relative rounding error of a mean over many rows; also the narrowest kink, as a share of a typical residual
@@ -118,15 +118,6 @@ class Target:
         values, gradient, hessian, extra = sums
         return Sums(values, gradient @ to_basis, to_basis.T @ hessian @ to_basis, to_basis.T @ extra @ to_basis)
 
-    def add_up(self, request):
-        """The sum of a function over the rows, divided by the total weight."""
-        (total,) = self.rows.add_up(request)
-        return total * (1.0 / self.total_weight)
-
-    def at_zero(self, parameters):
-        """The intercept as the prediction where the rows' columns are zero, instead of at the center."""
-        return parameters[..., -1] - parameters[..., :-1] @ self.center
-
     @property
     def narrowest(self):
         """The smallest width of a kink."""
@@ -135,7 +126,8 @@ class Target:
     def residuals_of_sample(self, parameters):
         """Predictions minus targets for a sample of the rows."""
         sample = self.rows.sampled
-        return sample.take(sample.numbers) @ parameters[:-1] + self.at_zero(parameters) - sample.targets[self.k]
+        at_zero = with_intercept_moved(parameters, -self.center)
+        return sample.take(sample.numbers) @ at_zero[:-1] + at_zero[-1] - sample.targets[self.k]
 
     def smoothed(self, parameters, cost):
         """The loss with the widest kinks that raise it by no more than the share `cost`, on a sample of the rows."""
@@ -152,8 +144,8 @@ class Target:
     def objectives(self, candidates, *losses):
         """The objective for each loss at each of several parameter vectors; X is not centred, as in `predict`."""
         candidates = np.atleast_2d(candidates)
-        at_zero = np.column_stack([candidates[:, :-1], self.at_zero(candidates)])
-        return self.add_up((losses_over, self.k, at_zero, losses)) + penalty_at(self.penalty, candidates[:, :-1])
+        (sums,) = self.rows.add_up((losses_over, self.k, with_intercept_moved(candidates, -self.center), losses))
+        return sums / self.total_weight + penalty_at(self.penalty, candidates[:, :-1])
 
     def look(self, parameters, loss):
         """The objective, and its gradient without that of the l1 norm, at the cost of reading X once."""
@@ -161,20 +153,29 @@ class Target:
         return value, gradient
 
 
+def targets_of(problem):
+    """All targets of a problem."""
+    return [Target(problem, k) for k in range(len(problem.constant))]
+
+
+def objectives_at(problem, parameters):
+    """The objective of each target at its parameters, in one pass over the rows."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        return look_at(targets_of(problem), parameters, problem.loss)[0]
+
+
 def look_at(targets, parameters, loss, without_targets=False):
     """Objectives and gradients, without those of the l1 norm, of several targets of the same rows, which are read once.
 
     `parameters` has a row for each target. `without_targets` replaces y by zeros.
     """
-    rows, numbers = targets[0].rows, [target.k for target in targets]
-    at_zero = np.array([target.at_zero(row) for target, row in zip(targets, parameters, strict=True)])
-    factor = 0.0 if without_targets else 1.0
-    (sums,) = rows.add_up((slopes_over, numbers, np.column_stack([parameters[:, :-1], at_zero]), loss, factor))
+    rows, center, penalty = targets[0].rows, targets[0].center, targets[0].penalty
+    numbers, factor = [target.k for target in targets], 0.0 if without_targets else 1.0
+    (sums,) = rows.add_up((slopes_over, numbers, with_intercept_moved(parameters, -center), loss, factor))
     sums *= 1.0 / rows.total_weight
-    values, gradients, penalty = sums[:, 0], sums[:, 1:], targets[0].penalty
-    centers, has_intercept = np.array([target.center for target in targets]), targets[0].has_intercept
-    gradients[:, :-1] += penalty.l2 * parameters[:, :-1] - gradients[:, -1:] * centers
-    gradients[:, -1] *= has_intercept
+    values, gradients = sums[:, 0], sums[:, 1:]
+    gradients[:, :-1] += penalty.l2 * parameters[:, :-1] - gradients[:, -1:] * center
+    gradients[:, -1] *= targets[0].has_intercept
     return values + penalty_at(penalty, parameters[:, :-1]), gradients
 
 

@@ -102,14 +102,14 @@ def update(step, loss, metric, penalty, parameters):
     if norm > 0.0 and eta * norm > step["cap"] * bound:
         eta = step["cap"] * bound / norm
     gradient[:-1] += penalty.l2 * coef[:-1]
-    ahead = step["momentum"] if step["lookahead"] != 0.0 else 0.0
+    ahead = step["lookahead"]
     before = coef - ahead * velocity
     now = coef + (step["momentum"] - ahead) * velocity - eta * (scale * gradient)
     if penalty.makes_zeros:
         now[:-1] = proximal(now[:-1], eta * scale[:-1] * penalty.l1, penalty.lowest)
-    if step["momentum"] != 0.0 or step["lookahead"] != 0.0:
+    if step["momentum"] != 0.0:
         velocity[:] = now - before
-        now += step["lookahead"] * velocity
+        now += ahead * velocity
     coef[:] = now
     if step["averaging"] != 0.0:
         average += step["averaging"] * (coef - average)

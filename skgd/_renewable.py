@@ -15,11 +15,11 @@ import numpy as np
 
 from skgd._geometry import ROWS_PER_COLUMN
 from skgd._latest_rows import LatestRows, longest_half_life
-from skgd._newton import LEAST_PROMISE, OF_ZEROS, Newton, Readings
+from skgd._newton import LEAST_PROMISE, TIGHTER, Newton, Readings
 from skgd._objective import LARGEST, NOTHING, loss_and_slope, penalty_at, typical_size
-from skgd._past_rows import PastRows, TargetOfStream, derivatives_at, model_at_minimum, residuals_at
+from skgd._past_rows import PastRows, TargetOfStream, derivatives_at, model_at_minimum
 from skgd._quadratic import FRACTIONS, MOST_STEPS
-from skgd._reading import Target
+from skgd._reading import targets_of
 from skgd._rows import BLOCK
 from skgd._stream import UNUSUAL
 
@@ -53,15 +53,15 @@ class Renewable:
         If the rows are too few for a reliable Hessian, they are kept themselves.
         """
         rows, n_parameters = problem.rows.sampled, ends.shape[1]
-        residual = residuals_at(rows, problem, ends)
+        residual = rows.residuals(problem.published(ends))
         deciding = share_that_decides(problem.loss, residual, rows.weights)
         evenness = problem.rows.representatives.effective_share
-        known = {"spread": spread_of(problem, residual, rows.weights), "objective": objective, "deciding": deciding}
-        known["evenness"] = evenness
+        spread = spread_of(problem, residual, rows.weights)
+        known = {"spread": spread, "deciding": deciding, "evenness": evenness, "objective": objective}
         if len(problem.rows) <= min(n_first_rows(evenness * deciding, n_parameters), len(rows)):
             losses = loss_and_slope(problem.loss, residual)[0] @ rows.weights / rows.total_weight
             return cls(latest=LatestRows(newest=rows).copied(), reached=losses, **known)
-        widths = width_of_kinks(known["spread"], deciding, n_parameters, evenness * len(rows))
+        widths = width_of_kinks(spread, deciding, n_parameters, evenness * len(rows))
         weight = problem.rows.total_weight
         squares = weight**2 / (evenness * len(problem.rows))
         past = model_at_minimum(replace(problem, rows=rows), ends, widths, weight, squares)
@@ -107,31 +107,35 @@ class Renewable:
         The problem is that of the latest rows. Starts and the minimum have a row of parameters for each target; their
         intercepts are predictions at the problem's origin.
         """
-        rows, n_targets, factor = problem.rows, len(starts), 0.5 ** (self.latest.age - self.faded_at)
-        before = self.past and self.past.moved_to(problem.origin).faded(np.full(n_targets, factor))
+        rows, factor = problem.rows, 0.5 ** (self.latest.age - self.faded_at)
+        before = self.past and self.past.moved_to(problem.origin).faded(np.full(len(starts), factor))
         n_seen = len(rows) + self.n_rows * factor
-        spread = np.broadcast_to(self.spread, n_targets)
-        if before is None:
-            ends, _ = Readings.approach([Target(problem, k) for k in range(n_targets)], starts, OF_ZEROS)
+        if before is None:  # to LEAST_PROMISE, it takes a fifth longer
+            ends, _ = Readings.approach(targets_of(problem), starts, LEAST_PROMISE / TIGHTER)
         else:
             before, ends = self.later_minimum(problem, starts, before, n_seen, half_life < np.inf)
-        residual, weight = residuals_at(rows.sampled, problem, ends), rows.sampled.weights
-        size, deciding = spread_of(problem, residual, weight), share_that_decides(problem.loss, residual, weight)
-        loss = loss_and_slope(problem.loss, residual)[0] @ weight / weight.sum()
-        if before is not None:  # moving means, in which later rows count three times: minima become better
-            share, size = min(1.0, 3.0 * len(rows) / n_seen), np.minimum(size, UNUSUAL * spread)
-            size, deciding = spread + share * (size - spread), self.deciding + share * (deciding - self.deciding)
-        total, squares = rows.total_weight, rows.weights @ rows.weights
-        if before is not None:
-            total, squares = total + before.weight.max(), squares + before.squares.max()
-        evenness = min(1.0, total**2 / (n_seen * squares))
-        are_first = before is None and len(rows) < n_first_rows(evenness * deciding, ends.shape[1])
+        known = self.measured(problem, ends, before, n_seen)
+        are_first = before is None and len(rows) < n_first_rows(known["evenness"] * known["deciding"], ends.shape[1])
         keeps_rows = are_first or half_life <= longest_half_life(ends.shape[1])
-        known = {"spread": size, "deciding": deciding, "evenness": evenness, "keeps_rows": keeps_rows}
-        renewed = replace(self, reached=loss, waiting=0, faded_at=self.latest.age, **known)
+        renewed = replace(self, waiting=0, faded_at=self.latest.age, keeps_rows=keeps_rows, **known)
         if keeps_rows:
             return replace(renewed, past=before, n_rows=n_seen - len(rows)), ends
         return renewed.left_behind(problem, ends, before, n_seen), ends
+
+    def measured(self, problem, ends, before, n_seen):
+        """What the latest rows say of residuals and weights at their minimum, as moving means if there is a model of others."""
+        rows, sample = problem.rows, problem.rows.sampled
+        residual, weight = sample.residuals(problem.published(ends)), sample.weights
+        spread, deciding = spread_of(problem, residual, weight), share_that_decides(problem.loss, residual, weight)
+        total, squares = rows.total_weight, rows.weights @ rows.weights
+        if before is not None:
+            share = min(1.0, 3.0 * len(rows) / n_seen)  # later rows count three times, since minima become better
+            spread = self.spread + share * (np.minimum(spread, UNUSUAL * self.spread) - self.spread)
+            deciding = self.deciding + share * (deciding - self.deciding)
+            total, squares = total + before.weight.max(), squares + before.squares.max()
+        reached = loss_and_slope(problem.loss, residual)[0] @ weight / weight.sum()
+        evenness = min(1.0, total**2 / (n_seen * squares))
+        return {"spread": spread, "deciding": deciding, "evenness": evenness, "reached": reached}
 
     def later_minimum(self, problem, starts, before, n_seen, forgets):
         """The model of past rows, faded to what is credible if the stream `forgets`, and the minimum with the latest rows."""
@@ -170,7 +174,7 @@ def no_worse_than_constants(problem, parameters):
     """
     rows, constants = problem.rows, np.zeros_like(parameters)
     constants[:, -1] = problem.constant
-    far, near = residuals_at(rows, problem, parameters), residuals_at(rows, problem, constants)
+    far, near = (rows.residuals(problem.published(each)) for each in (parameters, constants))
     values = [
         loss_and_slope(problem.loss, shrunk * far + (1.0 - shrunk) * near)[0] @ rows.weights / rows.total_weight
         + penalty_at(problem.penalty, shrunk * parameters[:, :-1])

@@ -95,7 +95,7 @@ class Rows:
     @classmethod
     def of(cls, X, y, weight):
         """All rows of nonzero weight."""
-        everything = weight.strides == (0,) or weight.all()
+        everything = weight.strides == (0,) or weight.all()  # a view of one number: see `is_unweighted`
         numbers = np.arange(X.shape[0], dtype=np.int32) if everything else np.flatnonzero(weight).astype(np.int32)
         return cls(X, y, weight, numbers, np.zeros(X.shape[1]))
 
@@ -131,11 +131,16 @@ class Rows:
         """These rows with their weights in units of their mean."""
         return self.with_weight_over(self.mean_weight)
 
+    @property
+    def is_unweighted(self):
+        """Whether all rows weigh 1, since the weights are a view of that one number."""
+        return self.weight.strides == (0,)
+
     @cached_property
     def mean_weight(self):
         """sum_i s_i / n"""
         largest = self.weight[self.numbers].max()  # by which they are divided first, since a sum may be too large or small
-        return float(largest * np.mean(self.weight[self.numbers] / largest)) if self.weight.strides != (0,) else 1.0
+        return 1.0 if self.is_unweighted else float(largest * np.mean(self.weight[self.numbers] / largest))
 
     @cached_property
     def total_weight(self):
@@ -149,7 +154,7 @@ class Rows:
         n times it is Kish's effective sample size (Kish 1965).
         """
         weights = self.weights / self.weights.max()
-        return float(weights.sum() ** 2 / (len(weights) * (weights @ weights))) if self.weight.strides != (0,) else 1.0
+        return 1.0 if self.is_unweighted else float(weights.sum() ** 2 / (len(weights) * (weights @ weights)))
 
     def add_up(self, *requests):
         """The sum of each function(rows, *arguments) over the rows; many rows are summed in groups, on all cores."""
@@ -304,7 +309,7 @@ class Rows:
         if len(self) <= size:
             return self
         at = (np.arange(size) + np.random.default_rng(0).random(size)) / size
-        if self.weight.strides == (0,):
+        if self.is_unweighted:
             places = (at * len(self)).astype(np.intp)
         else:
             sums = np.cumsum(self.weights)

@@ -39,11 +39,6 @@ def one_core():
     return _get_threadpool_controller().limit(limits=1, user_api="blas")
 
 
-def recheck(model):
-    """Check parameters in a method for which scikit-learn does not: partial_fit of a model that is fitted."""
-    model._validate_params()
-
-
 class Options(StrOptions):
     """Words that a parameter may be, in the order in which its docstring has them."""
 
@@ -62,6 +57,7 @@ class CheckedParameters:
     """
 
     _parameter_constraints: ClassVar[dict]
+    _cure_of: Callable[..., str]  # (name, value, options): what to give in the place of an invalid value
     _checked: ClassVar[WeakKeyDictionary[object, dict]] = WeakKeyDictionary()  # parameters as they were at the last call
 
     @classmethod
@@ -87,8 +83,3 @@ class CheckedParameters:
             cures = [self._cure_of(name, changed[name], options) for name in named]
             raise InvalidParameterError("".join([str(error), *cures])) from None
         self._checked[self] = given
-
-    @staticmethod
-    def _cure_of(name, value, options):
-        """What to give in the place of an invalid value."""
-        return ""

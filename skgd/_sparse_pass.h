@@ -69,7 +69,7 @@ INLINE void NAME(move_sparse_row)(const Run *run, ptrdiff_t row, int is_collecte
     for (int64_t e = run->starts[row]; e < run->starts[row + 1]; e++) {
         const int32_t j = numbers[e];
         const Class *class = NAME(class_at)(columns, j, is_uniform);
-        double change = class->reach * (is_collected ? gradient[j] : slope * values[e]);
+        double change = class->length * (is_collected ? gradient[j] : slope * values[e]);
         if (is_collected) gradient[j] = 0.0;
         if (l1 == 0.0) {
             if (coef[j] - change < lowest) change = coef[j] - lowest;
@@ -105,7 +105,7 @@ INLINE void NAME(run_sparse_batches)(Run run, const Step *step, Parameters p, Co
         const ptrdiff_t stop = start + run.batch_size < n_rows ? start + run.batch_size : n_rows;
         const double share = 1.0 / (double)(stop - start);
         const int is_capped = step->cap < INFINITY, flips = is_bounded && step->eta * largest * run.penalty.l2 > 1.0;
-        const int moves_all = step->momentum != 0.0 || step->lookahead != 0.0 || flips;
+        const int moves_all = step->momentum != 0.0 || flips;
         const int is_collected = moves_all || (stop - start > 1 && (is_capped || is_proximal(&run.penalty)));
         double total = 0.0, norm = 0.0;
         if (moves_all) write_out(&columns, &run, p);

@@ -115,7 +115,7 @@ class Schedule:
         if self.average:
             gathered = self.every > 1
             weights = gathered_weights(t, self.every, began, ends) if gathered else averaging_weights(t, self.average)
-            least = 1.0 - (1.0 - self.forgets) ** self.every
+            least = 1.0 - (1.0 - self.forgets) ** self.every  # an update forgets as much as the steps that it stands for
             steps["averaging"] = np.where(weights > 0.0, np.maximum(weights, least), 0.0)
         return steps
 

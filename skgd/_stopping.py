@@ -53,8 +53,8 @@ class Validation:
         self.rows, self.loss, self.tol, self.best = rows, loss, tol, np.array(parameters)
         self.score = np.full(len(parameters), -np.inf) if score is None else np.array(score)
         self.waited = np.zeros(len(parameters), dtype=np.int64) if waited is None else np.array(waited)
-        (moments,) = rows.add_up((moments_of_targets,))
-        self.check_range(moments.target_variance)
+        moments = rows.without_columns().moments(False)
+        check_range(moments.target_variance)
         self.weight, self.mean, constant = moments.weight, moments.target_mean, moments.target_mean
         if loss == SQUARED_ERROR:
             self.constant_loss = moments.target_variance
@@ -68,16 +68,11 @@ class Validation:
         """The parameters that score best, their scores, and for how long others are worse: a later fit goes on from it."""
         return {"parameters": self.best, "score": self.score, "waited": self.waited}
 
-    def check_range(self, squares):
-        """Refuse rows whose D^2 float64 cannot hold."""
-        if not np.isfinite(squares).all():
-            raise ValueError("X_val or y_val is too large: squared errors exceed the range of float64. Check their units.")
-
     def compare(self, parameters):
         """D^2 of these parameters, and whether they are worse than the best."""
         with np.errstate(over="ignore", invalid="ignore"):
             (sums,) = self.rows.add_up((differences, self.loss, parameters, self.best))
-        self.check_range(sums)
+        check_range(sums)
         loss, majority, difference, first, second, weight_square = sums
         score, mean = explained(loss / self.weight, self.constant_loss, self.rounding), difference / self.weight
         error = np.sqrt(np.maximum(second - 2.0 * mean * first + mean**2 * weight_square, 0.0))
@@ -103,9 +98,10 @@ def explained(loss, of_constant, rounding):
     return np.where(varies, 1.0 - loss / np.where(varies, of_constant, 1.0), np.where(loss > rounding, 0.0, 1.0))
 
 
-def moments_of_targets(rows):
-    """Moments without columns."""
-    return rows.without_columns().moments(False)
+def check_range(squares):
+    """Refuse rows whose D^2 float64 cannot hold."""
+    if not np.isfinite(squares).all():
+        raise ValueError("X_val or y_val is too large: squared errors exceed the range of float64. Check their units.")
 
 
 def differences(rows, loss, parameters, others):

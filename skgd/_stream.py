@@ -1,4 +1,4 @@
-"""Running statistics that partial_fit keeps of the rows seen, and limits on the influence of outliers."""
+"""Running statistics that partial_fit keeps of the rows seen: their moments, and how long and far off they usually are."""
 
 from dataclasses import replace
 from typing import NamedTuple
@@ -47,11 +47,10 @@ class Stream(NamedTuple):
         The intercept is the prediction at x = 0. If `gradient` is None, as for any loss but the squared error, the products of
         columns and targets stay unknown.
         """
-        known = {}
-        if geometry.covariance is None or len(moments.mean) > MOST_CORRELATED:
-            second = np.append(moments.variance, moments.target_variance)
-            moments = replace(moments, second=np.diagonal(moments.second) if moments.is_full else second)
-        elif not moments.is_full:
+        known, are_few = {}, len(moments.mean) <= MOST_CORRELATED
+        if moments.is_full and not are_few:
+            moments = replace(moments, second=np.diagonal(moments.second))
+        elif not moments.is_full and are_few and geometry.covariance is not None:
             is_of_all_rows = moments.n_rows <= n_rows_that_tell(moments.n_features)  # and not of a sample
             has_products = gradient is not None
             known = {"is_exact": has_products and is_of_all_rows, "objective": objective if has_products else None}

@@ -63,21 +63,16 @@ def vertex_near(target, point, allowed):
         requests = (DualSums.over, at, loss, loss, np.zeros(size)), (NearRows.of, at, loss.insensitive, n_near)
         solution = solution_of_program(target, point, *target.rows.add_up(*requests), allowed)
         if solution is not None:
-            return with_least_norm(target, solution.step), duality_gap(solution.sums, total, target.penalty, point)
+            step, sums = solution
+            return with_least_norm(target, step), duality_gap(sums, total, target.penalty, point)
     return np.zeros(size), np.inf
 
 
-class Solution(NamedTuple):
-    """The solution of a linear program."""
-
-    step: np.ndarray  # (n_features + 1,): the multipliers of its constraints
-    sums: DualSums  # with the t_i of the program
-
-
 def solution_of_program(target, point, sums, rows, allowed):
-    """The Solution of the program for the near rows, or None; `sums` are those of the slopes at the point.
+    """The step and the DualSums with the t_i of the program for the near rows, or None if it has no solution.
 
-    The cost is divided by its largest entry, the unit, and constraint j by the size of its terms, scale_j. So the multiplier of
+    `sums` are those of the slopes at the point. The unknowns of the program are the t_i, and by how much v differs from g. The
+    cost is divided by its largest entry, the unit, and constraint j by the size of its terms, scale_j. So the multiplier of
     that constraint is that of the program as it stands above, times scale_j / unit.
     """
     loss, penalty, total, size = target.loss, target.penalty, target.total_weight, len(point)
@@ -98,7 +93,7 @@ def solution_of_program(target, point, sums, rows, allowed):
         return None
     change = program.x[: len(cost)] - slope
     sums = sums._replace(linear=sums.linear + change @ cost, v=sums.v + (rows.weight * change) @ rows.z)
-    return Solution(unit * program.eqlin.marginals / scale, sums)
+    return unit * program.eqlin.marginals / scale, sums
 
 
 def bounds_of_slopes(loss, side):

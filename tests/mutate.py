@@ -13,8 +13,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 NAMES = """
-chunks descent duality finish fit geometry least_squares moments newton objective outliers partial_fit past_rows plan problem
-quadratic reading reference renewable latest_rows rows shuffle_test state step_size stopping stream vertex wide
+chunks descent duality finish fit geometry latest_rows least_squares metric moments newton objective outliers partial_fit
+past_rows plan problem quadratic reading reference renewable rows shuffle_test state step_size stopping stream vertex wide
 """
 PYTHON = [f"skgd/_{name}.py" for name in NAMES.split()]
 C = ["skgd/_kernel.h", "skgd/_pass.h", "skgd/_sparse_pass.h"]

@@ -218,7 +218,8 @@ def test_the_step_to_a_vertex_leads_to_the_minimum_from_near_it_and_its_gap_is_w
     point[:-1], point[-1] = model.coef_, model.intercept_ + X.mean(axis=0) @ model.coef_ * model.fit_intercept
     step, gap = vertex_near(target, point, 0.0)
     before, after = target.objectives(np.vstack([point, point + step]), target.loss)[0]
-    residual = X @ (point + step)[:-1] + target.at_zero(point + step) - y
+    coef, at_center = (point + step)[:-1], (point + step)[-1]
+    residual = (X - target.center) @ coef + at_center - y
     on_kink = np.count_nonzero(np.abs(np.abs(residual) - target.loss.insensitive) < 1e-9)
     assert on_kink == np.count_nonzero((point + step)[:-1]) + options.get("fit_intercept", True)  # up to rounding errors
     assert gap == pytest.approx(before - after, abs=1e-12)  # so nothing but rounding errors is left at the vertex

@@ -204,7 +204,8 @@ def test_a_proximal_step_is_the_safe_one_or_a_better_share_of_it_and_knows_its_g
     shares[:, :-1] = np.sign(shares[:, :-1]) * np.maximum(np.abs(shares[:, :-1]) - threshold, 0.0)
     (values,) = target.objectives(np.vstack([start, shares]), target.loss)
     assert values[1] < values[0]
-    end, gain = proximal_step(target, start)
+    end, before, gain = proximal_step(target, start)
+    assert before == pytest.approx(values[0])
     np.testing.assert_allclose(end, shares[np.argmin(values[1:])], rtol=1e-12)
     assert gain == pytest.approx(values[0] - values[1:].min())
 

@@ -2,8 +2,8 @@
 A stream that drifts
 ====================
 
-``partial_fit`` makes one pass over each chunk. Under ``learning_rate="auto"`` its result is the
-minimum over all rows seen so far. This is best while the true coefficients do not change: a stream
+Under ``learning_rate="auto"``, the result of ``partial_fit`` is the minimum over all rows seen
+so far. This is best while the true coefficients do not change: a stream
 never forgets by default. If they may change, set ``half_life``: what was seen then counts half
 after so many rows. ``average=False`` forgets, too: it returns the result of the last step.
 
