@@ -255,18 +255,18 @@ def of_excess(model, problem, excess, promise):
 
 
 def of_score(model, outcome):
-    problem, scores = outcome.problem, outcome.history.score
-    score = np.min(np.max(scores, axis=0)) if scores else 0.0
+    problem, validation = outcome.problem, outcome.validation
+    score = np.min(validation.compare(outcome.parameters)[0]) if validation else 0.0
     if score >= 0.0:
         return None
     poor = f"{score_name(model.loss)} on the held-out rows is {score:.2g}: a constant predicts them better."
-    is_known = len(outcome.validation.rows) >= LEAST_SEEN
-    if is_known and np.any(np.abs(outcome.validation.mean - problem.constant) > UNUSUAL * problem.deviation):
+    is_known = len(validation.rows) >= LEAST_SEEN
+    if is_known and np.any(np.abs(validation.mean - problem.constant) > UNUSUAL * problem.deviation):
         return (
             f"{poor} Held-out targets lie far from the others: if they are a y_val, and y was transformed, as by "
             f"TransformedTargetRegressor, transform y_val, too."
         )
-    moments, of_others = outcome.state.stream.moments, outcome.validation.rows.moments(False)
+    moments, of_others = outcome.state.stream.moments, validation.rows.moments(False)
     if moments is not None:
         shift = np.abs(of_others.column_means - moments.column_means)
         counts = np.any(np.abs(outcome.parameters[:, :-1]) * shift > problem.deviation[:, None], axis=0)
@@ -278,7 +278,7 @@ def of_score(model, outcome):
                 f'X_val, too, by transform_input=["X_val"].'
             )
     return (
-        f"{poor} These {len(outcome.validation.rows)} rows may be too few to judge by, the others too few for so many columns, "
+        f"{poor} These {len(validation.rows)} rows may be too few to judge by, the others too few for so many columns, "
         f"or the columns say little about y. Raise alpha or drop columns; or hold out more or other rows, by "
         f"validation_fraction, random_state, or X_val and y_val; or set early_stopping=False."
     )

@@ -64,18 +64,18 @@ class Chunks:
                 raise ValueError(f"{name} is {value}, but {self.kind[name]} in the first chunk. Make all chunks alike.")
         return rows
 
-    def survey(self, is_full):
+    def survey(self, batch_size, is_full):
         """A first reading; `is_full` asks for products of columns, too. It finds out whether chunks can be read ahead."""
         survey = None
         try:
             for number, rows in enumerate(self):
-                if is_full:
+                if batch_size is None:
                     check_number_of_columns(rows.n_features)
                 of_chunk = Survey.of(rows, number, is_full)
                 survey = of_chunk if survey is None else survey + of_chunk
         except CannotReadAhead:
             self.reads_ahead = False
-            return self.survey(is_full)
+            return self.survey(batch_size, is_full)
         check_weighted(survey)
         self.is_surveyed = True
         return survey
@@ -182,7 +182,7 @@ class Survey:
 
     @classmethod
     def of(cls, rows, number, is_full):
-        moments = Moments.of(rows, is_full)
+        moments = Moments.of(rows, is_full and not rows.is_wide)
         within = np.append(moments.variance, moments.target_variance)
         return cls(moments, Sample.of(rows, number), within, 1, rows.dtype)
 
@@ -228,12 +228,11 @@ class RowsInChunks:
         self.numbers_in_a_row = self.sampled.numbers_in_a_row
 
     @classmethod
-    def surveyed(cls, source, batch_size):
-        """Read all rows once, for a descent in batches of this size."""
-        survey = source.survey(is_full=batch_size is None)
-        if batch_size is not None and batch_size >= survey.moments.n_rows:  # the full batch
-            survey = source.survey(is_full=True)
-        return cls(source, survey)
+    def surveyed(cls, source, batch_size, is_auto):
+        """Read all rows once, for a descent in batches of this size, with the products of columns that "auto" needs."""
+        survey = source.survey(batch_size, is_full=is_auto or batch_size is None)
+        is_full_batch = batch_size is not None and batch_size >= survey.moments.n_rows
+        return cls(source, source.survey(None, is_full=True) if is_full_batch and not survey.moments.is_full else survey)
 
     def warn_if_unlike(self):
         """Warn if chunks differ so much that no order of them replaces shuffled rows."""

@@ -389,9 +389,9 @@ class MiniBatchLinearRegressor(CheckedParameters, CallbackSupportMixin, Regresso
     ) -> Self:
         """Fit the model to rows that come in chunks, of which a few are in memory at a time.
 
-        With batch_size=None and learning_rate="auto", all chunks are read a few times, for the squared error once. The result
-        is that of `fit` on all rows: for the squared error up to rounding, for other losses within `tol`. The order of the rows
-        does not matter.
+        With batch_size=None and learning_rate="auto", all chunks are read a few times; for the squared error once, unless
+        columns are nearly dependent. The result is that of `fit` on all rows: for the squared error up to rounding, for other
+        losses within `tol`. The order of the rows does not matter.
 
         With an int, each epoch visits the chunks in a new random order if `chunks` has a length and is indexed by numbers, and
         otherwise as they come. The rows of as many chunks as fit into 64 megabytes are shuffled together. If the means of
@@ -518,7 +518,7 @@ class MiniBatchLinearRegressor(CheckedParameters, CallbackSupportMixin, Regresso
             )  # the first chunk says what there is
 
         source = Chunks(chunks, check)
-        rows = RowsInChunks.surveyed(source, self.batch_size)
+        rows = RowsInChunks.surveyed(source, self.batch_size, self.learning_rate == "auto")
         if self.batch_size is not None and self.batch_size < len(rows):
             rows.warn_if_unlike()
         return rows, self._state_before(rows, go_on)

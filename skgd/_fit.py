@@ -14,7 +14,7 @@ from skgd._newton import LEAST_PROMISE
 from skgd._objective import SQUARED_ERROR, objective_of
 from skgd._plan import problem_of_fit, with_standard_metric
 from skgd._problem import Problem
-from skgd._reading import look_at, objectives_at, targets_of
+from skgd._reading import objectives_at
 from skgd._reference import AVERAGE, COEF, VELOCITY
 from skgd._renewable import Renewable
 from skgd._shuffle_test import ShuffleTest
@@ -69,7 +69,7 @@ def fit_rows(model, rows, state, go_on, watch, held_out=None, start=(None, None)
     end, excess = end_of(model, problem, run, validation)
     value = value_at(model, problem, run, state, end)
     passes, history, is_auto = run.passes, run.history, model.learning_rate == "auto"
-    stream = stream_after(model, problem, moments, end, history)
+    stream = Stream.after_fit(moments, problem.geometries[0], history.objective[-1]) if is_auto else Stream()
     state = replace(
         state.after(problem, run.parameters, len(history.objective), passes.n_batches),
         stream=stream,
@@ -176,7 +176,8 @@ def end_of(model, problem, run, validation):
             standard = with_standard_metric(model, problem, problem.rows.moments(False))
             excess = np.where(is_on_plateau, excess_at_least(standard, standard.at_origin(problem.published(end))), 0.0)
     else:
-        end, excess = finish(problem, end, is_on_plateau | run.plateau.ended, promise_of(model, problem))
+        competes = run.plateau.ended & (not problem.rows.is_wide)  # where it may take far longer than the descent
+        end, excess = finish(problem, end, is_on_plateau | competes, promise_of(model, problem))
     if validation:
         return better_of(problem, validation, run.plateau.ended, end, excess, is_auto)
     if is_auto and is_on_plateau.all():
@@ -187,11 +188,12 @@ def end_of(model, problem, run, validation):
 def better_of(problem, validation, has_ended, end, excess, is_auto):
     """The end of a descent or the parameters that score best on the rows held out, for each target.
 
-    Where scores have ended the descent, its noise may be the reason. So the end, under "auto" the minimum, competes.
+    Where scores have ended the descent, its noise may be the reason. So the end competes: under "auto", up to MOST_COLUMNS
+    columns, it is the minimum.
     """
     best = problem.at_origin(validation.best)
-    if is_auto:
-        best = with_exact_zeros(problem, best)
+    if is_auto:  # no other coefficient moves
+        best[:, :-1][with_exact_zeros(problem, best)[:, :-1] == 0.0] = 0.0
     score, is_worse = validation.compare(problem.published(end))
     is_worse = np.where(has_ended, score <= validation.score, is_worse)
     return np.where(is_worse[:, None], best, end), np.where(is_worse, 0.0, excess)
@@ -212,20 +214,6 @@ def rest_at(end, parameters):
 def is_at_minimum(model, history):
     """Whether a fit has ended at the minimum over its rows."""
     return model.learning_rate == "auto" and history.converged and not model.early_stopping
-
-
-def stream_after(model, problem, moments, end, history):
-    """What a stream that goes on from a fit knows of its columns."""
-    if model.learning_rate != "auto":
-        return Stream()
-    gradient, losses = None, history.objective[-1]
-    if problem.loss == SQUARED_ERROR and not (model.early_stopping or moments.is_full or problem.rows.is_wide):
-        gradient = np.zeros_like(end[:, :-1])
-        if problem.penalty.makes_zeros or not is_at_minimum(model, history):  # otherwise it is zero
-            losses, gradient = look_at(targets_of(problem), end, problem.loss)
-            gradient = gradient[:, :-1]
-    ends = problem.published(end)
-    return Stream.after_fit(moments, problem.geometries[0], problem.penalty, ends, losses, gradient, objective_of(model))
 
 
 def renewable_after(model, problem, stream, end, history):

@@ -22,7 +22,7 @@ from scipy.sparse import issparse
 from scipy.sparse.linalg import svds
 
 from skgd._metric import Metric
-from skgd._moments import HALF_OF_THE_DIGITS, NEGLIGIBLE
+from skgd._moments import HALF_OF_THE_DIGITS, NEGLIGIBLE, weighted_products
 from skgd._objective import rounding_of
 from skgd._rows import BUFFER, MOST_COLUMNS, SAMPLE
 
@@ -52,7 +52,7 @@ def check_range(moments, rows):
 
 
 class Geometry(NamedTuple):
-    """A metric, the step that is safe in it for a loss of curvature 1, and what the columns of a fit leave for later.
+    """A metric, the step that is safe in it for a loss of curvature 1, and what else is known of the columns.
 
     Solvers find their own steps. Plain schedules need the metric alone.
     """
@@ -60,7 +60,6 @@ class Geometry(NamedTuple):
     metric: Metric
     step: float = 1.0
     longest: float = 0.0  # (x - mu)' D (x - mu) + 1 of the longest row looked at, for a weight of 1
-    covariance: np.ndarray | None = None  # of the columns of a sample, if they are few
     eigenvalue: float = 0.0  # the largest one of the columns' second moments in the metric
     whitening: np.ndarray | None = None  # (n_features, k): centred rows times this have about identity covariance
     is_doubtful: bool = False  # whether the columns are too nearly dependent for their second moments to be accurate
@@ -99,10 +98,9 @@ def n_rows_that_tell(n_features):
     return max(LEAST_SAMPLE, min(ROWS_PER_COLUMN * n_features, SAMPLE, BUFFER // n_features))
 
 
-def standardised_sample(rows, metric, norms):
-    """The `standardised` rows of a sample that prefers those of large squared norm, and their weights."""
-    which, weight = sample_rows(rows, norms)
-    return metric.standardised(rows, which, weight), weight
+def eigenvalue_of_sample(rows, metric, norms):
+    """The largest eigenvalue of the second moments of rows with these squared norms, the intercept included, by a sample."""
+    return largest_eigenvalue(metric.standardised(rows, *sample_rows(rows, norms)))
 
 
 def sample_rows(rows, norms):
@@ -125,38 +123,36 @@ def sample_rows(rows, norms):
     return which, weight / rows.total_weight
 
 
-def spectrum_of(gram, metric, table_of):
-    """The eigenvalue, the whitening and the doubt of a Geometry, from second moments in the metric.
+def spectrum_of(rows, moments, metric, ridge):
+    """The eigenvalue, the whitening and the doubt of a Geometry, by the full moments of these rows.
 
-    If their eigenvalues span too many digits, a table with these moments gives the whitening.
+    The second moments have lost half of the digits of directions whose eigenvalue is a tiny share of the largest. So the rows
+    are projected on these and read again (as in CholeskyQR2, Yamamoto, Nakatsukasa, Yanagisawa & Fukaya 2015).
     """
+    gram, root = gram_of(moments, metric, ridge), metric.root
     values, vectors = np.linalg.eigh(gram)
-    is_near = values < HALF_OF_THE_DIGITS * values[-1]
-    whitening = whitening_of(values, vectors, metric, table_of() if is_near[0] else None)
-    # There is doubt if products see directions with half of their digits, or if the table sees more directions than they do, as
-    # where two columns differ by 1e-5 of their deviation. Columns that are redundant to the last digit are no problem, such as
-    # dummies that sum to 1: neither sees them vary.
-    seen = values > NEGLIGIBLE * values[-1]
-    is_doubtful = np.any(is_near & seen) or whitening.shape[1] > np.count_nonzero(~is_near)
+    deviation, is_near = np.sqrt(np.maximum(values, 0.0)), values < HALF_OF_THE_DIGITS * values[-1]
+    is_kept = values > NEGLIGIBLE * max(values[-1], 0.0)
+    is_doubtful = np.any(is_near & is_kept)
+    if is_near.any():
+        near = vectors[:, is_near]
+        (second,) = rows.add_up((second_moments_along, metric.center, root[:, None] * near))
+        squares, turned = np.linalg.eigh(second / rows.total_weight + near.T @ ((ridge * metric.scale)[:, None] * near))
+        vectors[:, is_near], deviation[is_near] = near @ turned, np.sqrt(np.maximum(squares, 0.0))
+        rounding = rounding_of(np.abs(metric.center) * root + 1.0) @ np.abs(vectors)  # of sums along a direction
+        is_kept = rounding < INDISTINCT * deviation
+        # Columns that are redundant to the last digit are no problem, such as dummies that sum to 1: nobody sees them vary.
+        is_doubtful |= np.any(is_near & is_kept)
+    whitening = root[:, None] * vectors[:, is_kept] / deviation[is_kept]
     return {"eigenvalue": values[-1], "whitening": whitening, "is_doubtful": bool(is_doubtful)}
 
 
-def whitening_of(eigenvalues, eigenvectors, metric, z=None):
-    """The whitening: a matrix that turns centred rows into uncorrelated variables of variance 1, without redundant ones.
-
-    From the eigendecomposition of z'z or, given z, from its singular values, of which z'z has lost half of the digits.
-    """
-    largest, root = eigenvalues[-1], metric.root
-    if largest <= 0.0:
-        return np.zeros((len(root), 0))
-    if z is None:
-        kept, vectors, deviation = eigenvalues > NEGLIGIBLE * largest, eigenvectors, np.sqrt(np.maximum(eigenvalues, 0.0))
-    else:
-        _, deviation, directions = np.linalg.svd(z, full_matrices=False)
-        vectors = directions.T
-        rounding = rounding_of(np.abs(metric.center) * root + 1.0) @ np.abs(vectors)  # of sums along a direction
-        kept = rounding < INDISTINCT * deviation
-    return root[:, None] * vectors[:, kept] / deviation[kept]
+def second_moments_along(rows, center, axes):
+    """sum_i s_i z_i z_i', with z_i the centred row i along the columns of `axes`."""
+    total = np.zeros((axes.shape[1], axes.shape[1]))
+    for _, which in rows.blocks():
+        total += weighted_products((rows.take(which) - center) @ axes, rows.weight[which])
+    return total
 
 
 def full_batch_step(geometry, ridge):
@@ -170,48 +166,24 @@ def gram_of(moments, metric, ridge):
     return (moments.covariance + np.outer(shift, shift) + ridge * np.eye(len(shift))) * np.outer(root, root)
 
 
-def covariance_of(z, weight, metric):
-    """The covariance of the columns in the user's units, of rows `standardised` with these weights."""
-    total = weight.sum() or 1.0  # a sample of rows that do not vary has none
-    mean, gram = np.sqrt(weight) @ z[:, :-1] / total, z[:, :-1].T @ z[:, :-1] / total
-    deviation = np.divide(1.0, metric.root, out=np.zeros(len(gram)), where=metric.scale > 0.0)
-    return (gram - np.outer(mean, mean)) * np.outer(deviation, deviation)
-
-
-def with_root_of(penalised, z):
-    """Standardised rows without the intercept, above a root of what the l2 norm adds to their second moments."""
-    return np.vstack([z[:, :-1], np.diag(np.sqrt(penalised))])
-
-
 def geometry_of_solver(rows, moments, ridge, fit_intercept):
     """The geometry for solvers: scales, and a whitening if the moments are full."""
     metric = Metric.of_rows(rows, moments, ridge, fit_intercept)
     some = rows.sampled.sample(n_rows_that_tell(rows.n_features))
     longest = np.max(metric.squared_norms(some) / some.weights)
-    if not moments.is_full:
-        return Geometry(metric, longest=longest)
-
-    def table():
-        some = rows.representatives
-        return with_root_of(ridge * metric.scale, standardised_sample(some, metric, metric.squared_norms(some))[0])
-
-    return Geometry(metric, longest=longest, **spectrum_of(gram_of(moments, metric, ridge), metric, table))
+    return Geometry(metric, longest=longest, **(spectrum_of(rows, moments, metric, ridge) if moments.is_full else {}))
 
 
 def geometry_of_batches(rows, moments, batch_size, ridge, fit_intercept):
-    """The geometry for steps on batches of `batch_size` rows; second moments are those of a sample."""
-    metric, some = Metric.of_rows(rows, moments, ridge, fit_intercept), rows.representatives
-    penalised, norms = ridge * metric.scale, metric.squared_norms(some)
+    """The geometry for steps on batches of `batch_size` rows."""
+    geometry, some = geometry_of_solver(rows, moments, ridge, fit_intercept), rows.representatives
+    metric, eigenvalue, penalised = geometry.metric, geometry.eigenvalue, np.max(ridge * geometry.metric.scale)
+    norms = metric.squared_norms(some)
     longest = norms.max() if rows.is_in_memory else rows.add_up((Longest.of, metric))[0]
-    z, weight = standardised_sample(some, metric, norms)
-    if rows.is_wide:
-        geometry = Geometry(metric, eigenvalue=largest_eigenvalue(z) + penalised.max())
-    else:
-        spectrum = spectrum_of(z[:, :-1].T @ z[:, :-1] + np.diag(penalised), metric, lambda: with_root_of(penalised, z))
-        geometry = Geometry(metric, covariance=covariance_of(z, weight, metric), **spectrum)
-    mean = SAFETY * max(geometry.eigenvalue, 1.0)
-    step = safe_length(longest + penalised.max(), mean, len(rows), batch_size)
-    return geometry._replace(step=step, longest=np.max(norms / some.weights))
+    if not moments.is_full:
+        eigenvalue = eigenvalue_of_sample(some, metric, norms) + penalised
+    step = safe_length(longest + penalised, SAFETY * max(eigenvalue, 1.0), len(rows), batch_size)
+    return geometry._replace(step=step, longest=np.max(norms / some.weights), eigenvalue=eigenvalue)
 
 
 class Longest(float):
@@ -228,5 +200,4 @@ class Longest(float):
 def safe_step(rows, batch_size, metric):
     """The step 1 / L(b) in a given metric: what a constant step should not exceed, for a loss of curvature 1."""
     norms = metric.squared_norms(rows)
-    mean = largest_eigenvalue(standardised_sample(rows, metric, norms)[0])
-    return safe_length(norms.max(), SAFETY * mean, len(rows), batch_size)
+    return safe_length(norms.max(), SAFETY * eigenvalue_of_sample(rows, metric, norms), len(rows), batch_size)

@@ -4,15 +4,14 @@ With H the Hessian, and D the whitening times its transpose or, for more than MO
 
     w <- w + a p        a = -(g.p) / (p.H p)        p <- -D g + (g.D g / g_before.D g_before) p
 
-H p is the gradient at p with all targets set to zero, so that each step reads the rows once. A whitening by all rows makes D a
-multiple of the inverse of H: the first step is then Newton's, and ends at the minimum.
+H p is the gradient at p with all targets set to zero, so that each step reads the rows once. A whitening makes D a multiple of
+the inverse of H: the first step is then Newton's, and ends at the minimum, up to rounding errors.
 
 The suboptimality is at most F itself. With an l2 norm it is at most the duality gap of t = l'(r), g.g / (2 l2) for the gradient
 of the coefficients plus what the intercept can gain. It is also at most g.D g / (2 theta), where theta is the smallest
-eigenvalue of D^(1/2) H D^(1/2). A whitening by all rows makes theta the curvature of the loss, and one by a sample of
-ROWS_PER_COLUMN rows for each column leaves more than half of that (Marchenko & Pastur 1967). If D only scales, columns
-dependent to a share e of their deviation make theta e^2, and CG does not show it before g is as small. So theta is then taken
-to be ROUNDING: columns that differ by less than 1e-5 of their deviation from others count as redundant.
+eigenvalue of D^(1/2) H D^(1/2). A whitening makes theta the curvature of the loss. If D only scales, columns dependent to a
+share e of their deviation make theta e^2, and CG does not show it before g is as small. So theta is then taken to be ROUNDING:
+columns that differ by less than 1e-5 of their deviation from others count as redundant.
 """
 
 from operator import attrgetter
@@ -70,7 +69,7 @@ class ConjugateGradients(Solver):
         if target.penalty.l2 > 0.0:  # the duality gap of t = l'(r) minus its mean, which must be zero
             slope = gradient[:-1] - gradient[-1] * target.mean_of_columns
             bound = min(bound, 0.5 * slope @ slope / target.penalty.l2 + 0.5 * gradient[-1] ** 2 / curvature)
-        return min(bound, 0.5 * square / (ROUNDING if self.whitening is None else 0.5 * curvature))
+        return min(bound, 0.5 * square / (ROUNDING if self.whitening is None else curvature))
 
     def step(self):
         """Read the rows and move each target that has not arrived; the objectives before."""

@@ -164,6 +164,15 @@ def products(X, weight):
     return (X.T @ weighted).toarray()
 
 
+def weighted_products(z, weight):
+    """sum_i weight_i z_i z_i', of the rows that have a weight: a product of one matrix with itself costs BLAS half as much."""
+    counted = weight > 0.0
+    if 2 * np.count_nonzero(counted) < len(weight):  # picking out more rows costs about what it saves
+        z, weight = z[counted], weight[counted]
+    root = np.sqrt(np.maximum(weight, 0.0))[:, None] * z  # differences of curvatures may be below zero by rounding
+    return root.T @ root
+
+
 def moments_of_dense(table, weight, is_full):
     """Means and second moments of columns, for weights that sum to 1."""
     if len(table) == 1:  # a view of one zero, since a stream may bring its rows one by one

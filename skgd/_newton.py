@@ -54,20 +54,18 @@ class Newton:
         return cls(target, start, accuracy, target.smoothed(start, FAR))
 
     @classmethod
-    def resumed(cls, target, promise, *, point, best, best_value, damping, width, width_of_model, accuracy, n_read):
+    def resumed(cls, target, promise, *, point, width_of_model, width, damping, **known):
         """The iteration that left this `memory`, ready to go on."""
         iteration = cls(target, point, promise, target.loss.smoothed(width_of_model))
         iteration.read()  # restores the model there
-        iteration.best, iteration.best_value, iteration.loss = best, best_value, target.loss.smoothed(width)
-        iteration.damping, iteration.accuracy, iteration.arrived, iteration.n_read = damping, accuracy, False, n_read
-        iteration.damped = iteration.model.step(damping)
+        vars(iteration).update(known, damping=damping, loss=target.loss.smoothed(width), damped=iteration.model.step(damping))
         iteration.trial = iteration.damped.end
         return iteration
 
     @property
     def memory(self):
         """What `resumed` needs to go on."""
-        names, model = ("best", "best_value", "damping", "accuracy", "n_read"), self.model
+        names, model = ("best", "best_value", "damping", "accuracy", "n_read", "left", "arrived"), self.model
         known = {"point": model.point, "width_of_model": model.loss.width, "width": self.loss.width}
         return known | {name: getattr(self, name) for name in names}
 

@@ -117,7 +117,7 @@ def held_against_order(problem, stream, state):
 
 def is_complete(loss, stream, renewable):
     """Whether what a stream keeps determines the minimum over all rows seen, once there are enough."""
-    return stream.is_of(renewable.objective) if loss == SQUARED_ERROR else renewable.is_complete
+    return loss == SQUARED_ERROR or renewable.is_complete  # of the squared error, the moments are all that is needed
 
 
 def knows_minimum(problem, state):

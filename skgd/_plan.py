@@ -52,21 +52,23 @@ def is_replaced(model, problem, moments):
     Where the rows are a single block in memory, the two readings of conjugate gradients cost less than making the table.
     """
     rows, is_doubtful = problem.rows, any(geometry.is_doubtful for geometry in problem.geometries)
-    if problem.loss != SQUARED_ERROR or not moments.is_full or is_doubtful or len(rows) <= len(moments.mean):
+    if not problem.is_full_batch or problem.loss != SQUARED_ERROR or not moments.is_full:
+        return False
+    if is_doubtful or len(rows) <= len(moments.mean):
         return False
     is_small = rows.is_in_memory and len(rows) * rows.n_features <= BLOCK
     return not (is_small and epochs_of(model, problem) is ConjugateGradients)
 
 
 def first_reading(model, rows):
-    """The moments of the rows, with products of columns for the full batch where they are needed or pay off.
+    """The moments of the rows, with products of columns where they are needed or pay off.
 
-    "auto" needs products for the Hessian of the full batch. For a plain schedule of the squared error, they cost as much as
-    about n_features passes over the rows, and save one pass in each epoch.
+    "auto" needs products to know how far the minimum is. For a plain schedule of the squared error and the full batch, they
+    cost as much as about n_features passes over the rows, and save one pass in each epoch.
     """
     is_auto, is_full_batch = model.learning_rate == "auto", model.batch_size is None or model.batch_size >= len(rows)
     saves = model.loss == "squared_error" and rows.n_features <= min(model.max_iter, len(rows))
-    is_full = is_full_batch and not rows.is_wide and (is_auto or saves)
+    is_full = not rows.is_wide and (is_auto or (is_full_batch and saves))
     return rows.moments(is_full) if is_auto or is_full else rows.without_columns().moments(False)
 
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from skgd._moments import products
+from skgd._moments import products, weighted_products
 from skgd._objective import SQUARED_ERROR, bend, loss_and_slope, penalty_at, rounding_loss, secant, with_intercept_moved
 from skgd._rows import TargetAt
 
@@ -260,12 +260,3 @@ def derivatives_over_sparse(rows, at, _, losses):
             total[-1, -1] += a.sum()
     raw[:, :-1, -1] = raw[:, -1, :-1]
     return Sums(values, np.append(slope, slopes), *raw)
-
-
-def weighted_products(z, weight):
-    """sum_i weight_i z_i z_i', of the rows that have a weight: a product of one matrix with itself costs BLAS half as much."""
-    counted = weight > 0.0
-    if 2 * np.count_nonzero(counted) < len(weight):  # picking out more rows costs about what it saves
-        z, weight = z[counted], weight[counted]
-    root = np.sqrt(np.maximum(weight, 0.0))[:, None] * z  # differences of curvatures may be below zero by rounding
-    return root.T @ root

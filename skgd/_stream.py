@@ -8,15 +8,13 @@ import numpy as np
 from skgd._geometry import (
     SAFETY,
     Geometry,
+    eigenvalue_of_sample,
     gram_of,
-    largest_eigenvalue,
-    n_rows_that_tell,
     safe_length,
-    standardised_sample,
 )
 from skgd._metric import Metric
 from skgd._moments import Moments
-from skgd._objective import loss_and_slope, penalty_at, typical_size
+from skgd._objective import loss_and_slope, typical_size
 from skgd._rows import SAMPLE
 
 MOST_CORRELATED = 500  # columns plus targets up to which a stream keeps their covariance, which is decomposed for every chunk
@@ -37,25 +35,13 @@ class Stream(NamedTuple):
     slope: np.ndarray | float = 0.0  # (n_targets,): weighted sum of the loss's |slope| over the rows; it fades
     size: np.ndarray | float = 0.0  # (n_targets,): sum of the typical sizes of residuals over the rows; it fades as `slope`
     level: np.ndarray | None = None  # (n_targets,): the usual loss, if known
-    is_exact: bool = True  # whether the moments have the true products of columns and targets
-    objective: tuple | None = None  # if not, the only one whose minimum they determine; None if they determine none
 
     @classmethod
-    def after_fit(cls, moments, geometry, penalty, ends, losses, gradient, objective):
-        """The stream that goes on from a fit, which has ended at the parameters `ends` with the objectives `losses`.
-
-        The intercept is the prediction at x = 0. If `gradient` is None, as for any loss but the squared error, the products of
-        columns and targets stay unknown.
-        """
-        known, are_few = {}, len(moments.mean) <= MOST_CORRELATED
-        if moments.is_full and not are_few:
+    def after_fit(cls, moments, geometry, losses):
+        """The stream that goes on from a fit of rows with these moments, which has ended with these losses."""
+        if moments.is_full and len(moments.mean) > MOST_CORRELATED:
             moments = replace(moments, second=np.diagonal(moments.second))
-        elif not moments.is_full and are_few and geometry.covariance is not None:
-            is_of_all_rows = moments.n_rows <= n_rows_that_tell(moments.n_features)  # and not of a sample
-            has_products = gradient is not None
-            known = {"is_exact": has_products and is_of_all_rows, "objective": objective if has_products else None}
-            moments = moments_at_end(moments, geometry, penalty, ends, losses, gradient)
-        return cls(moments, moments.n_rows, geometry.longest, geometry.eigenvalue, level=losses, **known)
+        return cls(moments, moments.n_rows, geometry.longest, geometry.eigenvalue, level=losses)
 
     @property
     def n_rows(self):
@@ -65,10 +51,6 @@ class Stream(NamedTuple):
     def has_enough_rows(self):
         """Whether the rows seen are enough for their minimum to hold for rows to come."""
         return self.moments.is_full and self.n_rows >= ENOUGH_ROWS * len(self.moments.mean)
-
-    def is_of(self, objective):
-        """Whether the moments determine the minimum of an objective with the squared error, once there are enough rows."""
-        return self.is_exact or self.objective == objective
 
     def with_rows(self, rows, n_new=None, half_life=np.inf):
         """The stream after further rows. With a half-life, `rows` are those that are left of `n_new`, with `faded` weights."""
@@ -129,36 +111,11 @@ class Stream(NamedTuple):
 
     def eigenvalue_with(self, rows, metric, norms):
         """The largest eigenvalue of second moments, as the mean over chunks by their weight."""
-        z, _ = standardised_sample(rows, metric, norms)
-        share, of_chunk = rows.total_weight / self.moments.weight, largest_eigenvalue(z) * rows.total_weight / len(rows)
+        share, of_chunk = rows.total_weight / self.moments.weight, eigenvalue_of_sample(rows, metric, norms)
+        of_chunk *= rows.total_weight / len(rows)
         return self.eigenvalue + share * (of_chunk - self.eigenvalue)
 
 
 def n_remembered(n_rows, half_life):
     """What a half-life leaves of the last `n_rows` rows: sum_i 2^(-i / half_life) over i < n_rows."""
     return float(np.expm1(-np.log(2.0) * n_rows / half_life) / np.expm1(-np.log(2.0) / half_life))
-
-
-def moments_at_end(moments, geometry, penalty, ends, losses, gradient):
-    """Moments with the products of columns x and targets y, which a fit in mini-batches has not summed.
-
-    They follow from the gradient g of the objective with respect to the coefficients, without the l1 norm, at the end w. With
-    C the covariance of the columns (of a sample), mu their means, c their covariance with a target of variance s^2, and m the
-    mean prediction minus the mean target::
-
-        g = 2 (C w - c) + l2 w, and without an intercept + 2 m mu        so        c = C w + (l2 w - g) / 2 + (m mu)
-        MSE = m^2 + w'C w - 2 w.c + s^2
-
-    Residuals of different targets are taken as uncorrelated. If C is from a sample, the products hold only for this objective.
-    """
-    coef, covariance = ends[:, :-1], geometry.covariance
-    cross, of_targets = np.zeros_like(coef), np.diag(moments.target_variance)
-    if gradient is not None:
-        amiss = coef @ moments.column_means + ends[:, -1] - moments.target_mean
-        apart = 0.5 * (penalty.l2 * coef - gradient)  # c - C w
-        if not geometry.metric.intercept:
-            apart += np.outer(amiss, moments.column_means)
-        cross, mse = coef @ covariance + apart, losses - penalty_at(penalty, coef)
-        of_targets = coef @ cross.T + apart @ coef.T
-        np.fill_diagonal(of_targets, np.maximum(mse - amiss**2 + np.diag(of_targets), 0.0))  # up to rounding
-    return replace(moments, second=np.block([[covariance, cross.T], [cross, of_targets]]))

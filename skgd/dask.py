@@ -39,9 +39,10 @@ FITTED = "coef_", "intercept_"
 class DaskMiniBatchLinearRegressor(MiniBatchLinearRegressor):
     """MiniBatchLinearRegressor for Dask arrays and data frames.
 
-    With batch_size=None and learning_rate="auto", every partition is read a few times, for the squared error once, and only
-    sums travel. The result is that of MiniBatchLinearRegressor on the same rows: for the squared error up to rounding, for
-    other losses within `tol`. The same partitions give the same bits on any number of workers, even if some are lost.
+    With batch_size=None and learning_rate="auto", every partition is read a few times; for the squared error once, unless
+    columns are nearly dependent. Only sums travel. The result is that of MiniBatchLinearRegressor on the same rows: for the
+    squared error up to rounding, for other losses within `tol`. The same partitions give the same bits on any number of
+    workers, even if some are lost.
 
     With an int, the rows are first redistributed at random and kept in the memory of the cluster. In each epoch, up to 8 passes
     over parts of the rows start from common parameters, in a common metric, and their results are averaged by weight (parallel
@@ -141,7 +142,8 @@ class DaskMiniBatchLinearRegressor(MiniBatchLinearRegressor):
             check_parameters(self)
             check_has_validation(self, X_val)
             go_on = self.warm_start and hasattr(self, "_state")
-            rows = DaskRows.surveyed(Partitions.of(self, X, y, sample_weight, reset=not go_on), self.batch_size)
+            partitions, is_auto = Partitions.of(self, X, y, sample_weight, reset=not go_on), self.learning_rate == "auto"
+            rows = DaskRows.surveyed(partitions, self.batch_size, is_auto)
             if self.batch_size is not None and self.batch_size < len(rows) and (self.record_steps or not self.shuffle):
                 raise ValueError(
                     "record_steps=True and shuffle=False need steps in one order, but with an int batch_size, passes are made "
@@ -154,7 +156,7 @@ class DaskMiniBatchLinearRegressor(MiniBatchLinearRegressor):
     def _rows_to_watch(self, X_val, y_val, sample_weight_val):
         if not dask.is_dask_collection(X_val):
             return super()._rows_to_watch(X_val, y_val, sample_weight_val)
-        return DaskRows.surveyed(Partitions.of(self, X_val, y_val, sample_weight_val, reset=False), 1)
+        return DaskRows.surveyed(Partitions.of(self, X_val, y_val, sample_weight_val, reset=False), 1, is_auto=False)
 
     def predict(self, X: Any) -> Any:
         """Predict X w + b, lazily for Dask collections: a frame gives a Series, an Array an Array.
@@ -253,9 +255,9 @@ class Partitions:
         """The sum of function(rows, number, *arguments) over the partitions; None if there are no rows."""
         return computed(self.tree(function, *arguments), self.client)
 
-    def survey(self, is_full):
+    def survey(self, batch_size, is_full):
         """A first reading; `is_full` asks for products of columns, too."""
-        if is_full:
+        if batch_size is None:
             check_number_of_columns(self.checker.n_features_in_)
         survey = self.add_up(Survey.of, is_full)
         check_weighted(survey)

@@ -7,7 +7,7 @@ from sklearn.datasets import load_diabetes
 from sklearn.preprocessing import PolynomialFeatures
 
 from skgd._finish import finish
-from skgd._geometry import geometry_of_batches, standardised_sample
+from skgd._geometry import geometry_of_batches, sample_rows
 from skgd._metric import Metric
 from skgd._moments import Moments
 from skgd._newton import Newton
@@ -59,8 +59,8 @@ __all__ = [
     "penalty_at",
     "problem_of_fit",
     "rounding_loss",
+    "sample_rows",
     "secant",
-    "standardised_sample",
 ]
 
 

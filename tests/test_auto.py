@@ -21,8 +21,8 @@ from tests.conftest import (
     heavy_tails,
     loss_and_slope,
     rows_of,
+    sample_rows,
     scales_side_by_side,
-    standardised_sample,
 )
 
 
@@ -103,7 +103,7 @@ def test_expected_smoothness_runs_from_the_longest_row_to_the_mean():
 def test_sampled_rows_estimate_the_covariance(make):
     X, _ = make()
     rows, metric = rows_of(X), Metric.standard(X.mean(axis=0), X.var(axis=0), 0.0, True)
-    z, _ = standardised_sample(rows, metric, metric.squared_norms(rows))
+    z = metric.standardised(rows, *sample_rows(rows, metric.squared_norms(rows)))
     gram = z.T @ z
     exact = np.cov((X - metric.center) * np.sqrt(metric.scale), rowvar=False, bias=True)
     # A thousand rows of bounded weight: deviations of 1 / sqrt(1000) in each entry, four of them.

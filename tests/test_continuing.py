@@ -39,6 +39,22 @@ def test_pieces_of_a_fit_are_the_whole_with_the_default_tol(way, batch_size, pie
     np.testing.assert_allclose(parts(piece), parts(whole), rtol=1e-7, atol=1e-9)
 
 
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.parametrize("loss", ["quantile", "epsilon_insensitive"])
+@pytest.mark.parametrize("early_stopping", [False, True])
+def test_a_target_that_has_arrived_stays_where_it_is_when_the_others_go_on(loss, early_stopping):
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((3000, 8))
+    X = np.column_stack([X, X[:, :4] + 0.01 * rng.standard_normal((3000, 4))])
+    y = X @ rng.standard_normal((12, 3)) * np.logspace(0, -3, 3) + rng.standard_normal((3000, 3)) * np.logspace(0, 1, 3)
+    options = {"loss": loss, "early_stopping": early_stopping, "random_state": 3}
+    whole = MiniBatchLinearRegressor(None, **options).fit(X, y)
+    piece, n_epochs = MiniBatchLinearRegressor(None, warm_start=True, max_iter=5, **options), 0
+    while n_epochs < whole.n_iter_:
+        n_epochs += piece.fit(X, y).n_iter_
+    np.testing.assert_allclose(parts(piece), parts(whole), rtol=1e-9)
+
+
 KINKED = {
     "median >= 0": {"loss": "quantile", "positive": True, "tol": 1e-2},
     "quantile": {"loss": "quantile", "quantile": 0.9},

@@ -1,5 +1,6 @@
 """Early stopping: rows to watch, and what it must not cost."""
 
+import re
 import warnings
 from functools import partial
 
@@ -234,6 +235,33 @@ def test_a_watched_quantile_covers_what_it_should(quantile, batch_size, seed):
         watching.fit(A, y)
     # 1,350 rows: four standard errors of a share of rows are 0.024 and 0.033.
     assert np.mean(y <= watching.predict(A)) == pytest.approx(quantile, abs=0.035)
+
+
+def noise_to_overfit(seed):
+    rng = np.random.default_rng(seed)
+    A = rng.standard_normal((300, 100))
+    y = A @ (rng.standard_normal(100) * (rng.random(100) < 0.2)) + 50.0 * rng.standard_normal(300)
+    return A[:225], y[:225], A[225:], y[225:]
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.parametrize("seed", range(4))
+def test_zeros_become_exact_without_a_step_towards_overfitting(seed):
+    A, y, watched, target = noise_to_overfit(seed)
+    model = MiniBatchLinearRegressor(penalty="l1", alpha=0.05, early_stopping=True, random_state=0)
+    model.fit(A, y, X_val=watched, y_val=target)
+    assert model.score(watched, target) == pytest.approx(max(model.validation_scores_), abs=1e-3)
+
+
+@pytest.mark.parametrize("seed", [0, 2])
+def test_a_poor_score_that_is_told_is_that_of_the_model(seed):
+    A, y, watched, target = noise_to_overfit(seed)
+    model = MiniBatchLinearRegressor(positive=True, early_stopping=True, random_state=0)
+    with pytest.warns(ConvergenceWarning, match="a constant predicts them better") as caught:
+        model.fit(A, y, X_val=watched, y_val=target)
+    told = float(re.search(r"held-out rows is (\S+):", str(caught[0].message)).group(1))
+    assert told == pytest.approx(model.score(watched, target), rel=0.05)  # two digits
+    assert model.score(watched, target) < max(model.validation_scores_) - 0.01
 
 
 @pytest.mark.parametrize("value", [1.0, 1.1, 1e6 + 0.1])

@@ -12,7 +12,6 @@ from skgd._geometry import (
     full_batch_step,
     geometry_of_solver,
     safe_length,
-    whitening_of,
 )
 from skgd._objective import Penalty
 from tests.conftest import (
@@ -66,21 +65,19 @@ def test_no_step_is_longer_than_the_intercept_allows():
     assert geometry_of_batches(rows, moments, 4000, ridge, True).step <= 1.0
 
 
+@pytest.mark.parametrize("n", [500, 30_000])
 @pytest.mark.parametrize("nearness", [1e-3, 1e-9])
-def test_whitened_rows_are_uncorrelated_and_of_deviation_1_however_near_two_columns_are(nearness):
-    z = np.random.default_rng(0).standard_normal((500, 4)) / np.sqrt(500)
-    z[:, 3] = z[:, 0] + nearness * z[:, 3]
-    metric = Metric(np.ones(4), np.ones(4), 1.0)
-    whitening = whitening_of(*np.linalg.eigh(z.T @ z), metric, z)
-    assert whitening.shape == (4, 4)
-    white = z @ whitening
-    np.testing.assert_allclose(white.T @ white, np.eye(4), atol=1e-5)  # 1e-16 of rounding over the nearness
-    assert whitening_of(*np.linalg.eigh(z[:, :3].T @ z[:, :3]), Metric(np.ones(3), np.ones(3), 1.0), z[:, :3]).shape == (
-        3,
-        3,
-    )
-    z[:, 3] = z[:, 0]
-    assert whitening_of(*np.linalg.eigh(z.T @ z), metric, z).shape == (4, 3)  # a column twice is one
+def test_whitened_rows_are_uncorrelated_and_of_deviation_1_however_near_two_columns_are(nearness, n):
+    X = np.random.default_rng(0).standard_normal((n, 4)) + 1.0
+    X[:, 3] = X[:, 0] + nearness * (X[:, 3] - 1.0)
+    geometry = geometry_of_solver(rows_of(X), Moments.of(rows_of(X), True), 0.0, True)
+    white = (X - X.mean(axis=0)) @ geometry.whitening
+    np.testing.assert_allclose(white.T @ white / n, np.eye(4), atol=1e-5)  # 1e-16 of rounding over the nearness
+    assert geometry.is_doubtful == (nearness == 1e-9)
+    X[:, 3] = X[:, 0]
+    geometry = geometry_of_solver(rows_of(X), Moments.of(rows_of(X), True), 0.0, True)
+    assert geometry.whitening.shape == (4, 3)  # a column twice is one
+    assert not geometry.is_doubtful
 
 
 def test_whitening_counts_what_the_penalty_adds_to_each_column():

@@ -8,7 +8,7 @@ from scipy.optimize import linprog, minimize
 from scipy.sparse import csr_array, hstack
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.linear_model import Lasso, QuantileRegressor, Ridge
+from sklearn.linear_model import Lasso, LinearRegression, QuantileRegressor, Ridge
 from sklearn.metrics import mean_pinball_loss
 
 from skgd import MiniBatchLinearRegressor, _least_squares, _quadratic
@@ -143,6 +143,47 @@ def test_a_descent_that_has_not_arrived_and_cannot_be_mended_is_warned_of(monkey
     monkeypatch.setattr(_least_squares.ConjugateGradients, "most_steps", 0)
     with pytest.warns(ConvergenceWarning, match="can still fall by about"):
         MiniBatchLinearRegressor(random_state=0).fit(X, y)
+
+
+def flags(rng, n):
+    """Pairs of flags that disagree in three rows of ten thousand."""
+    first = (rng.random((n, 20)) < 0.3) * 1.0
+    second = np.where(rng.random((n, 20)) < 3e-4, 1.0 - first, first)
+    return np.column_stack([first, second]), (second - first) @ rng.standard_normal(20) + 0.1 * rng.standard_normal(n)
+
+
+def twins_but_for_four_rows(rng, n):
+    X = rng.standard_normal((n, 5))
+    X[:, 4] = X[:, 3]
+    X[rng.choice(n, 4, replace=False), 4] += [0.01, -0.01, 0.01, -0.01]
+    return X, 1000.0 * (X[:, 4] - X[:, 3]) + 1e-4 * rng.standard_normal(n)
+
+
+def a_pair_of_flags_beside_a_column_twice(rng, n):
+    X = rng.standard_normal((n, 3))
+    flag = (rng.random(n) < 0.5) * 1.0
+    other = flag.copy()
+    other[rng.choice(n, 10, replace=False)] = 2.0
+    return np.column_stack([X, flag, other, X[:, 0]]), 20.0 * (flag - other) + 0.1 * rng.standard_normal(n)
+
+
+@pytest.mark.parametrize("way", ["fit", "fit of CSR", "fit_chunks"])
+@pytest.mark.parametrize("loss", ["squared_error", "quantile"])
+@pytest.mark.parametrize("make", [flags, twins_but_for_four_rows, a_pair_of_flags_beside_a_column_twice])
+@pytest.mark.parametrize("batch_size", [32, 1000, None])
+def test_columns_that_differ_in_a_few_rows_alone_are_fitted_as_all_others(batch_size, make, loss, way):
+    X, y = make(np.random.default_rng(2), 12_000)
+    model = MiniBatchLinearRegressor(batch_size, loss=loss, random_state=0)
+    if way == "fit_chunks":
+        model.fit_chunks([(X[start : start + 3000], y[start : start + 3000]) for start in range(0, len(y), 3000)])
+    else:
+        model.fit(csr_array(X) if way == "fit of CSR" else X, y)
+    least = LinearRegression().fit(X, y)  # nearly the medians, too: noise is symmetric
+    if loss == "squared_error":
+        assert gap(model, X, y) <= (1e-9 if batch_size is None else 1e-3)
+    else:
+        of_model, of_least = (np.mean(np.abs(y - each.predict(X))) for each in (model, least))
+        assert of_model <= of_least + 1e-3 * (np.mean(np.abs(y - np.median(y))) - of_least)
 
 
 @SIZES

@@ -16,7 +16,7 @@ from tests.conftest import (
     loss_and_slope,
     make_penalty,
     penalty_at,
-    standardised_sample,
+    sample_rows,
 )
 
 
@@ -211,7 +211,7 @@ def test_sampled_sparse_rows_estimate_their_second_moments():
     weight = rng.uniform(0.5, 2.0, 6000)
     rows = Rows.of(sparse.csr_array(X), np.zeros((1, 6000)), weight).with_mean_weight_1()
     metric = Metric.standard(X.mean(axis=0), X.var(axis=0), 0.0, True, is_sparse=True)
-    z, _ = standardised_sample(rows, metric, metric.squared_norms(rows))
+    z = metric.standardised(rows, *sample_rows(rows, metric.squared_norms(rows)))
     exact = np.average(X**2, weights=weight, axis=0) * metric.scale
     estimate = np.asarray(z.power(2).sum(axis=0)).ravel()
     assert estimate[-1] == pytest.approx(1.0, rel=0.05)  # the intercept's

@@ -72,9 +72,7 @@ def test_a_change_of_the_quantile_shows_at_the_next_row_while_all_rows_are_kept(
 FITS = {
     "another loss": ({}, {"loss": "quantile", "quantile": 0.9}),
     "another loss of many rows": ({"loss": "huber", "epsilon": 0.5}, {"loss": "epsilon_insensitive"}),
-    "early stopping": ({"early_stopping": True}, {"early_stopping": False}),
-    "no intercept": ({"fit_intercept": False}, {"fit_intercept": True}),
-    "a stronger penalty": ({}, {"alpha": 1.0}),
+    "early stopping": ({"loss": "huber", "early_stopping": True}, {"early_stopping": False}),
     "a weaker penalty of a quantile": ({"loss": "quantile", "alpha": 0.002}, {"alpha": 0.0}),
     "no intercept of huber": ({"loss": "huber", "fit_intercept": False}, {"fit_intercept": True}),
     "epochs": ({"loss": "huber", "tol": None, "max_iter": 5}, {}),
@@ -89,6 +87,15 @@ def test_a_stream_says_if_a_fit_does_not_tell_it_the_minimum(case):
     with pytest.warns(ConvergenceWarning, match=LOST):
         model.partial_fit(X[10_100:10_200], y[10_100:10_200])
     model.partial_fit(X[10_200:], y[10_200:])  # once is enough
+
+
+@pytest.mark.parametrize("change", [{"fit_intercept": False}, {"alpha": 1.0}, {"penalty": None, "alpha": 0.0}], ids=str)
+def test_least_squares_are_exact_after_any_change_that_follows_a_fit(change):
+    X, y = table(10_300, 3)
+    model = MiniBatchLinearRegressor(random_state=0, alpha=0.1).fit(X[:10_100], y[:10_100]).set_params(**change)
+    model.partial_fit(X[10_100:], y[10_100:])
+    exact = Ridge(alpha=len(X) * model.alpha / 2, fit_intercept=model.fit_intercept).fit(X, y)
+    np.testing.assert_allclose(model.coef_, exact.coef_, rtol=1e-8)
 
 
 @pytest.mark.parametrize("loss", OTHERS)
