@@ -305,8 +305,8 @@ def of_steps(model, problem):
     if safe / 2 < eta <= safe:
         cure = ": for some columns even the longest safe step is too short"
     return (
-        f"With {given}={getattr(model, given):g} its steps are too {too}. {safe_steps(model, problem, safe)} Use "
-        f"learning_rate='auto' or standardise the columns{cure}."
+        f"With {given}={getattr(model, given):g}, the last step of {eta:.2g} is too {too}. {safe_steps(model, problem, safe)} "
+        f"Use learning_rate='auto' or standardise the columns{cure}."
     )
 
 

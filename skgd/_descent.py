@@ -94,8 +94,8 @@ class Epochs(Protocol):
 class Solver:
     """The base of the solvers of the full batch under "auto": each epoch moves the targets not yet done.
 
-    ConjugateGradients, Readings, CoordinateDescent and QuasiNewton estimate their suboptimality. By `approach` they also finish
-    what another descent has ended too early. Besides what `Epochs` declares, a solver has
+    ConjugateGradients, DampedNewton, CoordinateDescent and QuasiNewton estimate their suboptimality. By `approach` they also
+    finish what another descent has ended too early. Besides what `Epochs` declares, a solver has
 
     - `targets`, and `step()`, which moves them and gives the objectives before;
     - `best` and `next`, of shape (n_targets, n_features + 1): the parameters to predict with, and those that it tries next;

@@ -17,18 +17,21 @@ HALF_OF_THE_DIGITS = 1e-8  # share of a sum, or of the largest eigenvalue, below
 
 @dataclass(frozen=True)
 class Moments:
-    """Weighted means of the columns of X and then of the targets, and second moments about these means.
+    """Weighted means and variances of the columns of X and then of the targets, and the covariances of columns with all.
 
     The moments of chunks add up exactly, in any order (Chan, Golub & LeVeque 1983): with f = S_b / (S_a + S_b) and
     delta = mean_b - mean_a, ::
 
         mean = mean_a + f delta        M = (1 - f) M_a + f M_b + f (1 - f) delta delta'
+
+    for the second moments M, of which nobody needs those of two different targets.
     """
 
     n_rows: float  # in a stream that forgets, faded like the weights
     weight: float  # the sum of the rows' weights
     mean: np.ndarray  # (n_features + n_targets,)
-    second: np.ndarray  # (n_features + n_targets,) * 2, or only its diagonal
+    variances: np.ndarray  # (n_features + n_targets,)
+    products: np.ndarray | None  # (n_features, n_features + n_targets): covariances, if they are known
     n_features: int
 
     @classmethod
@@ -47,10 +50,12 @@ class Moments:
         total, n_features = weight.sum(), X.shape[1]
         counted = weight / total
         if issparse(X):
-            mean, second = mean_variance_axis(X.astype(np.float64, copy=False), axis=0, weights=counted)
-            target_mean, target_second = moments_of_dense(y, counted, False)
-            return cls(len(weight), total, np.append(mean, target_mean), np.append(second, target_second), n_features)
-        return cls(len(weight), total, *moments_of_dense(np.hstack([X, y]), counted, is_full), n_features)
+            mean, variances = mean_variance_axis(X.astype(np.float64, copy=False), axis=0, weights=counted)
+            target_mean, of_targets, _ = moments_of_dense(y, counted, None)
+            mean, variances = np.append(mean, target_mean), np.append(variances, of_targets)
+            return cls(len(weight), total, mean, variances, None, n_features)
+        found = moments_of_dense(np.hstack([X, y]), counted, n_features if is_full else None)
+        return cls(len(weight), total, *found, n_features)
 
     @classmethod
     def of_sparse_block(cls, X, rows, which):
@@ -58,23 +63,28 @@ class Moments:
         y, weight = rows.y[:, which].T, np.ascontiguousarray(rows.weight[which])
         counted = weight / weight.sum()
         mean = counted @ X
-        second = products(X, counted) - np.outer(mean, mean)
-        if np.any(mean**2 > 100.0 * np.diagonal(second)):
+        covariance = sparse_products(X, counted) - np.outer(mean, mean)
+        if np.any(mean**2 > 100.0 * np.diagonal(covariance)):
             return cls.of_block(rows, which, True)
-        target_mean, of_targets = moments_of_dense(y, counted, True)
-        cross = X.T @ (counted[:, None] * (y - target_mean))
-        second = np.block([[second, cross], [cross.T, of_targets]])
-        return cls(len(weight), weight.sum(), np.append(mean, target_mean), second, len(mean))
+        target_mean, of_targets, _ = moments_of_dense(y, counted, None)
+        covariances = np.hstack([covariance, X.T @ (counted[:, None] * (y - target_mean))])
+        variances = np.append(np.diagonal(covariance), of_targets)
+        return cls(len(weight), weight.sum(), np.append(mean, target_mean), variances, covariances, len(mean))
 
     def __add__(self, other):
         total = self.weight + other.weight
         fraction, delta = other.weight / total, other.mean - self.mean
-        part = fraction * (1.0 - fraction) * delta
-        second = (1.0 - fraction) * self.second
-        second += np.outer(part, delta) if self.is_full else part * delta
-        if other.n_rows != 1.0:  # a single row has none about its mean
-            second += fraction * other.second
-        return Moments(self.n_rows + other.n_rows, total, self.mean + fraction * delta, second, self.n_features)
+        part, has_own = fraction * (1.0 - fraction) * delta, other.n_rows != 1.0  # a single row has none about its mean
+        variances, products = (1.0 - fraction) * self.variances + part * delta, None
+        if has_own:
+            variances += fraction * other.variances
+        if self.is_full:
+            products = (1.0 - fraction) * self.products
+            products += np.outer(part[: self.n_features], delta)
+            if has_own:
+                products += fraction * other.products
+        n_rows, mean = self.n_rows + other.n_rows, self.mean + fraction * delta
+        return Moments(n_rows, total, mean, variances, products, self.n_features)
 
     def faded(self, factor):
         """The moments with the number and the weight of their rows multiplied by `factor`."""
@@ -82,7 +92,8 @@ class Moments:
 
     @property
     def is_full(self):
-        return self.second.ndim == 2
+        """Whether the covariances are known."""
+        return self.products is not None
 
     @property
     def column_means(self):
@@ -96,16 +107,16 @@ class Moments:
     @property
     def variance(self):
         """The variances of the columns."""
-        return (np.diagonal(self.second) if self.is_full else self.second)[: self.n_features]
+        return self.variances[: self.n_features]
 
     @property
     def target_variance(self):
-        return (np.diagonal(self.second) if self.is_full else self.second)[self.n_features :]
+        return self.variances[self.n_features :]
 
     @property
     def covariance(self):
         """The covariance of the columns."""
-        return self.second[: self.n_features, : self.n_features]
+        return self.products[:, : self.n_features]
 
     def minimum(self, ridge):
         """Ridge regression on these moments, with `ridge` added to the covariance; of shape (n_targets, n_features + 1).
@@ -119,7 +130,7 @@ class Moments:
         eigenvalues, vectors = np.linalg.eigh(gram * np.outer(scale, scale))
         kept = eigenvalues > NEGLIGIBLE * max(eigenvalues[-1], 0.0)
         vectors = scale[:, None] * vectors[:, kept]
-        coef = vectors @ ((vectors.T @ self.second[:n, n:]) / eigenvalues[kept, None])
+        coef = vectors @ ((vectors.T @ self.products[:, n:]) / eigenvalues[kept, None])
         return np.column_stack([coef.T, self.target_mean])
 
     def minimum_through_zero(self, ridge):
@@ -129,7 +140,7 @@ class Moments:
         squared. Directions lost to rounding errors get a tiny variance: otherwise coefficients would grow along them to act as
         an intercept.
         """
-        n, table = self.n_features, np.vstack([self.mean, self.root(NEGLIGIBLE)])
+        n, table = self.n_features, np.vstack([self.mean, self.table(NEGLIGIBLE)])
         X = np.vstack([table[:, :n], np.sqrt(ridge) * np.eye(n)])
         size = np.linalg.norm(X, axis=0)
         scale = np.divide(1.0, size, out=np.zeros(n), where=size > 0.0)
@@ -137,27 +148,36 @@ class Moments:
         coef = scale[:, None] * np.linalg.lstsq(X * scale, y, rcond=NEGLIGIBLE)[0]
         return np.column_stack([coef.T, np.zeros(coef.shape[1])])
 
-    def root(self, hidden=0.0):
-        """A root R of the second moments M = R'R. Eigenvalues lost to rounding become the share `hidden` of the largest."""
-        deviation = np.sqrt(np.maximum(np.diag(self.second), 0.0))
+    def table(self, hidden=0.0):
+        """A table T with one row more than columns, for which T'T has these variances and covariances.
+
+        With V L V' the eigendecomposition of the covariance of the columns, and c their covariance with a target of variance v,
+        the columns are L^(1/2) V' above a row of zeros, and the target is L^(-1/2) V'c above the root of what is left of v.
+        Eigenvalues lost to rounding become the share `hidden` of the largest.
+        """
+        n, deviation = self.n_features, np.sqrt(self.variance)
         unit = np.where(deviation > 0.0, deviation, 1.0)
-        eigenvalues, vectors = np.linalg.eigh(self.second / np.outer(unit, unit))
+        eigenvalues, vectors = np.linalg.eigh(self.covariance / np.outer(unit, unit))
         largest = max(eigenvalues[-1], 0.0)
-        values = np.where(eigenvalues > NEGLIGIBLE * largest, eigenvalues, hidden * largest)
-        return np.sqrt(values)[:, None] * vectors.T * deviation
+        is_kept = eigenvalues > NEGLIGIBLE * largest
+        root = np.sqrt(np.where(is_kept, eigenvalues, hidden * largest))
+        y = np.zeros((n, len(self.target_mean)))
+        y[is_kept] = vectors[:, is_kept].T @ (self.products[:, n:] / unit[:, None]) / root[is_kept, None]
+        left = np.sqrt(np.maximum(self.target_variance - np.sum(y**2, axis=0), 0.0))
+        return np.block([[root[:, None] * vectors.T * deviation, y], [np.zeros(n), left]])
 
     def as_rows(self, origin):
-        """X - origin and y of an equivalent small table: it has exactly these moments, and one row more than columns.
+        """X - origin and y of an equivalent small table: it has exactly these moments, and two rows more than columns.
 
-        With R a root of the second moments and Q orthonormal columns that sum to zero (Helmert's), the rows of
-        mean + sqrt(m) Q R have that mean and these moments. The squared error cannot tell them from the rows that were read.
+        With T the `table` and Q orthonormal columns that sum to zero (Helmert's), the m rows of mean + sqrt(m) Q T have that
+        mean and these moments. The squared error cannot tell them from the rows that were read.
         """
-        mean = self.mean - np.append(origin, np.zeros(len(self.target_mean)))
-        table = mean + np.sqrt(len(mean) + 1.0) * (helmert(len(mean) + 1).T @ self.root())
+        mean, n_rows = self.mean - np.append(origin, np.zeros(len(self.target_mean))), self.n_features + 2
+        table = mean + np.sqrt(n_rows) * (helmert(n_rows).T @ self.table())
         return np.ascontiguousarray(table[:, : self.n_features]), np.ascontiguousarray(table[:, self.n_features :].T)
 
 
-def products(X, weight):
+def sparse_products(X, weight):
     """X' diag(weight) X of a CSR matrix, as an array."""
     weighted = X.copy()
     weighted.data = X.data * np.repeat(weight, np.diff(X.indptr))
@@ -173,16 +193,21 @@ def weighted_products(z, weight):
     return root.T @ root
 
 
-def moments_of_dense(table, weight, is_full):
-    """Means and second moments of columns, for weights that sum to 1."""
-    if len(table) == 1:  # a view of one zero, since a stream may bring its rows one by one
-        return table[0].astype(np.float64), np.broadcast_to(0.0, (table.shape[1],) * (1 + is_full))
+def moments_of_dense(table, weight, n_features):
+    """Means and variances of columns, for weights that sum to 1, and the covariances of the first `n_features` with all."""
+    size, is_full = table.shape[1], n_features is not None
+    if len(table) == 1:  # views of one zero, since a stream may bring its rows one by one
+        none = np.broadcast_to(0.0, (n_features, size)) if is_full else None
+        return table[0].astype(np.float64), np.broadcast_to(0.0, size), none
     mean = weight @ table.astype(np.float64, copy=False)
     z = table - mean
     rounding = weight @ z  # error of the mean; uncorrected, a constant column would seem to vary
     if is_full:
         z *= np.sqrt(weight)[:, None]
-        second = z.T @ z - np.outer(rounding, rounding)  # a product of one matrix with itself costs BLAS half as much
-        np.fill_diagonal(second, np.maximum(np.diagonal(second), 0.0))
-        return mean + rounding, second
-    return mean + rounding, np.maximum(weight @ np.square(z, out=z) - rounding**2, 0.0)
+        X, covariances = z[:, :n_features], np.empty((n_features, size))
+        covariances[:, :n_features], covariances[:, n_features:] = X.T @ X, X.T @ z[:, n_features:]  # X'X costs BLAS half
+        covariances -= np.outer(rounding[:n_features], rounding)
+        variances = np.maximum(np.sum(np.square(z, out=z), axis=0) - rounding**2, 0.0)
+        np.fill_diagonal(covariances, variances[:n_features])
+        return mean + rounding, variances, covariances
+    return mean + rounding, np.maximum(weight @ np.square(z, out=z) - rounding**2, 0.0), None

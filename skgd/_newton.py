@@ -219,11 +219,11 @@ class Newton:
 
 
 def of_each_iteration(name):
-    """A property of `Readings`: this attribute of each target's `Newton`, as an array."""
+    """A property of `DampedNewton`: this attribute of the `Newton` of each target, as an array."""
     return property(lambda solver: np.array([getattr(iteration, name) for iteration in solver.iterations]))
 
 
-class Readings(Solver):
+class DampedNewton(Solver):
     """The solver by the damped Newton method: each step reads all rows once and moves every target that has not arrived."""
 
     best, value = of_each_iteration("best"), of_each_iteration("best_value")

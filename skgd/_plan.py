@@ -9,7 +9,7 @@ from skgd._descent import Passes
 from skgd._geometry import Geometry, check_range, geometry_of_batches, geometry_of_solver
 from skgd._least_squares import ConjugateGradients
 from skgd._metric import Metric
-from skgd._newton import Readings
+from skgd._newton import DampedNewton
 from skgd._objective import SQUARED_ERROR, is_quadratic, secant_curvature
 from skgd._outliers import bounded_by
 from skgd._problem import Problem
@@ -23,7 +23,7 @@ def solver_of(rows, loss, penalty):
     if is_quadratic(loss, penalty):
         return ConjugateGradients
     if not rows.is_wide:
-        return Readings
+        return DampedNewton
     can_be_copied = rows.is_in_memory and not rows.is_on_disk
     # With a bound alone, coordinate descent takes 2 to 20 times as long as L-BFGS-B, and with an l1 norm less.
     return CoordinateDescent if loss == SQUARED_ERROR and penalty.l1 > 0.0 and can_be_copied else QuasiNewton
@@ -54,7 +54,7 @@ def is_replaced(model, problem, moments):
     rows, is_doubtful = problem.rows, any(geometry.is_doubtful for geometry in problem.geometries)
     if not problem.is_full_batch or problem.loss != SQUARED_ERROR or not moments.is_full:
         return False
-    if is_doubtful or len(rows) <= len(moments.mean):
+    if is_doubtful or len(rows) <= rows.n_features + 2:
         return False
     is_small = rows.is_in_memory and len(rows) * rows.n_features <= BLOCK
     return not (is_small and epochs_of(model, problem) is ConjugateGradients)

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from skgd._moments import products, weighted_products
+from skgd._moments import sparse_products, weighted_products
 from skgd._objective import SQUARED_ERROR, bend, loss_and_slope, penalty_at, rounding_loss, secant, with_intercept_moved
 from skgd._rows import TargetAt
 
@@ -255,7 +255,7 @@ def derivatives_over_sparse(rows, at, _, losses):
         s, curvature = weight * found[losses[0]][1], bend(losses[0], residual)
         slope, slopes = slope + s @ X, slopes + s.sum()
         for total, a in zip(raw, (weight * curvature, weight * (secant(losses[0], residual) - curvature)), strict=True):
-            total[:-1, :-1] += products(X, a)
+            total[:-1, :-1] += sparse_products(X, a)
             total[-1, :-1] += a @ X
             total[-1, -1] += a.sum()
     raw[:, :-1, -1] = raw[:, -1, :-1]

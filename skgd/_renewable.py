@@ -15,7 +15,7 @@ import numpy as np
 
 from skgd._geometry import ROWS_PER_COLUMN
 from skgd._latest_rows import LatestRows, longest_half_life
-from skgd._newton import LEAST_PROMISE, TIGHTER, Newton, Readings
+from skgd._newton import LEAST_PROMISE, TIGHTER, DampedNewton, Newton
 from skgd._objective import LARGEST, NOTHING, loss_and_slope, penalty_at, typical_size
 from skgd._past_rows import PastRows, TargetOfStream, derivatives_at, model_at_minimum
 from skgd._quadratic import FRACTIONS, MOST_STEPS
@@ -111,7 +111,7 @@ class Renewable:
         before = self.past and self.past.moved_to(problem.origin).faded(np.full(len(starts), factor))
         n_seen = len(rows) + self.n_rows * factor
         if before is None:  # to LEAST_PROMISE, it takes a fifth longer
-            ends, _ = Readings.approach(targets_of(problem), starts, LEAST_PROMISE / TIGHTER)
+            ends, _ = DampedNewton.approach(targets_of(problem), starts, LEAST_PROMISE / TIGHTER)
         else:
             before, ends = self.later_minimum(problem, starts, before, n_seen, half_life < np.inf)
         known = self.measured(problem, ends, before, n_seen)

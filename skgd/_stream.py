@@ -40,7 +40,7 @@ class Stream(NamedTuple):
     def after_fit(cls, moments, geometry, losses):
         """The stream that goes on from a fit of rows with these moments, which has ended with these losses."""
         if moments.is_full and len(moments.mean) > MOST_CORRELATED:
-            moments = replace(moments, second=np.diagonal(moments.second))
+            moments = replace(moments, products=None)
         return cls(moments, moments.n_rows, geometry.longest, geometry.eigenvalue, level=losses)
 
     @property

@@ -149,7 +149,7 @@ def test_a_plain_descent_on_a_plateau_far_from_its_minimum_says_so_and_a_near_on
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         near = model.fit(Z, target).score(Z, target)
-    with pytest.warns(ConvergenceWarning, match="on a plateau far from its minimum: .* its steps are too .*auto"):
+    with pytest.warns(ConvergenceWarning, match="on a plateau far from its minimum: .* last step of .* is too .*auto"):
         raw = model.fit(Z * [1.0, 0.003, 1.0, 1.0], target)  # a column in other units, which the steps do not reach
     assert raw.score(Z * [1.0, 0.003, 1.0, 1.0], target) < near - 0.1
 

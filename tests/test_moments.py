@@ -24,13 +24,15 @@ def test_moments_of_chunks_add_up_to_those_of_the_whole_in_any_order(make, is_fu
     mean = np.average(np.column_stack([X, y]), axis=0, weights=weight)
     z = np.column_stack([X, y]) - mean
     second = np.cov(z.T, aweights=weight, bias=True)
-    size = np.sqrt(np.outer(np.diag(second), np.diag(second)))
+    deviation = np.sqrt(np.diag(second))
+    size = np.outer(deviation, deviation)[:-1]
     for order in (parts, parts[::-1], [parts[i] for i in (3, 0, 4, 1, 2)]):
         moments = reduce(add, order)
         np.testing.assert_allclose(moments.mean, mean, rtol=1e-12)
-        found = moments.second / size if is_full else moments.second / np.diag(size)
-        expected = second / size if is_full else np.ones(len(size))
-        np.testing.assert_allclose(found, expected, rtol=1e-10, atol=1e-10)  # columns at 700 deviations lose five digits
+        np.testing.assert_allclose(moments.variances, deviation**2, rtol=1e-10)  # columns at 700 deviations lose five digits
+        assert moments.is_full == is_full
+        if is_full:
+            np.testing.assert_allclose(moments.products / size, second[:-1] / size, atol=1e-10)
         assert moments.n_rows == len(X)
         assert moments.weight == pytest.approx(weight.sum())
 
@@ -57,11 +59,14 @@ def test_moments_of_sparse_chunks_are_those_of_the_whole():
     np.testing.assert_allclose(moments.variance, np.average((X - mean) ** 2, axis=0, weights=weight), rtol=1e-12)
 
 
-def test_rows_that_stand_for_moments_have_them():
+@pytest.mark.parametrize("n_targets", [1, 40])
+def test_rows_that_stand_for_moments_have_them(n_targets):
     X, y = diabetes()
+    y = np.vstack([y, y + 50.0 * np.random.default_rng(0).standard_normal((n_targets - 1, len(y)))])
     moments = Moments.of(rows_of(X, y), True)
     few, targets = moments.as_rows(moments.column_means)
     again = Moments.of(rows_of(few, targets), True)
-    np.testing.assert_allclose(again.mean, moments.mean - np.append(moments.column_means, 0.0), atol=1e-10)
-    np.testing.assert_allclose(again.second, moments.second, rtol=1e-9)
+    np.testing.assert_allclose(again.mean, moments.mean - np.append(moments.column_means, np.zeros(n_targets)), atol=1e-10)
+    np.testing.assert_allclose(again.products, moments.products, rtol=1e-9)
+    np.testing.assert_allclose(again.variances, moments.variances, rtol=1e-9)
     assert len(few) == 12
