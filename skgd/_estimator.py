@@ -17,8 +17,7 @@ from skgd._callbacks import CallbackSupportMixin, Watch, with_callbacks
 from skgd._chunks import Chunks, RowsInChunks
 from skgd._descent import Passes
 from skgd._fit import fit_rows, promise_of
-from skgd._geometry import INDISTINCT
-from skgd._objective import LOSSES
+from skgd._objective import INDISTINCT, LOSSES
 from skgd._partial_fit import fit_chunk
 from skgd._plan import epochs_of, hold_out
 from skgd._reference import AVERAGE, COEF

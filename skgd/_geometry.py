@@ -23,10 +23,9 @@ from scipy.sparse.linalg import svds
 
 from skgd._metric import Metric
 from skgd._moments import HALF_OF_THE_DIGITS, NEGLIGIBLE, weighted_products
-from skgd._objective import rounding_of
+from skgd._objective import NOTHING, rounding_of
 from skgd._rows import BUFFER, MOST_COLUMNS, SAMPLE
 
-INDISTINCT = 1e-4  # share of a standard deviation below which rounding errors, of columns or of predictions, are ignored
 ROWS_PER_COLUMN = 10  # enough for reliable eigenvalues and Hessians: in a sample, and at the start of a stream
 LEAST_SAMPLE = SAMPLE // 10  # least rows of a sample for eigenvalues: see `n_rows_that_tell`; also rows in a checksum
 SAFETY = 1.1  # factor on an eigenvalue estimated from a sample
@@ -140,8 +139,7 @@ def spectrum_of(rows, moments, metric, ridge):
         squares, turned = np.linalg.eigh(second / rows.total_weight + near.T @ ((ridge * metric.scale)[:, None] * near))
         vectors[:, is_near], deviation[is_near] = near @ turned, np.sqrt(np.maximum(squares, 0.0))
         rounding = rounding_of(np.abs(metric.center) * root + 1.0) @ np.abs(vectors)  # of sums along a direction
-        is_kept = rounding < INDISTINCT * deviation
-        # Columns that are redundant to the last digit are no problem, such as dummies that sum to 1: nobody sees them vary.
+        is_kept = rounding < NOTHING * deviation  # others may be rounding errors alone, as with dummies that sum to 1
         is_doubtful |= np.any(is_near & is_kept)
     whitening = root[:, None] * vectors[:, is_kept] / deviation[is_kept]
     return {"eigenvalue": values[-1], "whitening": whitening, "is_doubtful": bool(is_doubtful)}

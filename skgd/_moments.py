@@ -118,10 +118,11 @@ class Moments:
         """The covariance of the columns."""
         return self.products[:, : self.n_features]
 
-    def minimum(self, ridge):
+    def minimum(self, ridge, start):
         """Ridge regression on these moments, with `ridge` added to the covariance; of shape (n_targets, n_features + 1).
 
-        Intercepts are the predictions at the columns' means. Coefficients along directions lost to rounding errors are zero.
+        Intercepts are the predictions at the columns' means. Coefficients stay at a start, of shape (n_targets, n_features),
+        along directions lost to rounding errors, of which it may know from the rows themselves.
         """
         n, gram = self.n_features, self.covariance
         has_digits = np.diag(gram) > rounding_of(self.column_means) ** 2
@@ -130,23 +131,23 @@ class Moments:
         eigenvalues, vectors = np.linalg.eigh(gram * np.outer(scale, scale))
         kept = eigenvalues > NEGLIGIBLE * max(eigenvalues[-1], 0.0)
         vectors = scale[:, None] * vectors[:, kept]
-        coef = vectors @ ((vectors.T @ self.products[:, n:]) / eigenvalues[kept, None])
-        return np.column_stack([coef.T, self.target_mean])
+        moved = vectors @ ((vectors.T @ (self.products[:, n:] - gram @ start.T)) / eigenvalues[kept, None])
+        return np.column_stack([start + moved.T, self.target_mean])
 
-    def minimum_through_zero(self, ridge):
+    def minimum_through_zero(self, ridge, start):
         """Ridge regression on these moments without an intercept: intercepts are zero.
 
         Solved as least squares on the mean, as one row, above a root of the second moments, so that large means are not
-        squared. Directions lost to rounding errors get a tiny variance: otherwise coefficients would grow along them to act as
-        an intercept.
+        squared. Directions lost to rounding errors get a tiny variance for the way from the start: otherwise coefficients would
+        grow along them to act as an intercept.
         """
-        n, table = self.n_features, np.vstack([self.mean, self.table(NEGLIGIBLE)])
-        X = np.vstack([table[:, :n], np.sqrt(ridge) * np.eye(n)])
+        n, penalty = self.n_features, np.pad(np.sqrt(ridge) * np.eye(self.n_features), [(0, 0), (0, len(self.target_mean))])
+        exact, hidden = (np.vstack([self.mean, self.table(share), penalty]) for share in (0.0, NEGLIGIBLE))
+        X, residual = hidden[:, :n], exact[:, n:] - exact[:, :n] @ start.T
         size = np.linalg.norm(X, axis=0)
         scale = np.divide(1.0, size, out=np.zeros(n), where=size > 0.0)
-        y = np.vstack([table[:, n:], np.zeros((n, table.shape[1] - n))])
-        coef = scale[:, None] * np.linalg.lstsq(X * scale, y, rcond=NEGLIGIBLE)[0]
-        return np.column_stack([coef.T, np.zeros(coef.shape[1])])
+        moved = scale[:, None] * np.linalg.lstsq(X * scale, residual, rcond=NEGLIGIBLE)[0]
+        return np.column_stack([start + moved.T, np.zeros(len(start))])
 
     def table(self, hidden=0.0):
         """A table T with one row more than columns, for which T'T has these variances and covariances.

@@ -151,7 +151,7 @@ def minimum_of_squares(model, problem, bounded, stream, start):
         return finish(problem.on_few_rows(moments), start, np.ones(len(start), dtype=bool), LEAST_PROMISE)[0], stream
     ridge = 0.5 * problem.penalty.per_weight(moments.n_rows, moments.weight).l2
     if not model.fit_intercept:
-        return moments.minimum_through_zero(ridge), stream
-    end = moments.minimum(ridge)
+        return moments.minimum_through_zero(ridge, start[:, :-1]), stream
+    end = moments.minimum(ridge, start[:, :-1])
     end[:, -1] += end[:, :-1] @ (problem.origin - moments.column_means)
     return end, stream

@@ -21,6 +21,7 @@ from tests.conftest import (
     Target,
     bend,
     diabetes,
+    dummies,
     finished,
     gap,
     loss_and_slope,
@@ -184,6 +185,26 @@ def test_columns_that_differ_in_a_few_rows_alone_are_fitted_as_all_others(batch_
     else:
         of_model, of_least = (np.mean(np.abs(y - each.predict(X))) for each in (model, least))
         assert of_model <= of_least + 1e-3 * (np.mean(np.abs(y - np.median(y))) - of_least)
+
+
+@pytest.mark.parametrize("way", ["fit", "fit_chunks"])
+@pytest.mark.parametrize("batch_size", [32, None])
+def test_powers_of_raw_years_are_fitted_as_far_as_float64_tells_them_apart(batch_size, way):
+    rng = np.random.default_rng(0)
+    year = rng.integers(2000, 2021, 2000).astype(float)
+    decades = (year - 2010) / 10
+    X, y = np.vander(year, 5)[:, :-1], decades**4 + 0.1 * rng.standard_normal(2000)
+    best, variance = optimum(np.vander(decades, 5)[:, :-1], y)
+    model = MiniBatchLinearRegressor(batch_size, random_state=0)
+    model.fit(X, y) if way == "fit" else model.fit_chunks([(X[:900], y[:900]), (X[900:], y[900:])])
+    assert (np.mean((y - model.predict(X)) ** 2) - best) / (variance - best) <= (1e-4 if batch_size is None else 1e-3)
+
+
+def test_a_fit_that_rounding_errors_mislead_says_so(monkeypatch):
+    X, y = dummies()
+    monkeypatch.setattr("skgd._geometry.NOTHING", 1.0)  # keeps a direction in which the rows differ by rounding errors alone
+    with pytest.warns(ConvergenceWarning, match="can still fall by"):
+        assert gap(MiniBatchLinearRegressor(None).fit(X, y), X, y) > 1.0
 
 
 @SIZES

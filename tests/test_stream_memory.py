@@ -416,6 +416,18 @@ def test_a_stream_goes_on_to_least_squares_wherever_the_fit_before_has_ended(opt
     np.testing.assert_allclose(model.coef_, exact.coef_, rtol=1e-9)
 
 
+@pytest.mark.parametrize("fit_intercept", [True, False])
+@pytest.mark.parametrize("difference", [1e-7, 6e-7, 2e-6])
+def test_a_stream_keeps_what_a_fit_knows_of_columns_whose_moments_have_lost_their_difference(difference, fit_intercept):
+    rng = np.random.default_rng(0)
+    X, noise = rng.standard_normal((3000, 3)), rng.standard_normal(3000)
+    X = np.column_stack([X, X[:, 0] + difference * noise])
+    y = noise + 0.1 * rng.standard_normal(3000)
+    model = MiniBatchLinearRegressor(random_state=0, fit_intercept=fit_intercept).fit(X[:-500], y[:-500])
+    model.partial_fit(X[-500:], y[-500:])
+    assert model.score(X, y) == pytest.approx(1.0 - 0.01 / 1.01, abs=2e-3)
+
+
 def test_a_stream_whose_longest_row_has_faded_still_takes_a_row_of_deviation_1_in_all_columns_for_usual():
     X = np.random.default_rng(0).standard_normal((200, 3))
     y = X.sum(axis=1)
