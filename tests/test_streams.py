@@ -67,7 +67,7 @@ def test_one_pass_of_shuffled_chunks_ends_near_the_minimum_of_all_rows(loss, bat
     ids=str,
 )
 @pytest.mark.parametrize(("weighted", "wrap"), [(False, np.asarray), (True, csr_array)])
-@pytest.mark.parametrize("loss", ["huber", "epsilon", "median", "quantile .975"])
+@pytest.mark.parametrize("loss", ["epsilon", "median", "quantile .975"])
 def test_penalties_weights_targets_and_sparse_rows_end_near_their_minimum_too(loss, wrap, weighted, penalty, monkeypatch):
     monkeypatch.setattr("skgd._renewable.FIRST_NUMBERS", 2**13)  # so that the first 1,400 are kept, and later ones left behind
     X, y = table(3000, 5)
@@ -131,7 +131,7 @@ def test_rows_that_are_sorted_are_told_of_once(loss, fit_intercept, is_sorted):
     model = MiniBatchLinearRegressor(fit_intercept=fit_intercept, random_state=0, **OTHERS[loss])
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        streamed(model, X[order], y[order], 1000)
+        streamed(model, X[order], y[order], 2000)
     assert sum("The rows of a stream change as they come" in str(w.message) for w in caught) == is_sorted
 
 
@@ -146,7 +146,7 @@ def test_what_a_penalty_or_a_bound_pulls_is_not_taken_for_an_order(penalty, fit_
     model = MiniBatchLinearRegressor(fit_intercept=fit_intercept, random_state=0, **options)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        streamed(model, X, y, 500)
+        streamed(model, X, y, 1000)
 
 
 @pytest.mark.parametrize(
@@ -158,7 +158,7 @@ def test_a_slope_that_changes_is_told_of_although_the_intercept_does_not(loss, o
     X = rng.standard_normal((40_000, 3))
     y = np.repeat([2.0, 0.5], 20_000) * X[:, 0] + rng.standard_normal(40_000)
     with pytest.warns(ConvergenceWarning, match="change as they come"):
-        streamed(MiniBatchLinearRegressor(random_state=0, **OTHERS[loss], **options), X, y, 1000)
+        streamed(MiniBatchLinearRegressor(random_state=0, **OTHERS[loss], **options), X, y, 2000)
 
 
 def test_targets_that_are_fitted_exactly_lie_on_no_side():
@@ -206,7 +206,7 @@ def test_a_stream_of_few_rows_is_no_worse_than_their_best_constant(loss, n):
     assert excess(model, X, y) <= 1.0 + 1e-9 or y.var() == 0.0
 
 
-@pytest.mark.parametrize("noise", [0.1, 1.0, 10.0])
+@pytest.mark.parametrize("noise", [0.1, 10.0])
 @pytest.mark.parametrize("where", ["X", "y"])
 @pytest.mark.parametrize("loss", ["squared_error", "median", "huber"])
 def test_rows_unlike_all_others_change_little_and_are_told_of_once_if_they_count_less(loss, where, noise):
@@ -236,7 +236,7 @@ def test_a_half_life_follows_a_drift_and_none_does_not(loss):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         ends = [
-            streamed(MiniBatchLinearRegressor(random_state=0, half_life=half_life, **EVERY_LOSS[loss]), X, y, 300).coef_ - after
+            streamed(MiniBatchLinearRegressor(random_state=0, half_life=half_life, **EVERY_LOSS[loss]), X, y, 600).coef_ - after
             for half_life in (1000, None)
         ]
     # Six half-lives leave 1/64 of the difference, and 1,443 rows' worth of noise: 0.5 sqrt(4 / 1443) of a few deviations.
@@ -377,7 +377,7 @@ def test_a_stream_that_is_told_to_forget_forgets_what_it_had_left_behind(loss):
 
 @pytest.mark.parametrize("loss", ["squared_error", "median"])
 def test_a_stream_of_single_rows_learns_however_short_its_half_life(loss):
-    X, y = table(400, 2)
+    X, y = table(250, 2)
     with pytest.warns(ConvergenceWarning, match=r"half_life=4 forgets rows before there are 3 .*Raise half_life to 7") as told:
         model = streamed(MiniBatchLinearRegressor(half_life=4, random_state=0, **EVERY_LOSS[loss]), X, y, 1)
     assert len(told) == 1
@@ -424,7 +424,7 @@ def test_the_rows_that_are_kept_at_first_are_fitted_whatever_their_columns_condi
 
 
 @pytest.mark.parametrize("loss", ["epsilon", "squared_epsilon"])
-@pytest.mark.parametrize("n", [985, 990, 995])
+@pytest.mark.parametrize("n", [985, 995])
 def test_rows_beyond_epsilon_are_learned_at_once_after_many_within(n, loss):
     X, _ = table(n)
     y = np.linspace(0.0, 0.8, n) + np.where(np.arange(n) < n - 5, 0.0, 3.0)  # all but the last five lie within 0.5
