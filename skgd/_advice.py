@@ -289,9 +289,11 @@ def of_end(model, problem, history, value):
         return None
     # Without tol, a plain descent may still improve: its end is then better than the mean of its last epoch.
     is_falling = (value < history.objective[-1]) & (model.tol is None) & (model.learning_rate != "auto")
-    if np.all((value <= (1.0 + ROUNDING) * problem.constant_loss) | is_falling):
+    is_above = ~((value <= (1.0 + ROUNDING) * problem.constant_loss) | is_falling)
+    if not is_above.any():
         return None
-    above = f"objective of {np.mean(value):.3g}, above the {np.mean(problem.constant_loss):.3g} of a constant prediction"
+    ends, constants = np.mean(value[is_above]), np.mean(problem.constant_loss[is_above])
+    above = f"objective of {ends:.3g}, above the {constants:.3g} of a constant prediction"
     if model.learning_rate == "auto":
         return f"The descent ended at an {above}: {model.max_iter} epochs are too few. Raise max_iter, or set tol."
     return f"The descent ended at an {above}. {of_steps(model, problem)}"

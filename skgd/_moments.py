@@ -122,12 +122,13 @@ class Moments:
         """Ridge regression on these moments, with `ridge` added to the covariance; of shape (n_targets, n_features + 1).
 
         Intercepts are the predictions at the columns' means. Coefficients stay at a start, of shape (n_targets, n_features),
-        along directions lost to rounding errors, of which it may know from the rows themselves.
+        along directions lost to rounding errors, of which it may know from the rows themselves. Those of constant columns are
+        zero.
         """
         n, gram = self.n_features, self.covariance
         has_digits = np.diag(gram) > rounding_of(self.column_means) ** 2
         gram = gram + ridge * np.eye(n)  # the scales include it, so that that of a tiny column hides no others
-        scale = np.divide(1.0, np.sqrt(np.diag(gram)), out=np.zeros(n), where=has_digits)
+        scale, start = np.divide(1.0, np.sqrt(np.diag(gram)), out=np.zeros(n), where=has_digits), start * has_digits
         eigenvalues, vectors = np.linalg.eigh(gram * np.outer(scale, scale))
         kept = eigenvalues > NEGLIGIBLE * max(eigenvalues[-1], 0.0)
         vectors = scale[:, None] * vectors[:, kept]
@@ -147,7 +148,7 @@ class Moments:
         size = np.linalg.norm(X, axis=0)
         scale = np.divide(1.0, size, out=np.zeros(n), where=size > 0.0)
         moved = scale[:, None] * np.linalg.lstsq(X * scale, residual, rcond=NEGLIGIBLE)[0]
-        return np.column_stack([start + moved.T, np.zeros(len(start))])
+        return np.column_stack([(start + moved.T) * (size > 0.0), np.zeros(len(start))])
 
     def table(self, hidden=0.0):
         """A table T with one row more than columns, for which T'T has these variances and covariances.

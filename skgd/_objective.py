@@ -23,9 +23,7 @@ import numpy as np
 
 LARGEST = 1e100  # of targets: their squares, and those of quotients of targets and columns, must be finite
 INDISTINCT = 1e-4  # share of the deviation of y below which differences of predictions are ignored
-NOTHING = (
-    0.01  # a share that counts as nothing: of the spread of y, of an alpha, of an explained loss, of a residual, of a direction
-)
+NOTHING = 0.01  # share that counts as nothing: of the spread of y, an alpha, an explained loss, a residual, a direction
 KINK = 1e300  # the curvature that stands for a kink: finite, so that 0 times it is 0
 
 

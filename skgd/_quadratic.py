@@ -87,11 +87,8 @@ def minimum_of(gram, linear, strength, lowest, v):
         return np.sum(v * (0.5 * v @ gram - linear) + strength * np.abs(v), axis=-1)
 
     has_sign = (strength > 0.0) | (lowest == 0.0)
-    signs, is_barred, most = (
-        np.sign(v) * has_sign,
-        np.zeros(len(v), dtype=bool),
-        1,
-    )  # barred: lest rounding errors make it cycle
+    signs, most = np.sign(v) * has_sign, 1
+    is_barred = np.zeros(len(v), dtype=bool)  # from being freed, lest rounding errors make it cycle
     for _ in range(MOST_STEPS * len(v)):  # a few as a rule
         # 1. the minimum for these signs
         free, end = np.flatnonzero((signs != 0.0) | ~has_sign), np.zeros_like(v)

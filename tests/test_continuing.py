@@ -55,6 +55,19 @@ def test_a_target_that_has_arrived_stays_where_it_is_when_the_others_go_on(loss,
     np.testing.assert_allclose(parts(piece), parts(whole), rtol=1e-9)
 
 
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.parametrize("loss", [{}, {"loss": "huber", "epsilon": 0.5}], ids=str)
+def test_a_fit_of_targets_in_another_order_does_not_go_on_with_what_the_last_one_remembered(loss):
+    rng = np.random.default_rng(0)
+    X = rng.integers(-4, 5, (4096, 5)).astype(float)  # so that means and variances are exact, and stay to the last bit
+    y = X.sum(axis=1) + rng.integers(-4, 5, 4096)
+    swapped, unlooked_at = y.copy(), np.arange(1, 4096, 5)  # every fifth row is in the sample that is compared
+    swapped[unlooked_at] = y[unlooked_at[::-1]]
+    model = MiniBatchLinearRegressor(None, warm_start=True, max_iter=1, **loss).fit(X, y)
+    model.set_params(max_iter=1000).fit(X, swapped)
+    np.testing.assert_allclose(parts(model), parts(MiniBatchLinearRegressor(None, tol=1e-8, **loss).fit(X, swapped)), atol=5e-3)
+
+
 KINKED = {
     "median >= 0": {"loss": "quantile", "positive": True, "tol": 1e-2},
     "quantile": {"loss": "quantile", "quantile": 0.9},

@@ -80,6 +80,15 @@ def test_whitened_rows_are_uncorrelated_and_of_deviation_1_however_near_two_colu
     assert not geometry.is_doubtful
 
 
+def test_whitening_counts_the_penalty_also_along_directions_that_are_read_once_more():
+    X = np.random.default_rng(0).standard_normal((500, 4))
+    X[:, 3] = X[:, 0] + 1e-6 * X[:, 3]  # a second moment of 5e-13 along the difference, far below that of the penalty
+    rows, ridge = rows_of(X), 1e-10
+    white = geometry_of_solver(rows, Moments.of(rows, True), ridge, True).whitening
+    z = (X - X.mean(axis=0)) @ white
+    np.testing.assert_allclose(z.T @ z / 500 + ridge * white.T @ white, np.eye(4), atol=1e-5)
+
+
 def test_whitening_counts_what_the_penalty_adds_to_each_column():
     rng = np.random.default_rng(0)
     X = rng.standard_normal((500, 3)) * [1.0, 10.0, 0.1] + rng.standard_normal((500, 1))

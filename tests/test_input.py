@@ -154,6 +154,18 @@ def test_a_plain_descent_on_a_plateau_far_from_its_minimum_says_so_and_a_near_on
     assert raw.score(Z * [1.0, 0.003, 1.0, 1.0], target) < near - 0.1
 
 
+def test_an_objective_above_the_constants_is_that_of_the_targets_that_it_is_told_of():
+    rng = np.random.default_rng(0)
+    Z = rng.standard_normal((200, 2))
+    near, far = Z[:, 1] - Z[:, 1].mean(), 500.0 + Z[:, 0]  # of the first, predicting 0 is the best constant
+    model = MiniBatchLinearRegressor(None, learning_rate="constant", eta0=1e-12, tol=1e-3)
+    with pytest.warns(ConvergenceWarning, match="above the .* of a constant prediction") as caught:
+        model.fit(Z, np.column_stack([near, far]))
+    end, constant = map(float, re.search(r"objective of (\S+), above the (\S+) of", str(caught[0].message)).groups())
+    assert end == pytest.approx(np.mean((far - model.predict(Z)[:, 1]) ** 2), rel=0.01)
+    assert constant == pytest.approx(far.var(), rel=0.01)
+
+
 def test_grid_search_marks_a_diverging_candidate_as_failed():
     grid = GridSearchCV(MiniBatchLinearRegressor(learning_rate="constant", random_state=0), {"eta0": [1e-2, 1e3]})
     with pytest.warns(FitFailedWarning):

@@ -428,6 +428,18 @@ def test_a_stream_keeps_what_a_fit_knows_of_columns_whose_moments_have_lost_thei
     assert model.score(X, y) == pytest.approx(1.0 - 0.01 / 1.01, abs=2e-3)
 
 
+@pytest.mark.parametrize("alpha", [0.0, 0.1])
+@pytest.mark.parametrize(("value", "fit_intercept"), [(3.0, True), (0.0, True), (0.0, False)])
+def test_a_constant_column_has_no_coefficient_in_a_stream_whatever_it_had_before(value, fit_intercept, alpha):
+    X, y = diabetes()
+    X = np.column_stack([X, np.full(len(X), value)])
+    model = MiniBatchLinearRegressor(alpha=alpha, fit_intercept=fit_intercept, random_state=0)
+    model.fit(X[:300], y[:300], coef_init=np.full(11, 5.0)).partial_fit(X[300:], y[300:])
+    assert model.coef_[-1] == pytest.approx(0.0, abs=1e-12)
+    exact = Ridge(alpha=442 * alpha / 2, fit_intercept=fit_intercept).fit(X, y)
+    np.testing.assert_allclose(model.predict(X), exact.predict(X), rtol=1e-6)
+
+
 def test_a_stream_whose_longest_row_has_faded_still_takes_a_row_of_deviation_1_in_all_columns_for_usual():
     X = np.random.default_rng(0).standard_normal((200, 3))
     y = X.sum(axis=1)
