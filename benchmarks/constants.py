@@ -19,13 +19,12 @@ from skgd import MiniBatchLinearRegressor, _rows
 from tests import conftest
 
 CONSTANTS = {
-    "_newton": "HALVING FAR LEAST_PROMISE SMALLER TIGHTER",
+    "_newton": "HALVING FAR SMALLER TIGHTER",
     "_reading": "ROUNDING LEAST_REACH",
     "_step_size": "FEW_STEPS DECAY SAFE_CAP",
     "_objective": "INDISTINCT NOTHING",
     "_outliers": "EXPLAINED",
     "_stopping": "CHANCE",
-    "_fit": "MUCH",
     "_geometry": "LEAST_SAMPLE ROWS_PER_COLUMN SAFETY",
     "_stream": "LEAST_SEEN UNUSUAL CEILING ENOUGH_ROWS A_FEW",
     "_shuffle_test": "UNLIKELY",

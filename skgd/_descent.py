@@ -11,7 +11,7 @@ from skgd._reading import targets_of
 from skgd._reference import AVERAGE, COEF, GRADIENT
 from skgd._rows import BUFFER
 from skgd._step_size import Schedule
-from skgd._stopping import Plateau
+from skgd._stopping import Plateau, promise_of
 
 DIVERGED = 1e12  # times the loss of the start and of a constant prediction: a plain descent ends before numbers overflow
 DISK_BLOCK = 2**13  # numbers of X that are read from disk at a time: 64 kilobytes
@@ -168,10 +168,11 @@ class Passes:
     """Epochs of mini-batches: all rows once, in a random order, a step for each batch.
 
     `n_steps` were made before. Without a `seed`, the rows are visited as they stand. Targets that are done no longer move, and
-    keep their last `objective`. `largest` has the largest loss of a start or of a constant prediction before.
+    keep their last `objective`. `largest` has the largest loss of a start or of a constant prediction before. Where the problem
+    has normal equations, targets have arrived once these tell that they are within the `promise`, a share of the reach.
     """
 
-    def __init__(self, problem, schedule, n_steps, seed, is_done, objective=None, largest=0.0):
+    def __init__(self, problem, schedule, n_steps, seed, is_done, objective=None, largest=0.0, promise=0.0):
         self.n_batches = problem.n_batches
         self.problem, self.schedule, self.n_steps, self.seed = problem, schedule, n_steps, seed
         self.is_shuffled = seed is not None and not problem.is_full_batch and problem.rows.is_in_memory
@@ -179,6 +180,8 @@ class Passes:
         self.run = problem.longest_run(schedule)
         self.largest = np.maximum(problem.constant_loss, largest)
         self.objective = np.zeros(len(is_done)) if objective is None else np.array(objective)
+        self.equations, self.has_arrived = problem.normal_equations, np.zeros(len(is_done), dtype=bool)
+        self.enough = promise * self.reach() if self.equations else None
         self.leave(is_done)
 
     def leave(self, is_done):
@@ -190,7 +193,8 @@ class Passes:
     def of(cls, model, problem, state, in_fit, is_done):
         """For a call of fit or partial_fit."""
         schedule, seed = Schedule.of(model, problem, state, in_fit), state.seed if model.shuffle else None
-        return cls(problem, schedule, state.n_steps, seed, is_done, state.objective, state.largest)
+        promise = promise_of(model, problem)
+        return cls(problem, schedule, state.n_steps, seed, is_done, state.objective, state.largest, promise)
 
     memory = None
 
@@ -230,7 +234,16 @@ class Passes:
         """Make an epoch; the mean of the objectives before its steps."""
         objective = self.pass_over_rows(epoch, parameters, history)
         self.check(objective, parameters, history)
+        if self.equations:
+            self.has_arrived = self.equations.left(parameters[:, self.result]) <= self.enough
         return objective
+
+    def reach(self):
+        """The reach of each target at its minimum, by the normal equations."""
+        targets = targets_of(self.problem)
+        constants = np.array([target.constant_parameters for target in targets])
+        least = self.problem.constant_loss - self.equations.left(constants)
+        return np.array([target.reach(value) for target, value in zip(targets, least, strict=True)])
 
     def pass_over_rows(self, epoch, parameters, history):
         """Make an epoch without a check for divergence; returns the mean of the objectives before its steps."""
@@ -259,8 +272,9 @@ class Passes:
             raise Divergence(len(history.objective) + 1, float(np.max(self.schedule.length(self.n_steps))))
 
     def finished(self, plateau):
-        """Whether all targets are done: each is, once it is on its plateau and has no shorter step to try."""
+        """Whether all targets are done: each is, once it has arrived, or is on its plateau and has no shorter step to try."""
         self.schedule.shorten(plateau, self.is_done)
+        plateau.waited[self.has_arrived] = np.ceil(plateau.patience)  # so that a later fit knows that it is done
         self.leave(plateau.stalled)
         return self.is_done.all()
 

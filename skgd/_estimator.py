@@ -16,7 +16,7 @@ from skgd._advice import warn_if_poor, warn_of_alpha, warn_of_epsilon
 from skgd._callbacks import CallbackSupportMixin, Watch, with_callbacks
 from skgd._chunks import Chunks, RowsInChunks
 from skgd._descent import Passes
-from skgd._fit import fit_rows, promise_of
+from skgd._fit import fit_rows
 from skgd._objective import INDISTINCT, LOSSES
 from skgd._partial_fit import fit_chunk
 from skgd._plan import epochs_of, hold_out
@@ -25,6 +25,7 @@ from skgd._rows import Rows, compressed
 from skgd._sklearn import CheckedParameters, Interval, Options, fit_context, one_core
 from skgd._state import State
 from skgd._step_size import SCHEDULES
+from skgd._stopping import promise_of
 from skgd._tables import check_kind, in_words
 from skgd._validation import (
     check_has_validation,
@@ -116,8 +117,9 @@ class MiniBatchLinearRegressor(CheckedParameters, CallbackSupportMixin, Regresso
     tol : float or None, default=1e-4
         `fit` stops after `n_iter_no_change` epochs in a row that have lowered F by no more than this share of the loss of the
         best constant; for the squared error, in units of R^2. "auto" then ends within 10 * tol of the minimum (tol for the
-        full batch, and never less than 1e-6), as a share of how far the best constant prediction lies above it, or warns. None
-        runs all `max_iter` epochs.
+        full batch, and never less than 1e-6), as a share of how far the best constant prediction lies above it, or warns. For
+        the squared error on up to 1000 columns, without an l1 norm or a bound, it stops as soon as it is that near, and takes
+        the rest of the way in one step. None runs all `max_iter` epochs.
     n_iter_no_change : int, default=5
         Epochs without progress before `fit` stops.
     shuffle : bool, default=True

@@ -55,6 +55,8 @@ def finish(problem, parameters, has_ended, promise):
     which = np.flatnonzero(has_ended)
     if len(which):
         solver, targets = solver_of(problem.rows, problem.loss, problem.penalty), [Target(problem, k) for k in which]
+        if problem.normal_equations:  # the solver confirms their minimum
+            ends[which] = problem.normal_equations.minimum(ends[which], which)
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
             ends[which], excess[which] = solver.approach(targets, ends[which], promise)
     return ends, excess

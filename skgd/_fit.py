@@ -10,7 +10,6 @@ from skgd._advice import check_end, of_divergence
 from skgd._descent import Divergence, Epochs, History, descend
 from skgd._finish import excess_at_least, finish, with_exact_zeros
 from skgd._geometry import LEAST_SAMPLE
-from skgd._newton import LEAST_PROMISE
 from skgd._objective import SQUARED_ERROR, objective_of
 from skgd._plan import problem_of_fit, with_standard_metric
 from skgd._problem import Problem
@@ -20,11 +19,10 @@ from skgd._renewable import Renewable
 from skgd._shuffle_test import ShuffleTest
 from skgd._state import State
 from skgd._step_size import plateau_of
-from skgd._stopping import Plateau, Validation
+from skgd._stopping import Plateau, Validation, promise_of
 from skgd._stream import Stream
 from skgd._validation import check_sign, check_start
 
-MUCH = 0.1  # share of the reach; ordinary noise of a constant step on single rows is less
 NOT_OF_THE_DESCENT = {"client", "max_iter", "random_state", "record_steps", "verbose", "warm_start"}
 
 
@@ -103,17 +101,6 @@ def checksum_of_sample(rows):
     return crc32(
         (X.data if issparse(X) else X).tobytes(), crc32(some.targets.tobytes(), crc32(some.weights.tobytes(), len(rows)))
     )
-
-
-def promise_of(model, problem):
-    """The largest excess over the minimum at a plateau, as a share of the excess of the best constant prediction.
-
-    A plain schedule promises nothing, but one that leaves more than MUCH is told of.
-    """
-    if model.learning_rate != "auto":
-        return MUCH
-    noise = 1.0 if problem.is_full_batch else 10.0
-    return max(noise * (model.tol or 0.0), LEAST_PROMISE)
 
 
 def start_of(model, problem, coef_init=None, intercept_init=None):

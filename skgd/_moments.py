@@ -121,19 +121,17 @@ class Moments:
     def minimum(self, ridge, start):
         """Ridge regression on these moments, with `ridge` added to the covariance; of shape (n_targets, n_features + 1).
 
-        Intercepts are the predictions at the columns' means. Coefficients stay at a start, of shape (n_targets, n_features),
-        along directions lost to rounding errors, of which it may know from the rows themselves. Those of constant columns are
-        zero.
+        Intercepts are the predictions at the columns' means. Coefficients stay at a start of that shape along directions lost
+        to rounding errors, of which it may know from the rows themselves. Those of constant columns are zero.
         """
-        n, gram = self.n_features, self.covariance
-        has_digits = np.diag(gram) > rounding_of(self.column_means) ** 2
-        gram = gram + ridge * np.eye(n)  # the scales include it, so that that of a tiny column hides no others
-        scale, start = np.divide(1.0, np.sqrt(np.diag(gram)), out=np.zeros(n), where=has_digits), start * has_digits
+        n, has_digits = self.n_features, self.variance > rounding_of(self.column_means) ** 2
+        gram = self.covariance + ridge * np.eye(n)  # the scales include it, so that that of a tiny column hides no others
+        scale = np.divide(1.0, np.sqrt(np.diag(gram)), out=np.zeros(n), where=has_digits)
         eigenvalues, vectors = np.linalg.eigh(gram * np.outer(scale, scale))
         kept = eigenvalues > NEGLIGIBLE * max(eigenvalues[-1], 0.0)
-        vectors = scale[:, None] * vectors[:, kept]
-        moved = vectors @ ((vectors.T @ (self.products[:, n:] - gram @ start.T)) / eigenvalues[kept, None])
-        return np.column_stack([start + moved.T, self.target_mean])
+        whitening = scale[:, None] * vectors[:, kept] / np.sqrt(eigenvalues[kept])
+        equations = NormalEquations(gram, self.products[:, n:], whitening, self.target_mean)
+        return equations.minimum(start * np.append(has_digits, 1.0), slice(None))
 
     def minimum_through_zero(self, ridge, start):
         """Ridge regression on these moments without an intercept: intercepts are zero.
@@ -177,6 +175,44 @@ class Moments:
         mean, n_rows = self.mean - np.append(origin, np.zeros(len(self.target_mean))), self.n_features + 2
         table = mean + np.sqrt(n_rows) * (helmert(n_rows).T @ self.table())
         return np.ascontiguousarray(table[:, : self.n_features]), np.ascontiguousarray(table[:, self.n_features :].T)
+
+
+@dataclass(frozen=True)
+class NormalEquations:
+    """The normal equations of the squared error with an l2 penalty: how far any parameters are from its minimum.
+
+    With C the second moments of the columns about a center, the penalty's `ridge` included, c those with a target, and W a
+    whitening, for which W W' inverts C::
+
+        F(w, b) - min F = |W'(c - C w)|^2 + (mean of y - b)^2        minimum: w + W W'(c - C w)
+    """
+
+    second: np.ndarray  # C: (n_features, n_features)
+    cross: np.ndarray  # (n_features, n_targets): the c of each target
+    whitening: np.ndarray  # W: (n_features, k)
+    mean: np.ndarray  # (n_targets,): of the targets, the best intercept; 0 without one
+
+    @classmethod
+    def of(cls, moments, geometry, ridge):
+        """The normal equations of full moments; the intercept is the prediction at the center of the geometry's metric."""
+        n, metric = moments.n_features, geometry.metric
+        shift = moments.column_means - metric.center
+        second = moments.covariance + np.outer(shift, shift) + ridge * np.eye(n)
+        cross = moments.products[:, n:] + np.outer(shift, moments.target_mean)
+        return cls(second, cross, geometry.whitening, metric.intercept * moments.target_mean)
+
+    def along(self, parameters, which):
+        """W'(c - C w) for some targets and the parameters of each."""
+        return self.whitening.T @ (self.cross[:, which] - self.second @ parameters[:, :-1].T)
+
+    def left(self, parameters):
+        """The suboptimality of the parameters of all targets."""
+        return np.sum(self.along(parameters, slice(None)) ** 2, axis=0) + (self.mean - parameters[:, -1]) ** 2
+
+    def minimum(self, parameters, which):
+        """The minimum for some targets, the same as their parameters along directions that no row can tell."""
+        moved = self.whitening @ self.along(parameters, which)
+        return np.column_stack([parameters[:, :-1] + moved.T, self.mean[which]])
 
 
 def sparse_products(X, weight):

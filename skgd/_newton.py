@@ -24,11 +24,11 @@ from skgd._objective import penalty_at
 from skgd._quadratic import FRACTIONS, MOST_STEPS, Model
 from skgd._reading import ROUNDING, look_at
 from skgd._rows import SAMPLE
+from skgd._stopping import LEAST_PROMISE
 from skgd._vertex import NEAR, vertex_near
 
 HALVING = 2.0  # damping and kinks fall by this factor at most; a rejection raises damping by it at least; 4: 5-18 % slower
 FAR = 0.05  # share of the objective that smoothing may add at a start that may be far; half or double: 3 % more readings
-LEAST_PROMISE = 1e-6  # smallest suboptimality asked for, as a share of the reach: a smaller one changes no prediction visibly
 SMALLER = 8  # a sample this many times smaller gives a warm start that pays for itself; 4 or 12: a tenth more or less
 TIGHTER = 0.1  # factor on a tolerance: for the next try where a duality gap is too large, and for what is far below it
 

@@ -17,13 +17,13 @@ from skgd._advice import (
 from skgd._descent import History
 from skgd._finish import finish
 from skgd._fit import Outcome, rest_at, run_of, start_of
-from skgd._newton import LEAST_PROMISE
 from skgd._objective import SQUARED_ERROR, constant_loss, is_quadratic, mean_loss, objective_of
 from skgd._plan import measured_for_steps, problem_of_chunk, problem_of_latest
 from skgd._reference import AVERAGE
 from skgd._renewable import no_worse_than_constants
 from skgd._shuffle_test import slopes_of
 from skgd._state import State
+from skgd._stopping import LEAST_PROMISE
 
 
 def fit_chunk(model, rows, state, go_on, watch):
@@ -152,6 +152,6 @@ def minimum_of_squares(model, problem, bounded, stream, start):
     ridge = 0.5 * problem.penalty.per_weight(moments.n_rows, moments.weight).l2
     if not model.fit_intercept:
         return moments.minimum_through_zero(ridge, start[:, :-1]), stream
-    end = moments.minimum(ridge, start[:, :-1])
+    end = moments.minimum(ridge, start)
     end[:, -1] += end[:, :-1] @ (problem.origin - moments.column_means)
     return end, stream

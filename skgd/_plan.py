@@ -9,6 +9,7 @@ from skgd._descent import Passes
 from skgd._geometry import Geometry, check_range, geometry_of_batches, geometry_of_solver
 from skgd._least_squares import ConjugateGradients
 from skgd._metric import Metric
+from skgd._moments import NormalEquations
 from skgd._newton import DampedNewton
 from skgd._objective import SQUARED_ERROR, is_quadratic, secant_curvature
 from skgd._outliers import bounded_by
@@ -43,21 +44,26 @@ def problem_of_fit(model, rows):
         rows = rows.with_far_columns_centred(moments.column_means, moments.variance)
     problem = Problem.of(model, rows, moments)
     problem = with_geometries(problem, partial(geometry_of, model, problem, moments))
-    return (problem.on_few_rows(moments) if is_replaced(model, problem, moments) else problem), moments
+    if problem.loss == SQUARED_ERROR and moments.is_full and not any(each.is_doubtful for each in problem.geometries):
+        problem = with_moments(model, problem, moments)
+    return problem, moments
 
 
-def is_replaced(model, problem, moments):
-    """Whether an equivalent small table is to replace all rows: if their products are known, are accurate, and that pays off.
+def with_moments(model, problem, moments):
+    """The problem of a squared error, with what accurate moments save.
 
-    Where the rows are a single block in memory, the two readings of conjugate gradients cost less than making the table.
+    The full batch descends on an equivalent small table instead of all rows, unless the rows are a single block in memory,
+    where the two readings of conjugate gradients cost less than making the table. Mini-batches are told by the normal equations
+    when they are near the minimum.
     """
-    rows, is_doubtful = problem.rows, any(geometry.is_doubtful for geometry in problem.geometries)
-    if not problem.is_full_batch or problem.loss != SQUARED_ERROR or not moments.is_full:
-        return False
-    if is_doubtful or len(rows) <= rows.n_features + 2:
-        return False
+    rows, epochs = problem.rows, epochs_of(model, problem)
     is_small = rows.is_in_memory and len(rows) * rows.n_features <= BLOCK
-    return not (is_small and epochs_of(model, problem) is ConjugateGradients)
+    if problem.is_full_batch and len(rows) > rows.n_features + 2 and not (is_small and epochs is ConjugateGradients):
+        problem = problem.on_few_rows(moments)
+    if model.learning_rate == "auto" and epochs is Passes and is_quadratic(problem.loss, problem.penalty):
+        geometry, ridge = problem.geometries[0], problem.penalty.l2 / problem.curvature[0]
+        problem = replace(problem, normal_equations=NormalEquations.of(moments, geometry, ridge))
+    return problem
 
 
 def first_reading(model, rows):

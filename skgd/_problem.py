@@ -7,6 +7,7 @@ from functools import cached_property
 import numpy as np
 
 from skgd._geometry import Geometry
+from skgd._moments import NormalEquations
 from skgd._objective import (
     LARGEST,
     LOSSES,
@@ -61,6 +62,7 @@ class Problem:
     deviation: np.ndarray  # (n_targets,): standard deviation of the targets
     dtype: np.dtype  # of the columns as they were given
     geometries: tuple[Geometry, ...] = ()  # one for each target; they differ in what the penalty adds to the columns
+    normal_equations: NormalEquations | None = None  # for mini-batches, where they are accurate
 
     @classmethod
     def of(cls, model, rows, moments):

@@ -15,12 +15,13 @@ import numpy as np
 
 from skgd._geometry import ROWS_PER_COLUMN
 from skgd._latest_rows import LatestRows, longest_half_life
-from skgd._newton import LEAST_PROMISE, TIGHTER, DampedNewton, Newton
+from skgd._newton import TIGHTER, DampedNewton, Newton
 from skgd._objective import LARGEST, NOTHING, loss_and_slope, penalty_at, typical_size
 from skgd._past_rows import PastRows, TargetOfStream, derivatives_at, model_at_minimum
 from skgd._quadratic import FRACTIONS, MOST_STEPS
 from skgd._reading import targets_of
 from skgd._rows import BLOCK
+from skgd._stopping import LEAST_PROMISE
 from skgd._stream import UNUSUAL
 
 FIRST_NUMBERS = 2**16  # numbers of X, half a megabyte, up to which a stream keeps its first rows and ends where a fit does

@@ -7,9 +7,9 @@ from sklearn.datasets import load_diabetes
 from sklearn.preprocessing import PolynomialFeatures
 
 from skgd._finish import finish
-from skgd._geometry import geometry_of_batches, sample_rows
+from skgd._geometry import geometry_of_batches, geometry_of_solver, sample_rows
 from skgd._metric import Metric
-from skgd._moments import Moments
+from skgd._moments import Moments, NormalEquations
 from skgd._newton import Newton
 from skgd._objective import (
     KINK,
@@ -42,6 +42,7 @@ __all__ = [
     "Metric",
     "Moments",
     "Newton",
+    "NormalEquations",
     "Rows",
     "Schedule",
     "State",
@@ -53,6 +54,7 @@ __all__ = [
     "bounded_by",
     "constant_loss",
     "geometry_of_batches",
+    "geometry_of_solver",
     "loss_and_slope",
     "make_penalty",
     "objective_of",

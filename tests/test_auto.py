@@ -5,7 +5,9 @@ import warnings
 
 import numpy as np
 import pytest
+from scipy.sparse import csr_array
 from sklearn.exceptions import ConvergenceWarning
+from sklearn.linear_model import Ridge
 from threadpoolctl import threadpool_limits
 
 from skgd import MiniBatchLinearRegressor
@@ -31,6 +33,26 @@ def test_default_fit_on_raw_columns_is_within_its_promise(unkind, batch_size):
     X, y = unkind
     promise = 1e-4 if batch_size is None else 1e-3
     assert gap(MiniBatchLinearRegressor(batch_size, random_state=0).fit(X, y), X, y) <= max(promise, X.shape[1] / len(X) / 4)
+
+
+@pytest.mark.parametrize("way", ["fit", "CSR", "fit_chunks"])
+@pytest.mark.parametrize(
+    "options", [{}, {"alpha": 0.3}, {"fit_intercept": False}, {"average": False}, {"momentum": 0.5}, {"batch_size": 1}], ids=str
+)
+def test_mini_batches_of_the_squared_error_stop_near_the_minimum_and_end_there(options, way):
+    rng = np.random.default_rng(0)
+    X, weight = rng.standard_normal((2000, 5)) * [1, 10, 0.1, 1, 3], rng.uniform(0.5, 1.5, 2000)
+    Y = X @ rng.standard_normal((5, 3)) + rng.standard_normal((2000, 3))
+    model = MiniBatchLinearRegressor(random_state=0).set_params(**options)
+    if way == "fit_chunks":
+        model.fit_chunks([(X[i::4], Y[i::4], weight[i::4]) for i in range(4)])
+    else:
+        model.fit(csr_array(X) if way == "CSR" else X, Y, weight)
+    oracle = Ridge(1000.0 * options.get("alpha", 0.0), fit_intercept=model.fit_intercept, solver="cholesky")
+    oracle.fit(X, Y, weight / weight.mean())
+    np.testing.assert_allclose(model.coef_, oracle.coef_, rtol=1e-8)
+    np.testing.assert_allclose(model.intercept_, oracle.intercept_, rtol=1e-8, atol=1e-8)
+    assert model.n_iter_ < model.n_iter_no_change or model.average is False  # the noise of single steps is too large
 
 
 @pytest.mark.parametrize("chunk", [1, 100])

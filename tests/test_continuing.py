@@ -112,8 +112,25 @@ def test_a_warm_fit_of_other_targets_starts_with_the_step_of_a_new_model():
 
 def test_a_warm_fit_after_a_converged_one_waits_for_its_plateau_again():
     X, y = diabetes()
-    model = MiniBatchLinearRegressor(random_state=0, warm_start=True).fit(X, y).fit(X, y)
+    model = MiniBatchLinearRegressor(loss="huber", epsilon=50.0, random_state=0, warm_start=True).fit(X, y).fit(X, y)
     assert model.n_iter_ >= model.n_iter_no_change
+
+
+def test_targets_that_have_arrived_stay_there_when_a_paused_fit_goes_on():
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((800, 4))
+    X[:, 3] = X[:, 0] + 0.1 * X[:, 3]
+    # The first target has arrived after two or three epochs, the second depends on a difference that takes many.
+    Y = np.column_stack([X[:, 1], 5.0 * (X[:, 3] - X[:, 0])]) + 0.3 * rng.standard_normal((800, 2))
+    whole = MiniBatchLinearRegressor(random_state=0).fit(X, Y)
+    resumed = MiniBatchLinearRegressor(random_state=0, max_iter=4, warm_start=True)
+    with pytest.warns(ConvergenceWarning):
+        resumed.fit(X, Y)
+    resumed.set_params(max_iter=1000).fit(X, Y)
+    alone = [MiniBatchLinearRegressor(random_state=0).fit(X, y).n_iter_ for y in Y.T]
+    assert alone[0] < 4 < alone[1] == whole.n_iter_ == 4 + resumed.n_iter_
+    assert resumed.loss_curve_ == pytest.approx(whole.loss_curve_[4:], rel=1e-12)
+    np.testing.assert_allclose(resumed.coef_, whole.coef_, rtol=1e-10)
 
 
 def near_twins_of_which_the_difference_counts():

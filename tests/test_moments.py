@@ -7,7 +7,15 @@ import numpy as np
 import pytest
 from scipy.sparse import csr_array
 
-from tests.conftest import Moments, diabetes, near_2000, rows_of, scales_side_by_side
+from tests.conftest import (
+    Moments,
+    NormalEquations,
+    diabetes,
+    geometry_of_solver,
+    near_2000,
+    rows_of,
+    scales_side_by_side,
+)
 
 
 def parts(model):
@@ -57,6 +65,34 @@ def test_moments_of_sparse_chunks_are_those_of_the_whole():
     moments, mean = reduce(add, parts), np.average(X, axis=0, weights=weight)
     np.testing.assert_allclose(moments.column_means, mean, rtol=1e-12)
     np.testing.assert_allclose(moments.variance, np.average((X - mean) ** 2, axis=0, weights=weight), rtol=1e-12)
+
+
+@pytest.mark.parametrize("fit_intercept", [True, False])
+@pytest.mark.parametrize("ridge", [0.0, 0.3])
+def test_normal_equations_tell_how_far_the_minimum_is_and_where(ridge, fit_intercept):
+    rng = np.random.default_rng(0)
+    X, weight = rng.standard_normal((300, 5)) * [1, 10, 0.1, 1, 3] + 2.0, rng.uniform(0.1, 2.0, 300)
+    Y = X @ rng.standard_normal((5, 3)) + rng.standard_normal((300, 3)) + 7.0
+    rows = rows_of(X, Y.T, weight)
+    geometry = geometry_of_solver(rows, Moments.of(rows, True), ridge, fit_intercept)
+    equations, center = NormalEquations.of(Moments.of(rows, True), geometry, ridge), geometry.metric.center
+
+    def objective(parameters):
+        squares = (parameters[:, :-1] @ (X - center).T + parameters[:, -1:] - Y.T) ** 2
+        return np.average(squares, axis=1, weights=weight) + ridge * np.sum(parameters[:, :-1] ** 2, axis=1)
+
+    # The oracle is least squares on the rows and, for the penalty, on one more row for each column.
+    table = (
+        np.column_stack([X - center, np.ones(300)])[:, : 6 if fit_intercept else 5] * np.sqrt(weight / weight.sum())[:, None]
+    )
+    penalty = np.sqrt(ridge) * np.eye(5, table.shape[1])
+    targets = np.vstack([Y * np.sqrt(weight / weight.sum())[:, None], np.zeros((5, 3))])
+    best = np.zeros((3, 6))
+    best[:, : table.shape[1]] = np.linalg.lstsq(np.vstack([table, penalty]), targets)[0].T
+    parameters = rng.standard_normal((3, 6)) * np.append(np.ones(5), fit_intercept)
+    assert equations.left(parameters) == pytest.approx(objective(parameters) - objective(best), rel=1e-9)
+    np.testing.assert_allclose(equations.minimum(parameters, slice(None)), best, rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(equations.minimum(parameters[1:], [1, 2]), best[1:], rtol=1e-9, atol=1e-12)
 
 
 @pytest.mark.parametrize("n_targets", [1, 40])
