@@ -109,17 +109,17 @@ def of_order(is_unlike):
 
 def of_few(model, renewable, n_parameters):
     """What to say if so few of the rows left behind decide that their minimum is not that of rows to come."""
-    deciding, evenness = np.min(renewable.deciding), renewable.evenness
-    n_deciding = (renewable.n_rows + len(renewable.latest)) * evenness * deciding
+    residuals = renewable.residuals
+    n_deciding = (renewable.n_rows + len(renewable.latest)) * residuals.counting
     # Of a quantile, half of these lie on the rarer side. Between the quantiles 0.1 and 0.9 with weights that are nearly even,
     # and after a fit, whose minimum is exact, fewer will do.
-    is_safe = renewable.is_of_fit or evenness * deciding > 0.2
+    is_safe = renewable.is_of_fit or residuals.counting > 0.2
     needed = 2 * (1 if is_safe else ROWS_PER_COLUMN) * n_parameters
     if renewable.past is None or n_deciding >= needed:
         return None
     name, cure = ("quantile", "choose a quantile nearer to 0.5") if model.loss == "quantile" else ("epsilon", "lower epsilon")
     reason = f"With {name}={getattr(model, name):g}"
-    if evenness < deciding:
+    if residuals.evenness < np.min(residuals.deciding):
         reason, cure = "With weights as uneven as these", "limit the largest weights"
     return (
         f"{reason}, about {n_deciding:.0f} of the rows that a stream has kept decide where the minimum lies, fewer than "

@@ -109,8 +109,9 @@ def held_against_order(problem, stream, state):
     if is_first or not stream.has_enough_rows:
         return state
     parameters, renewable = state.parameters[:, AVERAGE], state.renewable
-    slopes = slopes_of(problem, parameters, stream.moments, renewable.widths(parameters, stream.n_rows))
-    weight_before, deciding = renewable.past and renewable.past.weight, np.min(renewable.deciding)
+    widths = renewable.residuals.widths(parameters.shape[1], stream.n_rows)
+    slopes = slopes_of(problem, parameters, stream.moments, np.broadcast_to(widths, len(parameters)))
+    weight_before, deciding = renewable.past and renewable.past.weight, np.min(renewable.residuals.deciding)
     test, has_failed = state.shuffle_test.after(problem.rows.weights, slopes, weight_before, deciding)
     return replace(state, shuffle_test=test, told=once(state.told, order=of_order(has_failed)))
 

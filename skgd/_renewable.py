@@ -16,13 +16,13 @@ import numpy as np
 from skgd._geometry import ROWS_PER_COLUMN
 from skgd._latest_rows import LatestRows, longest_half_life
 from skgd._newton import TIGHTER, DampedNewton, Newton
-from skgd._objective import LARGEST, NOTHING, loss_and_slope, penalty_at, typical_size
+from skgd._objective import loss_and_slope, penalty_at
 from skgd._past_rows import PastRows, TargetOfStream, derivatives_at, model_at_minimum
 from skgd._quadratic import FRACTIONS, MOST_STEPS
 from skgd._reading import targets_of
+from skgd._residuals import Residuals
 from skgd._rows import BLOCK
 from skgd._stopping import LEAST_PROMISE
-from skgd._stream import UNUSUAL
 
 FIRST_NUMBERS = 2**16  # numbers of X, half a megabyte, up to which a stream keeps its first rows and ends where a fit does
 GROWTH = 1e-3  # new share of all rows at which the minimum is found anew; of first rows, ten times, twenty being worse
@@ -37,12 +37,9 @@ class Renewable:
     n_rows: float = 0.0  # in the model
     latest: LatestRows = LatestRows()  # noqa: RUF009 (immutable)
     faded_at: float = 0.0  # the age at which the model was faded last
-    spread: np.ndarray | float = 0.0  # (n_targets,): the usual size of residuals
-    reached: np.ndarray | float = 0.0  # (n_targets,): the mean loss at the last minimum
+    residuals: Residuals = Residuals()  # noqa: RUF009 (immutable); at the last minimum
     waiting: float = 0.0  # rows since the last minimum; those of badly predicted chunks count for more
     objective: tuple | None = None  # the one that the rows were learned for: see `objective_of`
-    deciding: np.ndarray | float = 1.0  # (n_targets,): the share of rows that decide where the minimum lies
-    evenness: float = 1.0  # the effective share of the rows, which is small if few of them weigh far more than the others
     keeps_rows: bool = True  # whether the latest rows stay after a minimum: the first ones, and those of a short half-life
     is_complete: bool = True  # whether model and latest rows are all that the parameters have learned from
     is_of_fit: bool = False  # whether the model is of the rows of a fit, at their exact minimum
@@ -53,20 +50,14 @@ class Renewable:
 
         If the rows are too few for a reliable Hessian, they are kept themselves.
         """
-        rows, n_parameters = problem.rows.sampled, ends.shape[1]
-        residual = rows.residuals(problem.published(ends))
-        deciding = share_that_decides(problem.loss, residual, rows.weights)
-        evenness = problem.rows.representatives.effective_share
-        spread = spread_of(problem, residual, rows.weights)
-        known = {"spread": spread, "deciding": deciding, "evenness": evenness, "objective": objective}
-        if len(problem.rows) <= min(n_first_rows(evenness * deciding, n_parameters), len(rows)):
-            losses = loss_and_slope(problem.loss, residual)[0] @ rows.weights / rows.total_weight
-            return cls(latest=LatestRows(newest=rows).copied(), reached=losses, **known)
-        widths = width_of_kinks(spread, deciding, n_parameters, evenness * len(rows))
-        weight = problem.rows.total_weight
-        squares = weight**2 / (evenness * len(problem.rows))
+        rows, n_parameters, n_rows = problem.rows.sampled, ends.shape[1], len(problem.rows)
+        residuals = Residuals.at(problem, ends, problem.rows.representatives.effective_share)
+        if n_rows <= min(n_first_rows(residuals.counting, n_parameters), len(rows)):
+            return cls(latest=LatestRows(newest=rows).copied(), residuals=residuals, objective=objective)
+        widths, weight = residuals.widths(n_parameters, len(rows)), problem.rows.total_weight
+        squares = weight**2 / (residuals.evenness * n_rows)
         past = model_at_minimum(replace(problem, rows=rows), ends, widths, weight, squares)
-        return cls(past, float(len(problem.rows)), keeps_rows=False, is_of_fit=True, **known)
+        return cls(past, float(n_rows), residuals=residuals, objective=objective, keeps_rows=False, is_of_fit=True)
 
     def for_objective(self, objective):
         """The state for rows of this objective; if the objective has changed, a new minimum is due.
@@ -97,7 +88,7 @@ class Renewable:
 
     def with_rows(self, rows, loss, half_life):
         """The state after a chunk of this mean loss. While all rows are kept, a large loss makes a minimum due sooner."""
-        reached = np.broadcast_to(self.reached, loss.shape)
+        reached = np.broadcast_to(self.residuals.reached, loss.shape)
         worse = np.divide(loss, reached, out=np.where(loss > 0.0, np.inf, 1.0), where=reached > 0.0)
         weight = max(1.0, float(np.max(worse))) if self.past is None else 1.0
         return replace(self, latest=self.latest.with_rows(rows, half_life), waiting=self.waiting + weight * len(rows))
@@ -115,32 +106,26 @@ class Renewable:
             ends, _ = DampedNewton.approach(targets_of(problem), starts, LEAST_PROMISE / TIGHTER)
         else:
             before, ends = self.later_minimum(problem, starts, before, n_seen, half_life < np.inf)
-        known = self.measured(problem, ends, before, n_seen)
-        are_first = before is None and len(rows) < n_first_rows(known["evenness"] * known["deciding"], ends.shape[1])
+        residuals = self.residuals_at(problem, ends, before, n_seen)
+        are_first = before is None and len(rows) < n_first_rows(residuals.counting, ends.shape[1])
         keeps_rows = are_first or half_life <= longest_half_life(ends.shape[1])
-        renewed = replace(self, waiting=0, faded_at=self.latest.age, keeps_rows=keeps_rows, **known)
+        renewed = replace(self, waiting=0, faded_at=self.latest.age, keeps_rows=keeps_rows, residuals=residuals)
         if keeps_rows:
             return replace(renewed, past=before, n_rows=n_seen - len(rows)), ends
         return renewed.left_behind(problem, ends, before, n_seen), ends
 
-    def measured(self, problem, ends, before, n_seen):
-        """What the latest rows say of residuals and weights at their minimum, as moving means if there is a model of others."""
-        rows, sample = problem.rows, problem.rows.sampled
-        residual, weight = sample.residuals(problem.published(ends)), sample.weights
-        spread, deciding = spread_of(problem, residual, weight), share_that_decides(problem.loss, residual, weight)
+    def residuals_at(self, problem, ends, before, n_seen):
+        """The Residuals at a new minimum: of the latest rows, and as moving means if there is a model of others."""
+        rows = problem.rows
         total, squares = rows.total_weight, rows.weights @ rows.weights
         if before is not None:
-            share = min(1.0, 3.0 * len(rows) / n_seen)  # later rows count three times, since minima become better
-            spread = self.spread + share * (np.minimum(spread, UNUSUAL * self.spread) - self.spread)
-            deciding = self.deciding + share * (deciding - self.deciding)
             total, squares = total + before.weight.max(), squares + before.squares.max()
-        reached = loss_and_slope(problem.loss, residual)[0] @ weight / weight.sum()
-        evenness = min(1.0, total**2 / (n_seen * squares))
-        return {"spread": spread, "deciding": deciding, "evenness": evenness, "reached": reached}
+        latest = Residuals.at(problem, ends, min(1.0, total**2 / (n_seen * squares)))
+        return latest if before is None else self.residuals.joined(latest, len(rows) / n_seen)
 
     def later_minimum(self, problem, starts, before, n_seen, forgets):
         """The model of past rows, faded to what is credible if the stream `forgets`, and the minimum with the latest rows."""
-        scale, widths = np.sqrt(problem.geometries[0].metric.scales), self.widths(starts, n_seen)
+        scale, widths = np.sqrt(problem.geometries[0].metric.scales), self.residuals.widths(starts.shape[1], n_seen)
         for _ in range(MOST_STEPS):  # more than enough: if each halves the model, it fades by 1e12
             ends = starts.copy()
             for k, start in enumerate(starts):
@@ -154,7 +139,8 @@ class Renewable:
 
     def left_behind(self, problem, ends, before, n_seen):
         """The state with the latest rows added to the model, expanded around the minimum of the smoothed loss, and dropped."""
-        widths, weight, squares = self.widths(ends, n_seen), problem.rows.total_weight, np.sum(problem.rows.weights**2)
+        weight, squares = problem.rows.total_weight, np.sum(problem.rows.weights**2)
+        widths = self.residuals.widths(ends.shape[1], n_seen)
         if before is None:
             past = model_at_minimum(problem, ends, widths, weight, squares)
         else:
@@ -162,10 +148,6 @@ class Renewable:
             found = [derivatives_at(target, end) for target, end in zip(targets, ends, strict=True)]
             past = PastRows.about(ends, problem.origin, weight, squares, *map(np.array, zip(*found, strict=True))) + before
         return replace(self, latest=self.latest.without_rows(), past=past, n_rows=n_seen)
-
-    def widths(self, ends, n_seen):
-        """The width of kinks for each target."""
-        return width_of_kinks(np.broadcast_to(self.spread, len(ends)), self.deciding, ends.shape[1], self.evenness * n_seen)
 
 
 def no_worse_than_constants(problem, parameters):
@@ -187,34 +169,6 @@ def no_worse_than_constants(problem, parameters):
     return constants + shrunk[:, None] * (parameters - constants)
 
 
-def n_first_rows(deciding, n_parameters):
-    """How many first rows a stream keeps: more where fewer of them decide (see `share_that_decides`), up to two megabytes."""
-    return max(min(FIRST_NUMBERS / deciding.min(), BLOCK) / n_parameters, ROWS_PER_COLUMN * n_parameters)
-
-
-def width_of_kinks(spread, deciding, n_parameters, n_seen):
-    """The width over which kinks are smoothed: wide ones bias the minimum, narrow ones make the Hessian noisy.
-
-    As in convolution-smoothed quantile regression, it is sqrt((d + log n) / n) times the size of residuals, and narrower where
-    fewer rows decide. Twice or half of it at most triples the suboptimality.
-    """
-    return np.maximum(spread * np.sqrt(deciding * (n_parameters + np.log(n_seen)) / n_seen), 1.0 / LARGEST)
-
-
-def spread_of(problem, residual, weight):
-    """The typical size of residuals, without those of an atom of y: rows that a fit passes through, but for its accuracy.
-
-    Their residuals are far below the 0.9 quantile, or below a typical one of the best constant, if that is smaller.
-    """
-    large = np.minimum(np.quantile(np.abs(residual), 0.9, axis=1), np.sqrt(problem.unit / problem.curvature))
-    return typical_size(residual, weight, NOTHING * large)
-
-
-def share_that_decides(loss, residual, weight):
-    """The share of rows that decide where the minimum of each target lies: those near the kinks, or beyond epsilon.
-
-    For an extreme quantile it is taken to be twice the share of rows on the rarer side.
-    """
-    low, high = sorted((loss.cap_above, loss.cap_below))
-    beyond = (np.abs(residual) > loss.insensitive) @ weight / weight.sum() if loss.insensitive > 0.0 else np.ones(len(residual))
-    return (2.0 * low / (low + high) if loss.grows_linearly else 1.0) * np.maximum(beyond, 1.0 / len(weight))
+def n_first_rows(counting, n_parameters):
+    """How many first rows a stream keeps: more where a smaller share of them is `Residuals.counting`, up to two megabytes."""
+    return max(min(FIRST_NUMBERS / counting, BLOCK) / n_parameters, ROWS_PER_COLUMN * n_parameters)

@@ -9,6 +9,7 @@ from skgd._moments import Moments
 from skgd._past_rows import PastRows
 from skgd._reference import AVERAGE, COEF
 from skgd._renewable import Renewable
+from skgd._residuals import Residuals
 from skgd._shuffle_test import ShuffleTest, Slopes
 from skgd._stream import Stream
 from skgd._version import __version__
@@ -50,7 +51,12 @@ class State:
             "skgd": __version__,
             "stream": self.stream._asdict() | {"moments": moments},
             "shuffle_test": self.shuffle_test._asdict() | {"slopes": tuple(self.shuffle_test.slopes)},
-            "renewable": vars(self.renewable) | {"past": past, "latest": (tuple(map(tuple, latest.tables)), latest.age)},
+            "renewable": vars(self.renewable)
+            | {
+                "past": past,
+                "latest": (tuple(map(tuple, latest.tables)), latest.age),
+                "residuals": self.renewable.residuals._asdict(),
+            },
         }
 
     @classmethod
@@ -65,7 +71,8 @@ class State:
             latest = LatestRows(tuple(Table(*table) for table in tables), age=age)
             slopes = Slopes(*stored["shuffle_test"]["slopes"])
             parts["shuffle_test"] = ShuffleTest(**stored["shuffle_test"] | {"slopes": slopes})
-            parts["renewable"] = Renewable(**renewable | {"past": past, "latest": latest})
+            residuals = Residuals(**renewable["residuals"])
+            parts["renewable"] = Renewable(**renewable | {"past": past, "latest": latest, "residuals": residuals})
             return cls(**parts)
         except (KeyError, TypeError, IndexError, ValueError) as error:
             raise ValueError(
