@@ -18,7 +18,9 @@ def of_divergence(model, problem, epoch, eta):
     (n_not_finite,) = problem.rows.add_up((count_not_finite,))
     if n_not_finite:
         return ValueError("X contains NaN or infinity, which assume_finite=True has let in.")
-    if model.learning_rate == "auto":
+    with np.errstate(over="ignore"):
+        squares = Metric.plain(problem.rows.n_features, True).squared_norms(problem.rows.representatives)
+    if model.learning_rate == "auto" or not np.isfinite(squares).all():
         return ValueError("The numbers in X and y are too large or too small for float64. Rescale them by powers of ten.")
     (given, _, cure), safe = step_names(model), safe_steps(model, problem, plain_safe_step(model, problem))
     return ValueError(
@@ -151,9 +153,12 @@ def check_end(model, problem, passes, start, end, history):
 
 
 def check_chunk(model, problem, passes, end, history):
-    """Raise an error if a plain stream has diverged: a chunk's loss was far above all before, and still is."""
-    suspicious = history.objective[-1] > UNUSUAL * passes.largest
-    if suspicious.any() and np.any((objectives_at(problem, end) > UNUSUAL * passes.largest)[suspicious]):
+    """Raise an error if a plain stream has diverged: at the end, a chunk's loss is far above all before.
+
+    It is looked at if steps have raised the loss, or if the only step is the last.
+    """
+    is_suspicious = passes.n_batches == 1 or np.any(history.objective[-1] > passes.largest)
+    if is_suspicious and not np.all(objectives_at(problem, end) <= UNUSUAL * passes.largest):
         raise of_divergence(model, problem, 1, last_step(passes))
 
 

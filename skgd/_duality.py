@@ -67,10 +67,13 @@ class DualSums(NamedTuple):
         return np.where(size > 0.0, size, 1.0)
 
 
-def duality_gap(sums, total_weight, penalty, parameters):
-    """F(parameters) minus a lower bound of the minimum of F, up to rounding errors; inf if the sums give none."""
-    size = sums.size_of_terms / total_weight
-    v = sums.v / total_weight
+def duality_gap(target, sums, parameters):
+    """F(parameters) minus a lower bound of the minimum of F, up to rounding errors; inf if the sums give none.
+
+    The coefficient of a constant column does not move: v may be anything there, and is no more than rounding errors.
+    """
+    penalty, total_weight, moves = target.penalty, target.total_weight, target.geometry.metric.scales > 0.0
+    size, v = sums.size_of_terms / total_weight, np.where(moves, sums.v, 0.0) / total_weight
     # 1. What may be a rounding error of v counts as none: beside a tiny l2 norm or long columns it would seem a large gap.
     v += np.clip(gradient_at_minimum(penalty, parameters, v) - v, -ROUNDING * size, ROUNDING * size)
     coef, v, of_intercept, factor = parameters[:-1], v[:-1], v[-1], sums.factor

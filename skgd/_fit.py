@@ -10,7 +10,7 @@ from skgd._advice import check_end, of_divergence
 from skgd._descent import Divergence, Epochs, History, descend
 from skgd._finish import excess_at_least, finish, with_exact_zeros
 from skgd._geometry import LEAST_SAMPLE
-from skgd._objective import SQUARED_ERROR, objective_of
+from skgd._objective import SQUARED_ERROR, mean_loss, objective_of
 from skgd._plan import problem_of_fit, with_standard_metric
 from skgd._problem import Problem
 from skgd._reading import objectives_at
@@ -67,7 +67,7 @@ def fit_rows(model, rows, state, go_on, watch, held_out=None, start=(None, None)
     end, excess = end_of(model, problem, run, validation)
     value = value_at(model, problem, run, state, end)
     passes, history, is_auto = run.passes, run.history, model.learning_rate == "auto"
-    stream = Stream.after_fit(moments, problem.geometries[0], history.objective[-1]) if is_auto else Stream()
+    stream = stream_after(problem, rows, moments, end) if is_auto else Stream()
     state = replace(
         state.after(problem, run.parameters, len(history.objective), passes.n_batches),
         stream=stream,
@@ -197,6 +197,13 @@ def value_at(model, problem, run, state, end):
 def rest_at(end, parameters):
     """Set the engine's coefficients and averages to `end`, and its velocities to zero."""
     parameters[:, [COEF, AVERAGE]], parameters[:, VELOCITY] = end[:, None], 0.0
+
+
+def stream_after(problem, rows, moments, end):
+    """The Stream that goes on from a fit of these rows, with the loss at its end as the usual one."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        losses = mean_loss(problem.loss, problem.rows.sampled, problem.published(end))
+    return Stream.after_fit(rows, moments, problem.geometries[0].eigenvalue, losses)
 
 
 def is_at_minimum(model, history):

@@ -58,7 +58,6 @@ class Geometry(NamedTuple):
 
     metric: Metric
     step: float = 1.0
-    longest: float = 0.0  # (x - mu)' D (x - mu) + 1 of the longest row looked at, for a weight of 1
     eigenvalue: float = 0.0  # the largest one of the columns' second moments in the metric
     whitening: np.ndarray | None = None  # (n_features, k): centred rows times this have about identity covariance
     is_doubtful: bool = False  # whether the columns are too nearly dependent for their second moments to be accurate
@@ -167,9 +166,7 @@ def gram_of(moments, metric, ridge):
 def geometry_of_solver(rows, moments, ridge, fit_intercept):
     """The geometry for solvers: scales, and a whitening if the moments are full."""
     metric = Metric.of_rows(rows, moments, ridge, fit_intercept)
-    some = rows.sampled.sample(n_rows_that_tell(rows.n_features))
-    longest = np.max(metric.squared_norms(some) / some.weights)
-    return Geometry(metric, longest=longest, **(spectrum_of(rows, moments, metric, ridge) if moments.is_full else {}))
+    return Geometry(metric, **(spectrum_of(rows, moments, metric, ridge) if moments.is_full else {}))
 
 
 def geometry_of_batches(rows, moments, batch_size, ridge, fit_intercept):
@@ -181,7 +178,7 @@ def geometry_of_batches(rows, moments, batch_size, ridge, fit_intercept):
     if not moments.is_full:
         eigenvalue = eigenvalue_of_sample(some, metric, norms) + penalised
     step = safe_length(longest + penalised, SAFETY * max(eigenvalue, 1.0), len(rows), batch_size)
-    return geometry._replace(step=step, longest=np.max(norms / some.weights), eigenvalue=eigenvalue)
+    return geometry._replace(step=step, eigenvalue=eigenvalue)
 
 
 class Longest(float):

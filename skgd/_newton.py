@@ -116,7 +116,7 @@ class Newton:
         displacement = np.append(target.basis @ step.moved[:-1], step.moved[-1])
         request = DualSums.over, target.at(model.point), model.loss, target.loss, displacement, step.damping
         (sums,) = target.rows.add_up(request)
-        gap = duality_gap(sums, target.total_weight, target.penalty, model.point)
+        gap = duality_gap(target, sums, model.point)
         value = sums.loss / target.total_weight + penalty_at(target.penalty, model.point[:-1])
         return min(self.best_value, max(gap - (value - self.best_value), 0.0))  # no objective is negative
 

@@ -4,9 +4,9 @@ import numpy as np
 
 from skgd._metric import Metric
 from skgd._moments import NEGLIGIBLE
-from skgd._objective import loss_and_slope, rounding_of
+from skgd._objective import loss_and_slope, mean_loss, rounding_of, with_intercept_moved
 from skgd._rows import SAMPLE
-from skgd._stream import CEILING, LEAST_SEEN, UNUSUAL
+from skgd._stream import CEILING, LEAST_SEEN, UNUSUAL, Stream
 
 EXPLAINED = 5.0  # deviations from its prediction that a far row may have; 10: twice as many missing codes pass; 4: splines fail
 
@@ -16,20 +16,33 @@ def bounded_by(stream, rows, parameters, loss):
 
     Suspect are rows that are unusually long or badly predicted, by what is usual in the rows before, or in a first chunk by its
     medians. Those that are predicted as well as the rows before allow count in full; of the others, none can raise what the
-    stream takes for usual by more than a factor.
+    stream takes for usual by more than a factor. In a first chunk, the rows that are not suspect are taken to come before.
     """
     if rows.is_sparse or max(stream.n_met, len(rows)) < LEAST_SEEN:
         return rows
     with np.errstate(over="ignore"):
         factor = factor_by_length(stream, rows) * factor_by_loss(stream, rows, parameters, loss)
-    unusual = np.flatnonzero(factor < 1.0)
-    if len(unusual) and stream.n_met >= LEAST_SEEN and stream.moments.is_full:
-        factor[unusual[are_explained(stream, rows.only(rows.numbers[unusual]), parameters, loss)]] = 1.0
+    is_unusual = factor < 1.0
+    if is_unusual.any() and stream.n_met < LEAST_SEEN:
+        stream, parameters = least_squares_of(rows.only(rows.numbers[~is_unusual]), loss)
+    if is_unusual.any() and stream.n_met >= LEAST_SEEN and stream.moments.is_full:
+        which = np.flatnonzero(is_unusual)
+        factor[which[are_explained(stream, rows.only(rows.numbers[which]), parameters, loss)]] = 1.0
     if np.min(factor) == 1.0:
         return rows
     weight = np.array(rows.weight)
     weight[rows.numbers] *= factor
     return rows.with_weight(np.maximum(weight, np.nextafter(0.0, 1.0)))  # rows of weight 0 would not exist
+
+
+def least_squares_of(rows, loss):
+    """The stream of some rows of a first chunk, and their least squares; an empty stream if they are too few."""
+    stream = Stream().with_rows(rows)
+    if not stream.has_enough_rows:
+        return Stream(), None
+    end = stream.moments.minimum(0.0, np.zeros((rows.n_targets, rows.n_features + 1)))
+    parameters = with_intercept_moved(end, -stream.moments.column_means)
+    return stream._replace(level=mean_loss(loss, rows, parameters)), parameters
 
 
 def factor_by_length(stream, rows):

@@ -39,9 +39,19 @@ def fit_chunk(model, rows, state, go_on, watch):
         told = once(told, unusual=of_unusual(problem.rows, bounded), half_life=of_half_life(model, stream))
         state = with_chunk(model, problem, stream, bounded, replace(state, told=told), before)
         outcome = learn(model, problem, bounded, state, watch, before)
+        if not go_on:  # what the constant leaves is not usual
+            outcome = with_level_of_end(outcome, bounded)
     else:
         outcome = take_plain_steps(model, problem, replace(state, told=told), watch)
     return outcome, before
+
+
+def with_level_of_end(outcome, rows):
+    """The Outcome of a first chunk, whose usual loss is that of the model at its end, if that is less than the constant's."""
+    stream = outcome.state.stream
+    with np.errstate(over="ignore", invalid="ignore"):
+        level = np.fmin(stream.level, mean_loss(outcome.problem.loss, rows, outcome.parameters))
+    return replace(outcome, state=replace(outcome.state, stream=stream._replace(level=level)))
 
 
 def published(problem, state, parameters, length, history):

@@ -65,7 +65,8 @@ class ShuffleTest(NamedTuple):
         variances = (
             block.slopes.square,
             block.weight_square * square / weight_square,  # of all blocks: this one may lack the rare large residuals
-            block.slopes.column * square[:, -1:] / weight_square,  # a rare column may have no row beyond an extreme quantile
+            # A rare column may have no row here, or none beyond an extreme quantile; the mean of its squares is 1.
+            np.maximum(block.slopes.column, block.weight_square) * square[:, -1:] / weight_square,
         )
         variance = np.max(variances, axis=0)
         variance *= 1.0 + block.weight / weight_before[:, None]  # the minimum over the rows before has an error, too

@@ -37,11 +37,11 @@ class Stream(NamedTuple):
     level: np.ndarray | None = None  # (n_targets,): the usual loss, if known
 
     @classmethod
-    def after_fit(cls, moments, geometry, losses):
+    def after_fit(cls, rows, moments, eigenvalue, losses):
         """The stream that goes on from a fit of rows with these moments, which has ended with these losses."""
         if moments.is_full and len(moments.mean) > MOST_CORRELATED:
             moments = replace(moments, products=None)
-        return cls(moments, moments.n_rows, geometry.longest, geometry.eigenvalue, level=losses)
+        return cls(moments, moments.n_rows, eigenvalue=eigenvalue, level=losses).with_longest(rows.sampled, rows.sampled)
 
     @property
     def n_rows(self):

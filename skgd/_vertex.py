@@ -58,13 +58,13 @@ def vertex_near(target, point, allowed):
     An l2 norm may add as much to the gap as is `allowed`, since its slope at the point is not that at the minimum. If there is
     no such vertex, the step is zero and the gap inf.
     """
-    loss, at, size, total = target.loss, target.at(point), len(point), target.total_weight
+    loss, at, size = target.loss, target.at(point), len(point)
     for n_near in (near * size for near in NEAR):
         requests = (DualSums.over, at, loss, loss, np.zeros(size)), (NearRows.of, at, loss.insensitive, n_near)
         solution = solution_of_program(target, point, *target.rows.add_up(*requests), allowed)
         if solution is not None:
             step, sums = solution
-            return with_least_norm(target, step), duality_gap(sums, total, target.penalty, point)
+            return with_least_norm(target, step), duality_gap(target, sums, point)
     return np.zeros(size), np.inf
 
 

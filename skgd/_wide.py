@@ -141,7 +141,7 @@ def step_of_intercept(target, point, smoothed, sums):
 
 def gap_of(target, sums, point, value):
     """The duality gap, or the objective itself if that is less, since the minimum is not negative."""
-    return min(duality_gap(sums, target.total_weight, target.penalty, point), value)
+    return min(duality_gap(target, sums, point), value)
 
 
 class ByRounds(Solver):

@@ -113,7 +113,6 @@ def test_the_geometry_of_mini_batches_is_that_of_all_rows():
     chunks = Chunks(cut(X, y, weight, size=1000), lambda X, y, weight: rows_of(X, y, weight))
     whole, _ = problem_of_fit(model, rows)
     chunked, _ = problem_of_fit(model, RowsInChunks.surveyed(chunks, 32, is_auto=True))
-    assert chunked.geometries[0].longest == pytest.approx(whole.geometries[0].longest)
     np.testing.assert_allclose(chunked.geometries[0].metric.scale, whole.geometries[0].metric.scale, rtol=1e-9)
     np.testing.assert_allclose(chunked.geometries[0].metric.center, whole.geometries[0].metric.center, rtol=1e-9)
     assert chunked.geometries[0].step == pytest.approx(whole.geometries[0].step)

@@ -76,7 +76,7 @@ def test_the_gap_after_any_step_is_not_below_the_excess_however_far_y_lies_from_
         step = rng.choice([0.0, 1e-3, 1.0]) * rng.standard_normal(4)  # after which t does not sum to zero
         for width in (0.1, 1.0):
             (sums,) = problem.rows.add_up((DualSums.over, target.at(point), target.loss.smoothed(width), target.loss, step))
-            gap = duality_gap(sums, target.total_weight, target.penalty, point)
+            gap = duality_gap(target, sums, point)
             assert gap >= target.objectives(point, target.loss).item() - least - 1e-6 * target.constant_loss
 
 

@@ -568,6 +568,19 @@ def test_a_plain_stream_that_diverges_says_so_long_before_numbers_overflow():
     assert np.abs(model.coef_).max() < 1e3
 
 
+@pytest.mark.parametrize(
+    ("unit", "batch_size", "size"), [(1e3, None, 1000), (1e3, 32, 20), (1e3, 1000, 500), (1e3, 32, 64), (1e200, 32, 100)]
+)
+def test_a_plain_stream_whose_first_call_diverges_says_so_in_it(unit, batch_size, size):
+    rng = np.random.default_rng(0)
+    X, y = unit * rng.standard_normal((size, 3)), rng.standard_normal(size)
+    model = MiniBatchLinearRegressor(batch_size, learning_rate="constant", random_state=0)
+    with pytest.raises(ValueError, match="diverged" if unit < 1e100 else "too large"):
+        model.partial_fit(X, y)
+    assert not hasattr(model, "coef_")
+    assert model.fit(X / unit, y).partial_fit(X / unit, y).n_iter_ > 1  # in other units it descends
+
+
 def test_targets_of_any_size_in_any_order_are_no_divergence_of_a_plain_stream():
     rng, model = np.random.default_rng(0), MiniBatchLinearRegressor(1, learning_rate="constant", eta0=0.01)
     for scale in 10.0 ** rng.uniform(-6, 6, 500):

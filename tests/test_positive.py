@@ -1,5 +1,7 @@
 """Coefficients that must be >= 0, against scipy's nnls and scikit-learn's estimators with positive=True."""
 
+import warnings
+
 import numpy as np
 import pytest
 from scipy.optimize import minimize, nnls
@@ -190,3 +192,15 @@ def test_a_stream_after_a_fit_with_zeros_ends_at_the_minimum_over_all_rows(optio
     both, targets = np.vstack([both, X]), np.append(targets, 10 - y)
     exact = LinearRegression(fit_intercept=fit_intercept).fit(both, targets)
     assert objective(model, both, targets) - np.mean((exact.predict(both) - targets) ** 2) <= 1e-3 * np.var(targets)
+
+
+@pytest.mark.parametrize("constant", [1.0, 3.3, 0.1])
+@pytest.mark.parametrize("batch_size", [32, None])
+def test_a_constant_column_keeps_no_fit_from_telling_that_it_is_at_the_minimum(batch_size, constant):
+    for seed in range(40):
+        rng = np.random.default_rng(seed)
+        X = np.column_stack([rng.standard_normal((100, 5)), np.full(100, constant)])
+        y = X[:, :5] @ rng.standard_normal(5) + 1e-3 * rng.standard_normal(100)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            MiniBatchLinearRegressor(batch_size, positive=True, random_state=0).fit(X, y)

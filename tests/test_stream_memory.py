@@ -1,6 +1,7 @@
 """What a stream keeps of the rows it has seen, and how little one unlike row may change."""
 
 import pickle
+import warnings
 from dataclasses import replace
 
 import numpy as np
@@ -359,11 +360,44 @@ def test_a_first_chunks_rows_are_held_against_its_own_longer_ones():
     X = rng.standard_normal((400, 3))
     center = np.median(X, axis=0)
     spread = np.median(np.abs(X - center), axis=0)
+    y = X @ [1.0, 2.0, 3.0] + rng.standard_normal(400)
     X[5] = 1e5
     norms = 1.0 + np.sum(((X - center) / spread) ** 2, axis=1)
-    weight = bounded_by(Stream(), rows_of(X), np.zeros((1, 4)), SQUARED_ERROR).weight
+    weight = bounded_by(Stream(), rows_of(X, y), np.zeros((1, 4)), SQUARED_ERROR).weight
     assert (np.delete(weight, 5) == 1.0).all()
     assert weight[5] * norms[5] == pytest.approx(UNUSUAL * UNUSUAL * np.quantile(norms, 0.9), rel=0.02)
+
+
+@pytest.mark.parametrize("sizes", [[3000], [1500, 1500], [5, 2995], [100, 2900]], ids=str)
+@pytest.mark.parametrize("loss", [{}, {"loss": "huber", "epsilon": 1.0}], ids=str)
+def test_events_in_a_column_that_is_nearly_constant_without_them_count_in_full_from_the_first_call_on(loss, sizes):
+    rng = np.random.default_rng(0)
+    rain = np.where(rng.random(3000) < 0.05, rng.gamma(2.0, 10.0, 3000), 0.0) + 1e-3 * rng.standard_normal(3000)
+    X = np.column_stack([rng.standard_normal((3000, 2)), rain])
+    y = X @ [1.0, 2.0, 0.5] + rng.standard_normal(3000)
+    model = MiniBatchLinearRegressor(random_state=0, **loss)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for rows in np.split(np.arange(3000), np.cumsum(sizes)[:-1]):
+            model.partial_fit(X[rows], y[rows])
+    whole = MiniBatchLinearRegressor(None, **loss).fit(X, y)
+    np.testing.assert_allclose(model.coef_, whole.coef_, rtol=1e-9 if not loss else 1e-3)
+
+
+@pytest.mark.parametrize("loss", [{}, {"loss": "huber", "epsilon": 0.5}, {"loss": "quantile"}], ids=str)
+@pytest.mark.parametrize("n_calls", [1, 4, 20])
+def test_rows_in_wrong_units_do_no_harm_however_the_rows_before_were_cut_into_calls(n_calls, loss):
+    for seed in range(4):
+        rng = np.random.default_rng(seed)
+        X = rng.standard_normal((410, 3))
+        y = X @ [1.0, 2.0, 3.0] + rng.standard_normal(410)
+        model = MiniBatchLinearRegressor(random_state=0, **loss)
+        for rows in np.array_split(np.arange(400), n_calls):
+            model.partial_fit(X[rows], y[rows])
+        before = model.score(X[:400], y[:400])
+        with pytest.warns(UserWarning, match="unlike all before"):
+            model.partial_fit(1e4 * X[400:], y[400:])
+        assert model.score(X[:400], y[:400]) > before - 0.03
 
 
 @pytest.mark.parametrize("batch_size", [32, None])

@@ -476,3 +476,19 @@ def test_weights_so_uneven_that_few_rows_decide_are_told_of(loss):
     model = MiniBatchLinearRegressor(random_state=0, **OTHERS[loss])
     with pytest.warns(ConvergenceWarning, match=r"With weights as uneven as these, about .* limit the largest weights"):
         streamed(model, X, y, 10_000, weight)
+
+
+@pytest.mark.parametrize("options", [{"alpha": 0.01}, {"alpha": 0.05}, {"penalty": "l1", "alpha": 0.0005}, {}], ids=str)
+@pytest.mark.parametrize(
+    "loss", [{"loss": "quantile"}, {"loss": "huber", "epsilon": 1.0}, {"loss": "squared_epsilon_insensitive"}], ids=str
+)
+def test_blocks_without_a_row_of_a_rare_category_are_not_told_to_change_after_a_penalised_fit(loss, options):
+    for seed in range(3):
+        rng = np.random.default_rng(seed)
+        X = np.column_stack([rng.standard_normal((12_500, 3)), rng.random(12_500) < 0.002])
+        y = X @ [1.0, 2.0, 3.0, 4.0] + rng.standard_normal(12_500)
+        model = MiniBatchLinearRegressor(None, **loss, **options).fit(X[:12_000], y[:12_000])
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            for start in range(12_000, 12_500, 100):
+                model.partial_fit(X[start : start + 100], y[start : start + 100])
