@@ -246,13 +246,15 @@ class DampedNewton(Solver):
     def approach(cls, targets, starts, accuracy):
         """Minimise from starts, or from best constants where these are better; the ends, and their excess.
 
-        Kinks are wide at first. If an end is not accurate enough, the iteration begins anew there.
+        Kinks are wide at first. If an end is not accurate enough, the iteration begins anew there. With an l1 norm and fewer
+        rows than columns, most coefficients are zero at the minimum: it takes far longer from where few are.
         """
         values, _ = look_at(targets, starts, targets[0].loss)
         promise, accuracy = accuracy, LEAST_PROMISE if targets[0].penalty.makes_zeros else accuracy  # for exact zeros
         ends, excess = starts.copy(), np.zeros(len(targets))
+        is_dense = targets[0].penalty.l1 > 0.0 and len(targets[0].rows) < targets[0].rows.n_features
         for k, (target, value) in enumerate(zip(targets, values, strict=True)):
-            if target.unit == 0.0 or not value <= target.constant_loss:
+            if is_dense or target.unit == 0.0 or not value <= target.constant_loss:
                 ends[k] = target.constant_parameters
             if target.unit > 0.0:  # otherwise all targets are zero
                 ends[k], excess[k] = Newton.far(target, ends[k], accuracy).approach()
