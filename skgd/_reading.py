@@ -130,13 +130,14 @@ class Target:
         return sample.take(sample.numbers) @ at_zero[:-1] + at_zero[-1] - sample.targets[self.k]
 
     def smoothed(self, parameters, cost):
-        """The loss with the widest kinks that raise it by no more than the share `cost`, on a sample of the rows."""
+        """The loss with the widest kinks that raise the objective by no more than the share `cost`, on a sample of the rows."""
         if not self.loss.grows_linearly:
             return self.loss
         sample, residual, width = self.rows.sampled, self.residuals_of_sample(parameters), self.narrowest
         exact = sample.weights @ loss_and_slope(self.loss, residual)[0]
+        most = exact + cost * (exact + sample.total_weight * penalty_at(self.penalty, parameters[:-1]))
         for _ in range(60):
-            if not sample.weights @ loss_and_slope(self.loss.smoothed(2.0 * width), residual)[0] <= (1.0 + cost) * exact:
+            if not sample.weights @ loss_and_slope(self.loss.smoothed(2.0 * width), residual)[0] <= most:
                 break
             width *= 2.0
         return self.loss.smoothed(width)

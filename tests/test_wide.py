@@ -14,7 +14,7 @@ from skgd._finish import proximal_step
 from skgd._geometry import full_batch_step
 from skgd._least_squares import ConjugateGradients
 from skgd._wide import descend_bounded
-from tests.conftest import Target, approach, penalty_at, problem_of_fit, rows_of
+from tests.conftest import LOSSES, Target, approach, loss_and_slope, penalty_at, problem_of_fit, rows_of
 from tests.test_crossing import verdict
 from tests.test_reading import EVERY_LOSS, lowest_objective, text
 
@@ -34,6 +34,12 @@ def table(is_sparse, n_targets=1, is_raw=True):
         (N, n_targets)
     )
     return X.tocsr() if is_sparse else X, Y[:, 0] if n_targets == 1 else Y
+
+
+def objective_at(model, X, y):
+    """F of a fitted model with an l2 penalty."""
+    loss = LOSSES[model.loss](model.epsilon, model.quantile)
+    return np.mean(loss_and_slope(loss, model.predict(X) - y)[0]) + 0.5 * model.alpha * np.sum(model.coef_**2)
 
 
 def excess(model, X, y, weight=None):
@@ -385,6 +391,24 @@ def test_a_penalty_that_leaves_the_constant_of_wide_rows_is_not_told_to_be_far_f
         model.fit(X, y)
     assert model.intercept_ == np.quantile(y, 0.1)
     assert not model.coef_.any()
+
+
+@pytest.mark.parametrize("loss", [{"loss": "epsilon_insensitive"}, {"loss": "quantile"}], ids=str)
+def test_mini_batches_of_wide_rows_end_as_promised_where_the_penalty_is_most_of_the_objective(loss):
+    for seed in range(5):
+        rng = np.random.default_rng(seed)
+        X = random_array((400, 2000), density=0.01, random_state=rng, format="csr")
+        X = X / np.sqrt(X.power(2).sum(axis=1))[:, None]
+        y = 3.0 * X[:, :50].sum(axis=1) + 0.3 * rng.standard_normal(400)
+        batches, whole = (
+            MiniBatchLinearRegressor(size, alpha=1e-3, tol=tol, random_state=0, **loss)
+            for size, tol in ((32, 1e-4), (None, 1e-6))
+        )
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", ConvergenceWarning)
+            values = [objective_at(model.fit(X, y), X, y) for model in (batches, whole)]
+        constant = objective_at(MiniBatchLinearRegressor(None, **loss).fit(0.0 * X[:, :1], y), 0.0 * X[:, :1], y)
+        assert values[0] - values[1] <= 1e-3 * (constant - values[1])
 
 
 def test_conjugate_gradients_that_end_early_still_give_a_bound(monkeypatch):
