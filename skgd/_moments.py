@@ -130,7 +130,7 @@ class Moments:
         eigenvalues, vectors = np.linalg.eigh(gram * np.outer(scale, scale))
         kept = eigenvalues > NEGLIGIBLE * max(eigenvalues[-1], 0.0)
         whitening = scale[:, None] * vectors[:, kept] / np.sqrt(eigenvalues[kept])
-        equations = NormalEquations(gram, self.products[:, n:], whitening, self.target_mean)
+        equations = NormalEquations(whitening, whitening.T @ gram, whitening.T @ self.products[:, n:], self.target_mean)
         return equations.minimum(start * np.append(has_digits, 1.0), slice(None))
 
     def minimum_through_zero(self, ridge, start):
@@ -187,27 +187,27 @@ class NormalEquations:
         F(w, b) - min F = |W'(c - C w)|^2 + (mean of y - b)^2        minimum: w + W W'(c - C w)
     """
 
-    second: np.ndarray  # C: (n_features, n_features)
-    cross: np.ndarray  # (n_features, n_targets): the c of each target
     whitening: np.ndarray  # W: (n_features, k)
+    second: np.ndarray  # W'C: (k, n_features)
+    cross: np.ndarray  # W'c of each target: (k, n_targets)
     mean: np.ndarray  # (n_targets,): of the targets, the best intercept; 0 without one
 
     @classmethod
     def of(cls, moments, geometry, ridge):
         """The normal equations of full moments; the intercept is the prediction at the center of the geometry's metric."""
-        n, metric = moments.n_features, geometry.metric
+        n, metric, whitening = moments.n_features, geometry.metric, geometry.whitening
         shift = moments.column_means - metric.center
         second = moments.covariance + np.outer(shift, shift) + ridge * np.eye(n)
         cross = moments.products[:, n:] + np.outer(shift, moments.target_mean)
-        return cls(second, cross, geometry.whitening, metric.intercept * moments.target_mean)
+        return cls(whitening, whitening.T @ second, whitening.T @ cross, metric.intercept * moments.target_mean)
 
     def along(self, parameters, which):
         """W'(c - C w) for some targets and the parameters of each."""
-        return self.whitening.T @ (self.cross[:, which] - self.second @ parameters[:, :-1].T)
+        return self.cross[:, which] - self.second @ parameters[:, :-1].T
 
     def left(self, parameters):
         """The suboptimality of the parameters of all targets."""
-        return np.sum(self.along(parameters, slice(None)) ** 2, axis=0) + (self.mean - parameters[:, -1]) ** 2
+        return np.square(self.along(parameters, slice(None))).sum(axis=0) + (self.mean - parameters[:, -1]) ** 2
 
     def minimum(self, parameters, which):
         """The minimum for some targets, the same as their parameters along directions that no row can tell."""
