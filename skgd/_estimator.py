@@ -118,8 +118,8 @@ class MiniBatchLinearRegressor(CheckedParameters, CallbackSupportMixin, Regresso
         `fit` stops after `n_iter_no_change` epochs in a row that have lowered F by no more than this share of the loss of the
         best constant; for the squared error, in units of R^2. "auto" then ends within 10 * tol of the minimum (tol for the
         full batch, and never less than 1e-6), as a share of how far the best constant prediction lies above it, or warns. For
-        the squared error on up to 1000 columns, without an l1 norm or a bound, it stops as soon as it is that near, and takes
-        the rest of the way in one step. None runs all `max_iter` epochs.
+        the squared error on up to 1000 columns, unless these are nearly dependent, it stops as soon as it is that near, and
+        takes the rest of the way in one step. None runs all `max_iter` epochs.
     n_iter_no_change : int, default=5
         Epochs without progress before `fit` stops.
     shuffle : bool, default=True

@@ -51,12 +51,23 @@ def finish(problem, parameters, has_ended, promise):
     ends, whose objective is no higher than before, up to rounding, and their suboptimality in the same unit: 0 for targets that
     stay.
     """
-    ends, excess = with_exact_zeros(problem, parameters), np.zeros(len(parameters))
-    which = np.flatnonzero(has_ended)
-    if len(which):
+    which, excess = np.flatnonzero(has_ended), np.zeros(len(parameters))
+    if problem.normal_equations and len(which) == len(parameters):
+        return known_minimum(problem, parameters), excess
+    ends = with_exact_zeros(problem, parameters)
+    if problem.normal_equations:
+        ends[which] = known_minimum(problem, parameters)[which]
+    elif len(which):
         solver, targets = solver_of(problem.rows, problem.loss, problem.penalty), [Target(problem, k) for k in which]
-        if problem.normal_equations:  # the solver confirms their minimum
-            ends[which] = problem.normal_equations.minimum(ends[which], which)
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
             ends[which], excess[which] = solver.approach(targets, ends[which], promise)
     return ends, excess
+
+
+def known_minimum(problem, parameters):
+    """The minimum by the normal equations, from the parameters or, where these are better, the best constants."""
+    equations, constants = problem.normal_equations, np.zeros_like(parameters)
+    constants[:, -1] = problem.constant
+    with np.errstate(over="ignore", invalid="ignore"):
+        is_better = equations.left(parameters) <= equations.left(constants)
+    return equations.minimum(np.where(is_better[:, None], parameters, constants))

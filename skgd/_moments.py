@@ -118,6 +118,12 @@ class Moments:
         """The covariance of the columns."""
         return self.products[:, : self.n_features]
 
+    def about(self, center):
+        """The second moments of the columns about a center, and those with each target."""
+        shift = self.column_means - center
+        cross = self.products[:, self.n_features :] + np.outer(shift, self.target_mean)
+        return self.covariance + np.outer(shift, shift), cross
+
     def minimum(self, ridge, start):
         """Ridge regression on these moments, with `ridge` added to the covariance; of shape (n_targets, n_features + 1).
 
@@ -131,7 +137,7 @@ class Moments:
         kept = eigenvalues > NEGLIGIBLE * max(eigenvalues[-1], 0.0)
         whitening = scale[:, None] * vectors[:, kept] / np.sqrt(eigenvalues[kept])
         equations = NormalEquations(whitening, whitening.T @ gram, whitening.T @ self.products[:, n:], self.target_mean)
-        return equations.minimum(start * np.append(has_digits, 1.0), slice(None))
+        return equations.minimum(start * np.append(has_digits, 1.0))
 
     def minimum_through_zero(self, ridge, start):
         """Ridge regression on these moments without an intercept: intercepts are zero.
@@ -195,24 +201,21 @@ class NormalEquations:
     @classmethod
     def of(cls, moments, geometry, ridge):
         """The normal equations of full moments; the intercept is the prediction at the center of the geometry's metric."""
-        n, metric, whitening = moments.n_features, geometry.metric, geometry.whitening
-        shift = moments.column_means - metric.center
-        second = moments.covariance + np.outer(shift, shift) + ridge * np.eye(n)
-        cross = moments.products[:, n:] + np.outer(shift, moments.target_mean)
-        return cls(whitening, whitening.T @ second, whitening.T @ cross, metric.intercept * moments.target_mean)
+        (second, cross), whitening = moments.about(geometry.metric.center), geometry.whitening
+        second = second + ridge * np.eye(len(second))
+        return cls(whitening, whitening.T @ second, whitening.T @ cross, geometry.metric.intercept * moments.target_mean)
 
-    def along(self, parameters, which):
-        """W'(c - C w) for some targets and the parameters of each."""
-        return self.cross[:, which] - self.second @ parameters[:, :-1].T
+    def along(self, parameters):
+        """W'(c - C w) for the parameters of all targets."""
+        return self.cross - self.second @ parameters[:, :-1].T
 
     def left(self, parameters):
         """The suboptimality of the parameters of all targets."""
-        return np.square(self.along(parameters, slice(None))).sum(axis=0) + (self.mean - parameters[:, -1]) ** 2
+        return np.square(self.along(parameters)).sum(axis=0) + (self.mean - parameters[:, -1]) ** 2
 
-    def minimum(self, parameters, which):
-        """The minimum for some targets, the same as their parameters along directions that no row can tell."""
-        moved = self.whitening @ self.along(parameters, which)
-        return np.column_stack([parameters[:, :-1] + moved.T, self.mean[which]])
+    def minimum(self, parameters):
+        """The minimum, the same as the parameters along directions that no row can tell."""
+        return np.column_stack([parameters[:, :-1] + (self.whitening @ self.along(parameters)).T, self.mean])
 
 
 def sparse_products(X, weight):

@@ -15,15 +15,15 @@ from skgd._advice import (
     once,
 )
 from skgd._descent import History
-from skgd._finish import finish
 from skgd._fit import Outcome, rest_at, run_of, start_of
-from skgd._objective import SQUARED_ERROR, constant_loss, is_quadratic, mean_loss, objective_of
+from skgd._metric import Metric
+from skgd._objective import SQUARED_ERROR, constant_loss, mean_loss, objective_of, with_intercept_moved
 from skgd._plan import measured_for_steps, problem_of_chunk, problem_of_latest
+from skgd._quadratic import least_squares_with_zeros
 from skgd._reference import AVERAGE
 from skgd._renewable import no_worse_than_constants
 from skgd._shuffle_test import slopes_of
 from skgd._state import State
-from skgd._stopping import LEAST_PROMISE
 
 
 def fit_chunk(model, rows, state, go_on, watch):
@@ -142,7 +142,7 @@ def renewed(model, problem, bounded, state, parameters):
     if not renewable.is_due(len(bounded), stream.n_rows, len(stream.moments.mean)):
         return state
     if problem.loss == SQUARED_ERROR:
-        end, stream = minimum_of_squares(model, problem, bounded, stream, parameters[:, AVERAGE])
+        end = minimum_of_squares(model, problem, stream.moments, parameters[:, AVERAGE])
         renewable = replace(renewable, waiting=0)
     else:
         half_life, renewable = model.half_life or np.inf, replace(renewable, latest=renewable.latest.joined())
@@ -154,15 +154,13 @@ def renewed(model, problem, bounded, state, parameters):
     return replace(state, stream=stream, renewable=renewable)
 
 
-def minimum_of_squares(model, problem, bounded, stream, start):
-    """The minimum of the squared error over all rows seen, from their moments, and the stream with its geometry updated."""
-    moments = stream.moments
-    if not is_quadratic(problem.loss, problem.penalty):
-        problem, stream = measured_for_steps(model, problem, stream, bounded)
-        return finish(problem.on_few_rows(moments), start, np.ones(len(start), dtype=bool), LEAST_PROMISE)[0], stream
-    ridge = 0.5 * problem.penalty.per_weight(moments.n_rows, moments.weight).l2
+def minimum_of_squares(model, problem, moments, start):
+    """The minimum of the squared error over all rows seen, from their moments; intercepts are at the problem's origin."""
+    penalty = problem.penalty.per_weight(moments.n_rows, moments.weight)
+    ridge = penalty.l2 / SQUARED_ERROR.curvature
+    if penalty.makes_zeros:
+        metric = Metric.of_rows(problem.rows, moments, ridge, model.fit_intercept)
+        return least_squares_with_zeros(moments, metric, ridge, penalty)
     if not model.fit_intercept:
-        return moments.minimum_through_zero(ridge, start[:, :-1]), stream
-    end = moments.minimum(ridge, start)
-    end[:, -1] += end[:, :-1] @ (problem.origin - moments.column_means)
-    return end, stream
+        return moments.minimum_through_zero(ridge, start[:, :-1])
+    return with_intercept_moved(moments.minimum(ridge, start), problem.origin - moments.column_means)

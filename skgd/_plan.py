@@ -14,6 +14,7 @@ from skgd._newton import DampedNewton
 from skgd._objective import SQUARED_ERROR, is_quadratic, secant_curvature
 from skgd._outliers import bounded_by
 from skgd._problem import Problem
+from skgd._quadratic import NormalEquationsWithZeros
 from skgd._reference import AVERAGE
 from skgd._rows import BLOCK
 from skgd._wide import CoordinateDescent, QuasiNewton
@@ -58,11 +59,13 @@ def with_moments(model, problem, moments):
     """
     rows, epochs = problem.rows, epochs_of(model, problem)
     is_small = rows.is_in_memory and len(rows) * rows.n_features <= BLOCK
+    if model.learning_rate == "auto" and epochs is Passes:
+        ridge, with_zeros = problem.penalty.l2 / problem.curvature[0], problem.penalty.makes_zeros
+        known = moments, problem.geometries[0], ridge
+        equations = NormalEquationsWithZeros.of(*known, problem.penalty) if with_zeros else NormalEquations.of(*known)
+        problem = replace(problem, normal_equations=equations)
     if problem.is_full_batch and len(rows) > rows.n_features + 2 and not (is_small and epochs is ConjugateGradients):
         problem = problem.on_few_rows(moments)
-    if model.learning_rate == "auto" and epochs is Passes and is_quadratic(problem.loss, problem.penalty):
-        geometry, ridge = problem.geometries[0], problem.penalty.l2 / problem.curvature[0]
-        problem = replace(problem, normal_equations=NormalEquations.of(moments, geometry, ridge))
     return problem
 
 

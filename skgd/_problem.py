@@ -115,16 +115,16 @@ class Problem:
         return -(-len(self.rows) // self.batch_size)
 
     def on_few_rows(self, moments):
-        """An equivalent full batch of about as many rows as columns, with the moments of all rows, in a stream of all seen."""
+        """An equivalent full batch of two rows more than columns, which has the moments of all rows."""
         X, y = moments.as_rows(self.origin)
         rows = Rows(X, y, np.ones(len(X)), np.arange(len(X), dtype=np.int32), self.origin)
         has_intercept = self.geometries[0].metric.intercept > 0.0
         constant, loss = constant_of_squares(moments, has_intercept)
         geometries = tuple(geometry.about_zero() for geometry in self.geometries)
-        penalty = self.penalty.per_weight(moments.n_rows, moments.weight)
-        few = {"rows": rows, "batch_size": len(X), "geometries": geometries, "penalty": penalty}
-        most = most_reach_of(self.loss, moments.target_variance, loss, has_intercept)
-        return replace(self, **few, constant=constant, constant_loss=loss, unit=loss, most_reach=most)
+        few = {"rows": rows, "batch_size": len(X), "geometries": geometries, "constant": constant, "constant_loss": loss}
+        return replace(
+            self, **few, unit=loss, most_reach=most_reach_of(self.loss, moments.target_variance, loss, has_intercept)
+        )
 
     @cached_property
     def engine_arguments(self):

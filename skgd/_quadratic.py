@@ -14,8 +14,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from skgd._moments import NEGLIGIBLE
-from skgd._objective import Loss, penalty_at
+from skgd._moments import NEGLIGIBLE, NormalEquations
+from skgd._objective import Loss, Penalty, penalty_at
 from skgd._reading import Target
 
 FRACTIONS = 0.5 ** np.arange(8)  # of a step that are tried
@@ -63,6 +63,43 @@ class Model:
         gain = of_penalty - self.gradient @ moved - 0.5 * moved @ self.hessian @ moved
         damped_gain = gain - 0.5 * damping * moved @ self.extra @ moved
         return Step(damping, np.append(there, self.point[-1] + moved[-1]), moved, gain, damped_gain)
+
+
+@dataclass(frozen=True)
+class NormalEquationsWithZeros(NormalEquations):
+    """The normal equations of the squared error, with an l1 norm or a bound: its quadratic model is the objective itself."""
+
+    penalty: Penalty  # the l1 norm and the bound; `second` includes an l2 norm
+    ends: np.ndarray  # (n_targets, n_features + 1): the minima
+
+    @classmethod
+    def of(cls, moments, geometry, ridge, penalty):
+        """The equations of full moments, whose minima are found for one target after the other."""
+        equations = NormalEquations.of(moments, geometry, ridge)
+        ends = least_squares_with_zeros(moments, geometry.metric, ridge, penalty)
+        return cls(*vars(equations).values(), penalty._replace(l2=0.0), ends)
+
+    def left(self, parameters):
+        """The suboptimality of the parameters of all targets."""
+        of_zeros = penalty_at(self.penalty, parameters[:, :-1]) - penalty_at(self.penalty, self.ends[:, :-1])
+        return super().left(parameters) - super().left(self.ends) + of_zeros
+
+    def minimum(self, parameters):
+        """The minimum, wherever the parameters are."""
+        return self.ends
+
+
+def least_squares_with_zeros(moments, metric, ridge, penalty):
+    """The minimum of the squared error with an l1 norm or a bound, of shape (n_targets, n_features + 1), by full moments.
+
+    An l2 norm has added `ridge` to the second moments. Intercepts are the predictions at the center of the metric.
+    """
+    (second, cross), root = moments.about(metric.center), metric.root
+    gram = 2.0 * (second + ridge * np.eye(len(root))) * np.outer(root, root)
+    gram += NEGLIGIBLE * np.trace(gram) * np.eye(len(root))  # keeps it invertible
+    strength, lowest, start = penalty.l1 * root, np.full(len(root), penalty.lowest), np.zeros(len(root))
+    coef = [root * minimum_of(gram, 2.0 * root * c, strength, lowest, start) for c in cross.T]
+    return np.column_stack([np.array(coef), metric.intercept * moments.target_mean])
 
 
 def solve(gram, linear):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy.sparse import csr_array
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.linear_model import Ridge
+from sklearn.linear_model import ElasticNet, Ridge
 from threadpoolctl import threadpool_limits
 
 from skgd import MiniBatchLinearRegressor
@@ -53,6 +53,37 @@ def test_mini_batches_of_the_squared_error_stop_near_the_minimum_and_end_there(o
     np.testing.assert_allclose(model.coef_, oracle.coef_, rtol=1e-8)
     np.testing.assert_allclose(model.intercept_, oracle.intercept_, rtol=1e-8, atol=1e-8)
     assert model.n_iter_ < model.n_iter_no_change or model.average is False  # the noise of single steps is too large
+
+
+@pytest.mark.parametrize("way", ["fit", "CSR", "fit_chunks"])
+@pytest.mark.parametrize("fit_intercept", [False, True])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"penalty": "l1", "alpha": 0.1},
+        {"penalty": "l1", "alpha": 0.1, "positive": True},
+        {"penalty": "elasticnet", "alpha": 0.1, "l1_ratio": 0.5},
+        {"positive": True},
+    ],
+    ids=str,
+)
+def test_mini_batches_of_the_squared_error_with_zeros_stop_near_the_minimum_and_end_there(options, fit_intercept, way):
+    rng = np.random.default_rng(0)
+    X, weight = rng.standard_normal((2000, 8)) * [1, 3, 0.3, 1, 3, 1, 1, 1] + 0.2, rng.uniform(0.5, 1.5, 2000)
+    Y = X @ (rng.standard_normal((8, 2)) * (rng.random((8, 2)) < 0.5)) + 1.0 + rng.standard_normal((2000, 2))
+    model = MiniBatchLinearRegressor(fit_intercept=fit_intercept, random_state=0, **options)
+    if way == "fit_chunks":
+        model.fit_chunks([(X[i::4], Y[i::4], weight[i::4]) for i in range(4)])
+    else:
+        model.fit(csr_array(X) if way == "CSR" else X, Y, weight)
+    # Without a penalty the oracle has next to none. Its dual gap is 1e-14 of the squared norm of y.
+    same = {"positive": model.positive, "fit_intercept": fit_intercept, "tol": 1e-14, "max_iter": 100_000}
+    oracle = ElasticNet(max(0.5 * model.alpha, 1e-300), l1_ratio=options.get("l1_ratio", 1.0), **same)
+    for coef, y in zip(model.coef_, Y.T, strict=True):
+        oracle.fit(X, y, weight / weight.mean())
+        np.testing.assert_allclose(coef, oracle.coef_, atol=1e-6)
+        assert np.array_equal(coef == 0.0, oracle.coef_ == 0.0)
+    assert model.n_iter_ < 20  # the plateau rule would take some thirty
 
 
 @pytest.mark.parametrize("chunk", [1, 100])
