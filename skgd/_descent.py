@@ -94,15 +94,16 @@ class Epochs(Protocol):
 class Solver:
     """The base of the solvers of the full batch under "auto": each epoch moves the targets not yet done.
 
-    ConjugateGradients, DampedNewton, CoordinateDescent and QuasiNewton estimate their suboptimality. By `approach` they also
-    finish what another descent has ended too early. Besides what `Epochs` declares, a solver has
+    ClosedForm is at the minimum after a step. ConjugateGradients, DampedNewton, CoordinateDescent and QuasiNewton estimate
+    their suboptimality. By `approach` they also finish what another descent has ended too early. Besides what `Epochs`
+    declares, these have
 
     - `targets`, and `step()`, which moves them and gives the objectives before;
     - `best` and `next`, of shape (n_targets, n_features + 1): the parameters to predict with, and those that it tries next;
     - `value` and `left`, of shape (n_targets,): the objective of `best`, and how far it may lie above the minimum;
     - `remembered`, the names of arrays with an entry for each target, from which a later fit of the same rows goes on.
 
-    It is made of targets of the same rows, starts of shape (n_targets, n_features + 1), the accuracy at which a target has
+    They are made of targets of the same rows, starts of shape (n_targets, n_features + 1), the accuracy at which a target has
     arrived, as a share of the reach, and the `memory` of a descent that has paused at these starts.
     """
 

@@ -181,10 +181,10 @@ class MiniBatchLinearRegressor(CheckedParameters, CallbackSupportMixin, Regresso
     Notes
     -----
     Mini-batches under "auto" take the safe step of [1]_ and the average of [2]_, with weights that grow as t^3. The full batch
-    is minimised by Newton's method, conjugate gradients, coordinate descent or L-BFGS-B, whichever suits the columns. A bound
-    on what is left to gain decides whether the end is near enough to the minimum; if mini-batches end too early, as on nearly
-    dependent columns, these solvers go on. No end on a plateau is above the best constant prediction. A plain schedule that
-    ends on a plateau far from the minimum warns.
+    is minimised by the normal equations, Newton's method, conjugate gradients, coordinate descent or L-BFGS-B, whichever suits
+    the loss and the columns. A bound on what is left to gain decides whether the end is near enough to the minimum; if
+    mini-batches end too early, as on nearly dependent columns, these solvers go on. No end on a plateau is above the best
+    constant prediction. A plain schedule that ends on a plateau far from the minimum warns.
 
     `partial_fit` under "auto" ends at the minimum over all rows seen so far [3]_, once there are 3 (n_features + n_targets) of
     them, if n_features + n_targets is at most 500. For losses other than the squared error, a warning says if the rows do not

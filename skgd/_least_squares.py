@@ -1,6 +1,7 @@
-"""The solver of the squared error with at most an l2 penalty: preconditioned conjugate gradients (Hestenes & Stiefel 1952).
+"""Solvers of the squared error: the normal equations where moments are accurate, otherwise conjugate gradients.
 
-With H the Hessian, and D the whitening times its transpose or, for more than MOST_COLUMNS columns, the scales of the metric::
+Preconditioned conjugate gradients (Hestenes & Stiefel 1952) take at most an l2 penalty. With H the Hessian, and D the whitening
+times its transpose or, for more than MOST_COLUMNS columns, the scales of the metric::
 
     w <- w + a p        a = -(g.p) / (p.H p)        p <- -D g + (g.D g / g_before.D g_before) p
 
@@ -22,6 +23,37 @@ from skgd._descent import Solver
 from skgd._moments import HALF_OF_THE_DIGITS
 from skgd._objective import SQUARED_ERROR
 from skgd._reading import ROUNDING, look_at
+from skgd._reference import COEF
+
+
+class ClosedForm(Solver):
+    """The solver of the squared error by its normal equations, where moments are accurate: the second step shows the end."""
+
+    next = property(attrgetter("best"))
+
+    def __init__(self, problem, starts):
+        self.equations, self.best = problem.normal_equations, starts
+        self.has_moved, self.is_done = False, np.zeros(len(starts), dtype=bool)
+        constants = np.zeros_like(starts)
+        constants[:, -1] = problem.constant
+        self.least = problem.constant_loss - self.equations.left(constants)
+
+    @classmethod
+    def of(cls, model, problem, state, in_fit, is_done):
+        return cls(problem, state.for_engine(problem)[:, COEF])
+
+    def step(self):
+        """Go to the minimum; the objectives before."""
+        objective = np.maximum(self.least + self.equations.left(self.best), 0.0)  # below 0 only by rounding errors
+        self.is_done = np.full(len(self.best), self.has_moved)
+        self.best, self.has_moved = self.equations.minimum(self.best), True
+        return objective
+
+    def excess(self):
+        return np.zeros(len(self.best))
+
+    def length(self, t):
+        return np.ones(len(self.best))
 
 
 class ConjugateGradients(Solver):

@@ -7,7 +7,7 @@ import numpy as np
 
 from skgd._descent import Passes
 from skgd._geometry import Geometry, check_range, geometry_of_batches, geometry_of_solver
-from skgd._least_squares import ConjugateGradients
+from skgd._least_squares import ClosedForm, ConjugateGradients
 from skgd._metric import Metric
 from skgd._moments import NormalEquations
 from skgd._newton import DampedNewton
@@ -16,7 +16,6 @@ from skgd._outliers import bounded_by
 from skgd._problem import Problem
 from skgd._quadratic import NormalEquationsWithZeros
 from skgd._reference import AVERAGE
-from skgd._rows import BLOCK
 from skgd._wide import CoordinateDescent, QuasiNewton
 
 
@@ -34,7 +33,9 @@ def solver_of(rows, loss, penalty):
 def epochs_of(model, problem):
     """The class that makes the epochs: a solver for the full batch of "auto" without momentum or average, else Passes."""
     is_asked = model.learning_rate == "auto" and model.momentum == 0.0 and model.average in ("auto", False)
-    return solver_of(problem.rows, problem.loss, problem.penalty) if is_asked and problem.is_full_batch else Passes
+    if not (is_asked and problem.is_full_batch):
+        return Passes
+    return ClosedForm if problem.normal_equations else solver_of(problem.rows, problem.loss, problem.penalty)
 
 
 def problem_of_fit(model, rows):
@@ -53,20 +54,16 @@ def problem_of_fit(model, rows):
 def with_moments(model, problem, moments):
     """The problem of a squared error, with what accurate moments save.
 
-    The full batch descends on an equivalent small table instead of all rows, unless the rows are a single block in memory,
-    where the two readings of conjugate gradients cost less than making the table. Mini-batches are told by the normal equations
-    when they are near the minimum.
+    "auto" has the normal equations: the full batch solves them, and they tell mini-batches when these are near the minimum.
+    Full batches that take steps, of a plain schedule or with momentum, read an equivalent small table instead of all rows.
     """
-    rows, epochs = problem.rows, epochs_of(model, problem)
-    is_small = rows.is_in_memory and len(rows) * rows.n_features <= BLOCK
-    if model.learning_rate == "auto" and epochs is Passes:
+    if model.learning_rate == "auto":
         ridge, with_zeros = problem.penalty.l2 / problem.curvature[0], problem.penalty.makes_zeros
         known = moments, problem.geometries[0], ridge
         equations = NormalEquationsWithZeros.of(*known, problem.penalty) if with_zeros else NormalEquations.of(*known)
         problem = replace(problem, normal_equations=equations)
-    if problem.is_full_batch and len(rows) > rows.n_features + 2 and not (is_small and epochs is ConjugateGradients):
-        problem = problem.on_few_rows(moments)
-    return problem
+    takes_steps = problem.is_full_batch and epochs_of(model, problem) is Passes
+    return problem.on_few_rows(moments) if takes_steps and len(problem.rows) > problem.rows.n_features + 2 else problem
 
 
 def first_reading(model, rows):

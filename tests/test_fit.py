@@ -185,10 +185,10 @@ def test_huber_that_no_residual_exceeds_takes_the_steps_of_the_squared_error():
     assert huber.step_size_ == pytest.approx(squared.step_size_, rel=1e-9)
 
 
-@pytest.mark.parametrize("rate", ["auto", "constant"])
-def test_a_full_batch_is_put_on_fewer_rows_where_that_pays_off(rate):
-    rng, model = np.random.default_rng(0), MiniBatchLinearRegressor(None, learning_rate=rate)
-    for n, few in (8, False), (20, rate == "constant"), (40_000, True):  # "auto" reads what fits into the cache twice instead
+@pytest.mark.parametrize("options", [{"learning_rate": "constant"}, {"momentum": 0.5}], ids=str)
+def test_a_full_batch_that_takes_steps_is_put_on_fewer_rows(options):
+    rng, model = np.random.default_rng(0), MiniBatchLinearRegressor(None, **options)
+    for n, few in (8, False), (20, True), (40_000, True):
         problem, _ = problem_of_fit(model, rows_of(rng.standard_normal((n, 8)), rng.standard_normal(n)))
         assert (len(problem.rows) < n) == few
 
