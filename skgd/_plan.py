@@ -15,6 +15,7 @@ from skgd._objective import SQUARED_ERROR, is_quadratic, secant_curvature
 from skgd._outliers import bounded_by
 from skgd._problem import Problem
 from skgd._quadratic import NormalEquationsWithZeros
+from skgd._reading import ROUNDING
 from skgd._reference import AVERAGE
 from skgd._wide import CoordinateDescent, QuasiNewton
 
@@ -58,12 +59,18 @@ def with_moments(model, problem, moments):
     Full batches that take steps, of a plain schedule or with momentum, read an equivalent small table instead of all rows.
     """
     if model.learning_rate == "auto":
-        ridge, with_zeros = problem.penalty.l2 / problem.curvature[0], problem.penalty.makes_zeros
-        known = moments, problem.geometries[0], ridge
-        equations = NormalEquationsWithZeros.of(*known, problem.penalty) if with_zeros else NormalEquations.of(*known)
-        problem = replace(problem, normal_equations=equations)
+        problem = replace(problem, normal_equations=equations_of(problem, moments))
     takes_steps = problem.is_full_batch and epochs_of(model, problem) is Passes
     return problem.on_few_rows(moments) if takes_steps and len(problem.rows) > problem.rows.n_features + 2 else problem
+
+
+def equations_of(problem, moments):
+    """The normal equations, or None where rounding errors keep the minimum with an l1 norm or a bound from being exact."""
+    known = moments, problem.geometries[0], problem.penalty.l2 / problem.curvature[0]
+    if not problem.penalty.makes_zeros:
+        return NormalEquations.of(*known)
+    equations = NormalEquationsWithZeros.of(*known, problem.penalty)
+    return equations if np.all(equations.error <= ROUNDING * problem.constant_loss) else None
 
 
 def first_reading(model, rows):

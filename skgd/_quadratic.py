@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 from skgd._moments import NEGLIGIBLE, NormalEquations
-from skgd._objective import Loss, Penalty, penalty_at
+from skgd._objective import Loss, Penalty, gradient_at_minimum, penalty_at
 from skgd._reading import Target
 
 FRACTIONS = 0.5 ** np.arange(8)  # of a step that are tried
@@ -71,13 +71,21 @@ class NormalEquationsWithZeros(NormalEquations):
 
     penalty: Penalty  # the l1 norm and the bound; `second` includes an l2 norm
     ends: np.ndarray  # (n_targets, n_features + 1): the minima
+    error: np.ndarray  # (n_targets,): an upper bound of their suboptimality
 
     @classmethod
     def of(cls, moments, geometry, ridge, penalty):
-        """The equations of full moments, whose minima are found for one target after the other."""
-        equations = NormalEquations.of(moments, geometry, ridge)
+        """The equations of full moments, whose minima are found for one target after the other.
+
+        With e the smallest subgradient at an end, and 2 C the Hessian, the error is at most e'(2 C)^-1 e / 2.
+        """
+        equations, penalty = NormalEquations.of(moments, geometry, ridge), penalty._replace(l2=0.0)
         ends = least_squares_with_zeros(moments, geometry.metric, ridge, penalty)
-        return cls(*vars(equations).values(), penalty._replace(l2=0.0), ends)
+        (second, cross), coef = moments.about(geometry.metric.center), ends[:, :-1]
+        gradients = np.pad(2.0 * (coef @ second + ridge * coef - cross.T), [(0, 0), (0, 1)])
+        balanced = [gradient_at_minimum(penalty, *pair) for pair in zip(ends, gradients, strict=True)]
+        error = 0.25 * np.square((gradients - balanced)[:, :-1] @ geometry.whitening).sum(axis=1)
+        return cls(*vars(equations).values(), penalty, ends, error)
 
     def left(self, parameters):
         """The suboptimality of the parameters of all targets."""

@@ -7,12 +7,14 @@ import numpy as np
 import pytest
 from scipy.sparse import csr_array
 
+from skgd import MiniBatchLinearRegressor
 from tests.conftest import (
     Moments,
     NormalEquations,
     diabetes,
     geometry_of_solver,
     near_2000,
+    problem_of_fit,
     rows_of,
     scales_side_by_side,
 )
@@ -92,6 +94,19 @@ def test_normal_equations_tell_how_far_the_minimum_is_and_where(ridge, fit_inter
     parameters = rng.standard_normal((3, 6)) * np.append(np.ones(5), fit_intercept)
     assert equations.left(parameters) == pytest.approx(objective(parameters) - objective(best), rel=1e-9)
     np.testing.assert_allclose(equations.minimum(parameters), best, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("options", [{"penalty": "l1", "alpha": 5.0}, {"positive": True}], ids=str)
+def test_an_end_with_zeros_that_is_not_the_minimum_is_not_taken_for_it(monkeypatch, options):
+    X, y = diabetes()
+    rows, model = rows_of(X, y), MiniBatchLinearRegressor(**options)
+    problem, moments = problem_of_fit(model, rows)
+    exact = problem.normal_equations
+    assert exact.error <= 1e-14 * y.var()
+    monkeypatch.setattr("skgd._quadratic.minimum_of", lambda gram, linear, strength, lowest, v: v)  # ends where it begins
+    rough = type(exact).of(moments, problem.geometries[0], 0.0, problem.penalty)
+    assert 0.1 * y.var() < exact.left(rough.ends) <= rough.error
+    assert problem_of_fit(model, rows)[0].normal_equations is None
 
 
 @pytest.mark.parametrize("n_targets", [1, 40])
