@@ -398,7 +398,7 @@ def test_mini_batches_of_wide_rows_end_as_promised_where_the_penalty_is_most_of_
     for seed in range(5):
         rng = np.random.default_rng(seed)
         X = random_array((400, 2000), density=0.01, random_state=rng, format="csr")
-        X = X / np.sqrt(X.power(2).sum(axis=1))[:, None]
+        X = (X / np.sqrt(X.power(2).sum(axis=1))[:, None]).tocsr()
         y = 3.0 * X[:, :50].sum(axis=1) + 0.3 * rng.standard_normal(400)
         batches, whole = (
             MiniBatchLinearRegressor(size, alpha=1e-3, tol=tol, random_state=0, **loss)
