@@ -182,7 +182,9 @@ class Passes:
         self.largest = np.maximum(problem.constant_loss, largest)
         self.objective = np.zeros(len(is_done)) if objective is None else np.array(objective)
         self.equations, self.has_arrived = problem.normal_equations, np.zeros(len(is_done), dtype=bool)
-        self.enough = promise * self.reach() if self.equations else None
+        if self.equations:
+            pairs = zip(targets_of(problem), problem.least, strict=True)
+            self.enough = promise * np.array([target.reach(least) for target, least in pairs])
         self.leave(is_done)
 
     def leave(self, is_done):
@@ -238,13 +240,6 @@ class Passes:
         if self.equations:
             self.has_arrived = self.equations.left(parameters[:, self.result]) <= self.enough
         return objective
-
-    def reach(self):
-        """The reach of each target at its minimum, by the normal equations."""
-        targets = targets_of(self.problem)
-        constants = np.array([target.constant_parameters for target in targets])
-        least = self.problem.constant_loss - self.equations.left(constants)
-        return np.array([target.reach(value) for target, value in zip(targets, least, strict=True)])
 
     def pass_over_rows(self, epoch, parameters, history):
         """Make an epoch without a check for divergence; returns the mean of the objectives before its steps."""

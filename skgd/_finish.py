@@ -66,8 +66,7 @@ def finish(problem, parameters, has_ended, promise):
 
 def known_minimum(problem, parameters):
     """The minimum by the normal equations, from the parameters or, where these are better, the best constants."""
-    equations, constants = problem.normal_equations, np.zeros_like(parameters)
-    constants[:, -1] = problem.constant
+    equations, constants = problem.normal_equations, problem.constant_parameters
     with np.errstate(over="ignore", invalid="ignore"):
         is_better = equations.left(parameters) <= equations.left(constants)
     return equations.minimum(np.where(is_better[:, None], parameters, constants))

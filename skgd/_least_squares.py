@@ -32,11 +32,8 @@ class ClosedForm(Solver):
     next = property(attrgetter("best"))
 
     def __init__(self, problem, starts):
-        self.equations, self.best = problem.normal_equations, starts
+        self.equations, self.least, self.best = problem.normal_equations, problem.least, starts
         self.has_moved, self.is_done = False, np.zeros(len(starts), dtype=bool)
-        constants = np.zeros_like(starts)
-        constants[:, -1] = problem.constant
-        self.least = problem.constant_loss - self.equations.left(constants)
 
     @classmethod
     def of(cls, model, problem, state, in_fit, is_done):

@@ -118,11 +118,11 @@ class Moments:
         """The covariance of the columns."""
         return self.products[:, : self.n_features]
 
-    def about(self, center):
-        """The second moments of the columns about a center, and those with each target."""
-        shift = self.column_means - center
-        cross = self.products[:, self.n_features :] + np.outer(shift, self.target_mean)
-        return self.covariance + np.outer(shift, shift), cross
+    def about(self, center, ridge):
+        """The second moments of the columns about a center, with `ridge` added to the diagonal, and those with each target."""
+        n, shift = self.n_features, self.column_means - center
+        second = self.covariance + np.outer(shift, shift) + ridge * np.eye(n)
+        return second, self.products[:, n:] + np.outer(shift, self.target_mean)
 
     def minimum(self, ridge, start):
         """Ridge regression on these moments, with `ridge` added to the covariance; of shape (n_targets, n_features + 1).
@@ -201,8 +201,7 @@ class NormalEquations:
     @classmethod
     def of(cls, moments, geometry, ridge):
         """The normal equations of full moments; the intercept is the prediction at the center of the geometry's metric."""
-        (second, cross), whitening = moments.about(geometry.metric.center), geometry.whitening
-        second = second + ridge * np.eye(len(second))
+        (second, cross), whitening = moments.about(geometry.metric.center, ridge), geometry.whitening
         return cls(whitening, whitening.T @ second, whitening.T @ cross, geometry.metric.intercept * moments.target_mean)
 
     def along(self, parameters):

@@ -62,7 +62,7 @@ class Problem:
     deviation: np.ndarray  # (n_targets,): standard deviation of the targets
     dtype: np.dtype  # of the columns as they were given
     geometries: tuple[Geometry, ...] = ()  # one for each target; they differ in what the penalty adds to the columns
-    normal_equations: NormalEquations | None = None  # for mini-batches, where they are accurate
+    normal_equations: NormalEquations | None = None  # of the squared error under "auto", where they are accurate
 
     @classmethod
     def of(cls, model, rows, moments):
@@ -103,6 +103,18 @@ class Problem:
     def published(self, parameters):
         """Parameters in the user's units, with the intercept moved from the origin to x = 0: how predict takes them."""
         return with_intercept_moved(parameters, -self.origin)
+
+    @property
+    def constant_parameters(self):
+        """The parameters of the best constant predictions, of shape (n_targets, n_features + 1)."""
+        parameters = np.zeros((len(self.constant), self.rows.n_features + 1))
+        parameters[:, -1] = self.constant
+        return parameters
+
+    @cached_property
+    def least(self):
+        """The objective at the minimum of each target, by the normal equations."""
+        return self.constant_loss - self.normal_equations.left(self.constant_parameters)
 
     @cached_property
     def size_of_columns(self):

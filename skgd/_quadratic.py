@@ -81,8 +81,8 @@ class NormalEquationsWithZeros(NormalEquations):
         """
         equations, penalty = NormalEquations.of(moments, geometry, ridge), penalty._replace(l2=0.0)
         ends = least_squares_with_zeros(moments, geometry.metric, ridge, penalty)
-        (second, cross), coef = moments.about(geometry.metric.center), ends[:, :-1]
-        gradients = np.pad(2.0 * (coef @ second + ridge * coef - cross.T), [(0, 0), (0, 1)])
+        second, cross = moments.about(geometry.metric.center, ridge)
+        gradients = np.pad(2.0 * (ends[:, :-1] @ second - cross.T), [(0, 0), (0, 1)])
         balanced = [gradient_at_minimum(penalty, *pair) for pair in zip(ends, gradients, strict=True)]
         error = 0.25 * np.square((gradients - balanced)[:, :-1] @ geometry.whitening).sum(axis=1)
         return cls(*vars(equations).values(), penalty, ends, error)
@@ -102,8 +102,8 @@ def least_squares_with_zeros(moments, metric, ridge, penalty):
 
     An l2 norm has added `ridge` to the second moments. Intercepts are the predictions at the center of the metric.
     """
-    (second, cross), root = moments.about(metric.center), metric.root
-    gram = 2.0 * (second + ridge * np.eye(len(root))) * np.outer(root, root)
+    (second, cross), root = moments.about(metric.center, ridge), metric.root
+    gram = 2.0 * second * np.outer(root, root)
     gram += NEGLIGIBLE * np.trace(gram) * np.eye(len(root))  # keeps it invertible
     strength, lowest, start = penalty.l1 * root, np.full(len(root), penalty.lowest), np.zeros(len(root))
     coef = [root * minimum_of(gram, 2.0 * root * c, strength, lowest, start) for c in cross.T]

@@ -155,8 +155,7 @@ def no_worse_than_constants(problem, parameters):
 
     For a stream of few rows, which keeps them all. The intercept is the prediction at the problem's origin.
     """
-    rows, constants = problem.rows, np.zeros_like(parameters)
-    constants[:, -1] = problem.constant
+    rows, constants = problem.rows, problem.constant_parameters
     far, near = (rows.residuals(problem.published(each)) for each in (parameters, constants))
     values = [
         loss_and_slope(problem.loss, shrunk * far + (1.0 - shrunk) * near)[0] @ rows.weights / rows.total_weight

@@ -269,3 +269,15 @@ def test_columns_and_their_negatives_that_must_stay_positive_are_as_good_as_free
     positive = MiniBatchLinearRegressor(None, positive=True, **options).fit(np.hstack([X, -X]), y)
     at = [np.mean(np.abs(free.predict(X) - y)), np.mean(np.abs(positive.predict(np.hstack([X, -X])) - y))]
     assert at[1] <= at[0] + 1e-4 * np.mean(np.abs(y))  # as promised for the full batch
+
+
+def test_a_constant_column_that_is_rounding_errors_puts_no_constraint_on_a_dual_point():
+    model = MiniBatchLinearRegressor(None, positive=True)
+    for seed in range(40):
+        rng = np.random.default_rng(seed)
+        X = np.column_stack([rng.standard_normal((100, 5)), np.full(100, 0.1)])
+        y = X[:, :5] @ rng.standard_normal(5) + 1e-3 * rng.standard_normal(100)
+        problem, moments = problem_of_fit(model, rows_of(X, y))
+        target = Target(problem.on_few_rows(moments), 0)  # there the column is no constant, but rounding errors
+        _, excess = approach(target, target.constant_parameters, 1e-6)
+        assert excess <= 1e-6

@@ -14,6 +14,7 @@ from tests.conftest import (
     diabetes,
     geometry_of_solver,
     near_2000,
+    penalty_at,
     problem_of_fit,
     rows_of,
     scales_side_by_side,
@@ -94,6 +95,33 @@ def test_normal_equations_tell_how_far_the_minimum_is_and_where(ridge, fit_inter
     parameters = rng.standard_normal((3, 6)) * np.append(np.ones(5), fit_intercept)
     assert equations.left(parameters) == pytest.approx(objective(parameters) - objective(best), rel=1e-9)
     np.testing.assert_allclose(equations.minimum(parameters), best, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("fit_intercept", [True, False])
+@pytest.mark.parametrize(
+    "options", [{"penalty": "l1"}, {"penalty": "elasticnet", "l1_ratio": 0.4}, {"positive": True}], ids=str
+)
+def test_normal_equations_with_zeros_tell_how_far_the_minimum_is(options, fit_intercept):
+    rng = np.random.default_rng(0)
+    X, weight = rng.standard_normal((300, 5)) * [1, 10, 0.1, 1, 3] + 2.0, rng.uniform(0.1, 2.0, 300)
+    Y = X @ [[1.0, 0.0], [0.0, 0.1], [3.0, -9.0], [0.0, 0.0], [-1.0, 0.0]] + rng.standard_normal((300, 2))
+    model = MiniBatchLinearRegressor(alpha=0.5, fit_intercept=fit_intercept, **options)
+    rows = rows_of(X, Y.T, weight).with_mean_weight_1()
+    problem, _ = problem_of_fit(model, rows)
+    equations = problem.normal_equations
+
+    def objective(parameters):
+        squares = (parameters[:, :-1] @ (X - problem.origin).T + parameters[:, -1:] - Y.T) ** 2
+        return np.average(squares, axis=1, weights=weight) + penalty_at(problem.penalty, parameters[:, :-1])
+
+    parameters = np.abs(rng.standard_normal((2, 6))) * np.append(np.ones(5), fit_intercept)
+    best = equations.minimum(parameters)
+    assert equations.left(parameters) == pytest.approx(objective(parameters) - objective(best), rel=1e-9)
+    assert problem.least == pytest.approx(objective(best), rel=1e-9)
+    for step in 1e-3 * rng.standard_normal((50, 2, 6)) * np.append(np.ones(5), fit_intercept):
+        near = best + step
+        near[:, :-1] = np.maximum(near[:, :-1], problem.penalty.lowest)
+        assert (objective(near) >= objective(best)).all()
 
 
 @pytest.mark.parametrize("options", [{"penalty": "l1", "alpha": 5.0}, {"positive": True}], ids=str)

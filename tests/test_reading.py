@@ -847,3 +847,18 @@ def test_zeros_among_many_columns_take_few_systems_of_equations(n_rows, options,
     # With many rows, one system for each coefficient that becomes zero or is freed would be 70 to 300. With few, the others are
     # nearly singular if they are larger than the rows are many.
     assert len(sizes) <= 20 if n_rows == 1000 else max(sizes) <= 3 * n_rows
+
+
+def test_newton_with_an_l1_norm_solves_for_few_coefficients_wherever_mini_batches_have_ended(monkeypatch):
+    sizes, solve = [], _quadratic.solve
+
+    def noted(gram, linear):
+        sizes.append(len(linear))
+        return solve(gram, linear)
+
+    monkeypatch.setattr(_quadratic, "solve", noted)
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((30, 150))
+    y = X[:, :3].sum(axis=1) + 0.3 * rng.standard_normal(30)
+    MiniBatchLinearRegressor(8, loss="quantile", penalty="l1", alpha=0.02, random_state=0).fit(X, y)
+    assert max(sizes) <= 60  # a minimum has no more coefficients than rows; all 150 have one after the descent
