@@ -173,29 +173,34 @@ def penalty_at(penalty, coef):
 
 def best_constant(loss, rows):
     """The constant prediction of smallest loss for each target."""
-    weight = rows.weights
-    return np.array([constant_between(loss, np.sort(y), weight[np.argsort(y)]) for y in rows.targets])
+    return np.array([best_constant_of(loss, y, rows.weights) for y in rows.targets])
 
 
-def constant_between(loss, y, weight):
-    """The best constant for sorted targets by bisection, first over the targets, then between two neighbours."""
+def best_constant_of(loss, y, weight):
+    """The best constant for one target. The slope of its mean loss rises with the constant, along straight lines between knots.
 
-    def is_above(constant):
-        return loss_and_slope(loss, constant - y)[1] @ weight > 0.0
+    Knots are the constants at which a row is at the edge of its insensitive zone, or its slope reaches a cap. Bisection finds
+    the two between which the minimum lies.
+    """
 
-    first, last = 0, len(y) - 1
+    def slope(constant):
+        return loss_and_slope(loss, constant - y)[1] @ weight
+
+    zone = loss.insensitive
+    edges = {-zone, zone}
+    if loss.grows_linearly and not loss.is_piecewise_linear:
+        edges |= {zone + loss.cap_above / loss.curvature, -zone - loss.cap_below / loss.curvature}
+    knots = np.unique([y + edge for edge in edges])
+    first, last = 0, len(knots) - 1
     while last - first > 1:
         middle = (first + last) // 2
-        first, last = (first, middle) if is_above(y[middle]) else (middle, last)
-    low, high = y[first], y[last]
-    at_low, at_high = (loss_and_slope(loss, constant - y)[1] for constant in (low, high))
-    bends = at_low != at_high  # the other rows have the same slope at all constants between the two
-    rest, some, weight_of_some = at_low[~bends] @ weight[~bends], y[bends], weight[bends]
-    for _ in range(60 if low < high else 0):
-        middle = low + 0.5 * (high - low)
-        is_high = loss_and_slope(loss, middle - some)[1] @ weight_of_some + rest > 0.0
-        low, high = (low, middle) if is_high else (middle, high)
-    candidates = np.array([y[first], y[last], low + 0.5 * (high - low)])  # a target itself, if a kink is the minimum
+        first, last = (first, middle) if slope(knots[middle]) > 0.0 else (middle, last)
+    low, high = knots[first], knots[last]
+    inside = low + np.array([0.25, 0.75]) * (high - low)  # at a knot itself the slope may jump
+    before, after = map(slope, inside)
+    share = before / (before - after) if after > before else 0.5
+    between = np.clip(inside[0] + share * (inside[1] - inside[0]), low, high)
+    candidates = np.array([between, low, high])  # the first of equal ones: the middle, where the loss is flat
     return candidates[np.argmin([loss_and_slope(loss, constant - y)[0] @ weight for constant in candidates])]
 
 
