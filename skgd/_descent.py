@@ -271,7 +271,9 @@ class Passes:
         """Whether all targets are done: each is, once it has arrived, or is on its plateau and has no shorter step to try."""
         self.schedule.shorten(plateau, self.is_done)
         plateau.waited[self.has_arrived] = np.ceil(plateau.patience)  # so that a later fit knows that it is done
-        self.leave(plateau.stalled)
+        stalled = plateau.stalled
+        if stalled.any():
+            self.leave(stalled)
         return self.is_done.all()
 
 

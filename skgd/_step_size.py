@@ -115,8 +115,10 @@ class Schedule:
         if self.average:
             gathered = self.every > 1
             weights = gathered_weights(t, self.every, began, ends) if gathered else averaging_weights(t, self.average)
-            least = 1.0 - (1.0 - self.forgets) ** self.every  # an update forgets as much as the steps that it stands for
-            steps["averaging"] = np.where(weights > 0.0, np.maximum(weights, least), 0.0)
+            if self.forgets:  # an update forgets as much as the steps that it stands for
+                least = 1.0 - (1.0 - self.forgets) ** self.every
+                weights = np.where(weights > 0.0, np.maximum(weights, least), 0.0)
+            steps["averaging"] = weights
         return steps
 
     def length(self, t):
@@ -130,6 +132,8 @@ class Schedule:
     def shorten(self, plateau, is_done):
         """Shorten the steps of targets on a plateau, unless they are done or their steps are as short as allowed."""
         again = (plateau.waited >= self.patience) & ~is_done
+        if not again.any():
+            return
         if self.smallest > 0.0:  # "adaptive", which then starts counting again
             again &= self.length(1.0) > self.smallest
             plateau.waited[again] = 0
