@@ -90,7 +90,7 @@ def test_mini_batches_of_the_squared_error_with_zeros_stop_near_the_minimum_and_
 @pytest.mark.parametrize("make", UNKIND, ids=lambda make: make.__name__)
 def test_a_stream_of_raw_rows_never_leaves_the_range_of_the_target(make, chunk):
     X, y = make()
-    order = np.random.default_rng(0).permutation(len(X))[: 600 if chunk == 1 else None]
+    order = np.random.default_rng(0).permutation(len(X))[: 300 if chunk == 1 else None]
     X, y = X[order], y[order]
     model = MiniBatchLinearRegressor(random_state=0)
     for start in range(0, len(X), chunk):

@@ -114,7 +114,7 @@ def test_columns_given_twice_share_their_coefficient(loss, batch_size):
 
 @pytest.mark.parametrize(
     "seed",
-    [200160, 200194, 200363, 201147, 201453, 201681, 202094, 202276, 202827, 202838, 17002295, 50000944, 55000217, 91000939],
+    [200160, 200194, 200363, 201147, 201453, 201681, 202094, 202276, 202827, 202838, 17002295, 50000944, 55000217],
 )
 def test_crossings_that_were_silent_once_are_so_no_more(seed):
     """Each ended up to 5 times the reach above the minimum: a model's word, or a search for zeros, was taken for an end."""

@@ -67,7 +67,7 @@ def test_one_pass_of_shuffled_chunks_ends_near_the_minimum_of_all_rows(loss, bat
     ids=str,
 )
 @pytest.mark.parametrize(("weighted", "wrap"), [(False, np.asarray), (True, csr_array)])
-@pytest.mark.parametrize("loss", ["epsilon", "median", "quantile .975"])
+@pytest.mark.parametrize("loss", ["epsilon", "quantile .975"])
 def test_penalties_weights_targets_and_sparse_rows_end_near_their_minimum_too(loss, wrap, weighted, penalty, monkeypatch):
     monkeypatch.setattr("skgd._renewable.FIRST_NUMBERS", 2**13)  # so that the first 1,400 are kept, and later ones left behind
     X, y = table(3000, 5)
@@ -463,7 +463,7 @@ def rare(n):
     return X, X[:, 0] + rng.standard_normal(n)
 
 
-@pytest.mark.parametrize("size", [10, 100, 300])
+@pytest.mark.parametrize("size", [10, 300])
 @pytest.mark.parametrize("loss", EVERY_LOSS)
 def test_a_row_in_which_a_column_varies_for_the_first_time_counts_in_full(loss, size):
     X, y = rare(1000)

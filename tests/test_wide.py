@@ -280,8 +280,7 @@ def test_huber_of_wide_rows_is_not_above_what_least_squares_has():
 
 
 @pytest.mark.parametrize("is_sparse", [False, True])
-@pytest.mark.parametrize("fit_intercept", [False, True])
-@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize(("fit_intercept", "weighted"), [(False, True), (True, False)])
 @pytest.mark.parametrize(
     "options", [{"penalty": "l1", "alpha": 0.05}, {"penalty": "elasticnet", "alpha": 0.1, "positive": True}]
 )
@@ -324,20 +323,19 @@ def test_bounded_steps_lower_the_objective_to_within_what_is_enough_and_end_on_e
         assert (ends[-1][:-1] >= target.penalty.lowest).all()
 
 
-@pytest.mark.parametrize("seed", range(9_000_000, 9_000_080))
+@pytest.mark.parametrize("seed", range(9_000_000, 9_000_040))
 def test_random_fits_as_if_their_columns_were_many_are_right_or_say_that_they_are_not(seed, monkeypatch):
     monkeypatch.setattr(_rows, "MOST_COLUMNS", 2)
     found = verdict(seed)  # a case that is not random: the seeds are fixed
     assert found is None or found[0] == "false warning" or (found[0] == "silent" and found[1] <= 1e-2), found
 
 
-@pytest.mark.parametrize("pieces", [(1, 1, 6), (3, 5)])
 @pytest.mark.parametrize(
-    "options",
+    ("options", "pieces"),
     [
-        {"loss": "quantile", "penalty": "l1", "alpha": 1e-2, "tol": 1e-7},
-        {"loss": "huber", "epsilon": 0.1, "alpha": 1e-3, "tol": 1e-12},
-        {"penalty": "l1", "alpha": 1e-2, "tol": 1e-14},
+        ({"loss": "quantile", "penalty": "l1", "alpha": 1e-2, "tol": 1e-7}, (1, 1, 6)),
+        ({"loss": "huber", "epsilon": 0.1, "alpha": 1e-3, "tol": 1e-12}, (3, 5)),
+        ({"penalty": "l1", "alpha": 1e-2, "tol": 1e-14}, (1, 1, 6)),
     ],
 )
 def test_pieces_of_a_wide_fit_are_the_whole(options, pieces):
