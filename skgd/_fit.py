@@ -1,6 +1,7 @@
 """A call of fit: plan, descend, end, and the state from which a later call goes on."""
 
 from dataclasses import dataclass, replace
+from functools import reduce
 from zlib import crc32
 
 import numpy as np
@@ -98,9 +99,8 @@ def checksum_of_sample(rows):
     sample = rows.sampled
     some = sample.only(sample.numbers[:: 1 + len(sample) // LEAST_SAMPLE])
     X = some.X[some.numbers]
-    return crc32(
-        (X.data if issparse(X) else X).tobytes(), crc32(some.targets.tobytes(), crc32(some.weights.tobytes(), len(rows)))
-    )
+    parts = *((X.data, X.indices, X.indptr) if issparse(X) else (X,)), some.targets, some.weights
+    return reduce(lambda checksum, part: crc32(part.tobytes(), checksum), parts, len(rows))
 
 
 def start_of(model, problem, coef_init=None, intercept_init=None):

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy.sparse import csr_array
 from sklearn.exceptions import ConvergenceWarning
 
 from skgd import MiniBatchLinearRegressor, _step_size
@@ -188,6 +189,22 @@ def test_a_paused_fit_of_plain_steps_is_not_gone_on_with_on_other_columns():
     with pytest.warns(ConvergenceWarning, match="max_iter"):
         model.fit(X, y)
     assert model.set_params(max_iter=2000).fit(other, y).n_iter_ > 10  # the patience is five epochs
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.parametrize(
+    ("options", "n_columns", "n_ones"),
+    [({"batch_size": 8, "learning_rate": "adaptive", "eta0": 0.1}, 3, 1), ({"batch_size": None, "max_iter": 2}, 1500, 5)],
+)
+def test_a_paused_fit_is_not_gone_on_with_where_the_ones_of_a_sparse_table_stand_elsewhere(options, n_columns, n_ones):
+    rng = np.random.default_rng(0)
+    columns = np.array([rng.choice(n_columns, n_ones, replace=False) for _ in range(4000)])
+    one = csr_array((np.ones(columns.size), columns.ravel(), np.arange(0, columns.size + 1, n_ones)), (4000, n_columns))
+    other = csr_array(one[rng.permutation(4000)])
+    y = other @ rng.standard_normal(n_columns)
+    warm, fresh = (MiniBatchLinearRegressor(random_state=0, alpha=1e-3, **options, warm_start=each) for each in (True, False))
+    warm.fit(one, y).set_params(max_iter=1000).fit(other, y)
+    assert warm.score(other, y) >= fresh.set_params(max_iter=1000).fit(other, y).score(other, y) - 1e-3
 
 
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
