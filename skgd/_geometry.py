@@ -137,8 +137,11 @@ def spectrum_of(rows, moments, metric, ridge):
         (second,) = rows.add_up((second_moments_along, metric.center, root[:, None] * near))
         squares, turned = np.linalg.eigh(second / rows.total_weight + near.T @ ((ridge * metric.scale)[:, None] * near))
         vectors[:, is_near], deviation[is_near] = near @ turned, np.sqrt(np.maximum(squares, 0.0))
-        rounding = rounding_of(np.abs(metric.center) * root + 1.0) @ np.abs(vectors)  # of sums along a direction
-        is_kept = rounding < NOTHING * deviation  # others may be rounding errors alone, as with dummies that sum to 1
+        # Directions that may be rounding errors alone, as with dummies that sum to 1, are dropped: errors of sums along them,
+        # and of an eigenvector, which is turned by eps * largest / other towards that of another eigenvalue.
+        rounding = rounding_of(np.abs(metric.center) * root + 1.0) @ np.abs(vectors)
+        turning = np.finfo(np.float64).eps * values[-1] / np.sqrt(values[~is_near][0])
+        is_kept = rounding + turning < NOTHING * deviation
         is_doubtful |= np.any(is_near & is_kept)
     whitening = root[:, None] * vectors[:, is_kept] / deviation[is_kept]
     return {"eigenvalue": values[-1], "whitening": whitening, "is_doubtful": bool(is_doubtful)}

@@ -187,6 +187,27 @@ def test_columns_that_differ_in_a_few_rows_alone_are_fitted_as_all_others(batch_
         assert of_model <= of_least + 1e-3 * (np.mean(np.abs(y - np.median(y))) - of_least)
 
 
+@pytest.mark.parametrize("nearness", [3e-4, 1e-3])
+@pytest.mark.parametrize("loss", ["squared_error", "quantile", "epsilon_insensitive", "huber"])
+@pytest.mark.parametrize("batch_size", [32, None])
+def test_a_column_given_twice_beside_a_near_twin_changes_nothing(batch_size, loss, nearness):
+    """The eigenvector of the column given twice is inexact: the rows differ along it by some of the near twin's difference."""
+    for seed in range(8):
+        rng = np.random.default_rng(seed)
+        x = rng.standard_normal(100)
+        X = np.column_stack([x, x, x + nearness * rng.standard_normal(100), rng.standard_normal((100, 2))])
+        y = X @ [1.0, 0.0, 0.0, 1.0, 1.0] + rng.standard_normal(100)
+        model = MiniBatchLinearRegressor(batch_size, loss=loss, random_state=0)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", ConvergenceWarning)
+            twice, once = (clone(model).fit(Z, y) for Z in (X, X[:, 1:]))
+        assert np.abs(twice.coef_).max() < 100.0 / nearness  # some standard errors
+        loss_of = LOSSES[loss](once.epsilon, once.quantile)
+        values = [np.mean(loss_and_slope(loss_of, each - y)[0]) for each in (twice.predict(X), once.predict(X[:, 1:]))]
+        reach = np.mean(loss_and_slope(loss_of, np.median(y) - y)[0]) - values[1]
+        assert abs(values[0] - values[1]) <= 2.0 * (1e-3 if batch_size else 1e-4) * reach  # each keeps the promise
+
+
 @pytest.mark.parametrize("way", ["fit", "fit_chunks"])
 @pytest.mark.parametrize("batch_size", [32, None])
 def test_powers_of_raw_years_are_fitted_as_far_as_float64_tells_them_apart(batch_size, way):
