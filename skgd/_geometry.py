@@ -22,7 +22,7 @@ from scipy.sparse import issparse
 from scipy.sparse.linalg import svds
 
 from skgd._metric import Metric
-from skgd._moments import HALF_OF_THE_DIGITS, NEGLIGIBLE, weighted_products
+from skgd._moments import HALF_OF_THE_DIGITS, weighted_products
 from skgd._objective import NOTHING, rounding_of
 from skgd._rows import BUFFER, MOST_COLUMNS, SAMPLE
 
@@ -127,10 +127,8 @@ def spectrum_of(rows, moments, metric, ridge):
     The second moments have lost half of the digits of directions whose eigenvalue is a tiny share of the largest. So the rows
     are projected on these and read again (as in CholeskyQR2, Yamamoto, Nakatsukasa, Yanagisawa & Fukaya 2015).
     """
-    gram, root = gram_of(moments, metric, ridge), metric.root
-    values, vectors = np.linalg.eigh(gram)
+    (values, vectors, is_kept), root = moments.spectrum(metric, ridge), metric.root
     deviation, is_near = np.sqrt(np.maximum(values, 0.0)), values < HALF_OF_THE_DIGITS * values[-1]
-    is_kept = values > NEGLIGIBLE * max(values[-1], 0.0)
     is_doubtful = np.any(is_near & is_kept)
     if is_near.any():
         near = vectors[:, is_near]
@@ -158,12 +156,6 @@ def second_moments_along(rows, center, axes):
 def full_batch_step(geometry, ridge):
     """The step that is safe for all rows at once."""
     return 1.0 / (SAFETY * max(geometry.eigenvalue, 1.0) + np.max(ridge * geometry.metric.scale))
-
-
-def gram_of(moments, metric, ridge):
-    """The second moments of the columns as the metric scales them, the penalty's `ridge` included."""
-    shift, root = moments.column_means - metric.center, metric.root
-    return (moments.covariance + np.outer(shift, shift) + ridge * np.eye(len(shift))) * np.outer(root, root)
 
 
 def geometry_of_solver(rows, moments, ridge, fit_intercept):

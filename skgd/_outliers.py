@@ -40,8 +40,9 @@ def least_squares_of(rows, loss):
     stream = Stream().with_rows(rows)
     if not stream.has_enough_rows:
         return Stream(), None
-    end = stream.moments.minimum(0.0, np.zeros((rows.n_targets, rows.n_features + 1)))
-    parameters = with_intercept_moved(end, -stream.moments.column_means)
+    metric = Metric.of_rows(rows, stream.moments, 0.0, True)
+    end = stream.moments.minimum(metric, 0.0, np.zeros((rows.n_targets, rows.n_features + 1)))
+    parameters = with_intercept_moved(end, -metric.center)
     return stream._replace(level=mean_loss(loss, rows, parameters)), parameters
 
 
@@ -76,9 +77,9 @@ def are_explained(stream, rows, parameters, loss):
     first time may be far from its prediction. A wrong row that passes moves no parameter by more standard errors than that.
     """
     moments = stream.moments
-    root = Metric.of_rows(rows, moments, 0.0, True).root
-    values, vectors = np.linalg.eigh(moments.covariance * np.outer(root, root))
-    along = ((rows.take(rows.numbers) - (moments.column_means - rows.offset)) * root) @ vectors
+    metric = Metric.of_rows(rows, moments, 0.0, True)
+    values, vectors, _ = moments.spectrum(metric, 0.0)
+    along = ((rows.take(rows.numbers) - metric.center) * metric.root) @ vectors
     least = max(NEGLIGIBLE * values[-1], np.finfo(np.float64).tiny)  # columns may not have varied yet
     h = (1.0 + along**2 @ (1.0 / np.maximum(values, least))) / moments.n_rows
     residual = rows.residuals(parameters) / np.sqrt(1.0 + h)

@@ -17,7 +17,7 @@ from skgd._advice import (
 from skgd._descent import History
 from skgd._fit import Outcome, rest_at, run_of, start_of
 from skgd._metric import Metric
-from skgd._objective import SQUARED_ERROR, constant_loss, mean_loss, objective_of, with_intercept_moved
+from skgd._objective import SQUARED_ERROR, constant_loss, mean_loss, objective_of
 from skgd._plan import measured_for_steps, problem_of_chunk, problem_of_latest
 from skgd._quadratic import least_squares_with_zeros
 from skgd._reference import AVERAGE
@@ -158,9 +158,7 @@ def minimum_of_squares(model, problem, moments, start):
     """The minimum of the squared error over all rows seen, from their moments; intercepts are at the problem's origin."""
     penalty = problem.penalty.per_weight(moments.n_rows, moments.weight)
     ridge = penalty.l2 / SQUARED_ERROR.curvature
+    metric = Metric.of_rows(problem.rows, moments, ridge, model.fit_intercept)
     if penalty.makes_zeros:
-        metric = Metric.of_rows(problem.rows, moments, ridge, model.fit_intercept)
         return least_squares_with_zeros(moments, metric, ridge, penalty)
-    if not model.fit_intercept:
-        return moments.minimum_through_zero(ridge, start[:, :-1])
-    return with_intercept_moved(moments.minimum(ridge, start), problem.origin - moments.column_means)
+    return moments.minimum(metric, ridge, start)

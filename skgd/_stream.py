@@ -5,13 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from skgd._geometry import (
-    SAFETY,
-    Geometry,
-    eigenvalue_of_sample,
-    gram_of,
-    safe_length,
-)
+from skgd._geometry import SAFETY, Geometry, eigenvalue_of_sample, safe_length
 from skgd._metric import Metric
 from skgd._moments import Moments
 from skgd._objective import loss_and_slope, typical_size
@@ -102,7 +96,7 @@ class Stream(NamedTuple):
         norms = metric.squared_norms(bounded)
         longest = max(norms.max(), self.longest * rows.total_weight / len(rows))
         if moments.is_full:
-            eigenvalue = mean = np.linalg.eigvalsh(gram_of(moments, metric, ridge))[-1]
+            eigenvalue = mean = moments.spectrum(metric, ridge)[0][-1]
         else:
             eigenvalue = self.eigenvalue if b == 1 else self.eigenvalue_with(bounded, metric, norms)
             mean = eigenvalue + penalised
