@@ -103,8 +103,8 @@ class Solver:
     - `value` and `left`, of shape (n_targets,): the objective of `best`, and how far it may lie above the minimum;
     - `remembered`, the names of arrays with an entry for each target, from which a later fit of the same rows goes on.
 
-    They are made of targets of the same rows, starts of shape (n_targets, n_features + 1), the accuracy at which a target has
-    arrived, as a share of the reach, and the `memory` of a descent that has paused at these starts.
+    They are made of targets of the same rows, starts of shape (n_targets, n_features + 1), the promise, a suboptimality as a
+    share of the reach at which a target has arrived, and the `memory` of a descent that has paused at these starts.
     """
 
     n_batches, result, factor = 1, AVERAGE, 1.0
@@ -117,13 +117,13 @@ class Solver:
         return cls(targets_of(problem), state.for_engine(problem)[:, COEF], model.tol or 0.0, state.reading)
 
     @classmethod
-    def approach(cls, targets, starts, accuracy):
-        """Minimise to this accuracy from starts, or from best constants where these are better; the ends, and their excess."""
-        way = cls(targets, starts, accuracy)
+    def approach(cls, targets, starts, promise):
+        """Keep the promise from starts, or from best constants where these are better; the ends, and their excess."""
+        way = cls(targets, starts, promise)
         is_worse = [not value <= target.constant_loss for value, target in zip(way.value, targets, strict=True)]
         if any(is_worse):
             constants = [target.constant_parameters for target in targets]
-            way = cls(targets, np.where(np.array(is_worse)[:, None], constants, starts), accuracy)
+            way = cls(targets, np.where(np.array(is_worse)[:, None], constants, starts), promise)
         for _ in range(cls.most_steps):
             if way.is_done.all():
                 break
@@ -184,7 +184,7 @@ class Passes:
         self.equations, self.has_arrived = problem.normal_equations, np.zeros(len(is_done), dtype=bool)
         if self.equations:
             pairs = zip(targets_of(problem), problem.least, strict=True)
-            self.enough = promise * np.array([target.reach(least) for target, least in pairs])
+            self.allowed = promise * np.array([target.reach(least) for target, least in pairs])
         self.leave(is_done)
 
     def leave(self, is_done):
@@ -238,7 +238,7 @@ class Passes:
         objective = self.pass_over_rows(epoch, parameters, history)
         self.check(objective, parameters, history)
         if self.equations:
-            self.has_arrived = self.equations.left(parameters[:, self.result]) <= self.enough
+            self.has_arrived = self.equations.left(parameters[:, self.result]) <= self.allowed
         return objective
 
     def pass_over_rows(self, epoch, parameters, history):
@@ -270,7 +270,7 @@ class Passes:
     def finished(self, plateau):
         """Whether all targets are done: each is, once it has arrived, or is on its plateau and has no shorter step to try."""
         self.schedule.shorten(plateau, self.is_done)
-        plateau.waited[self.has_arrived] = np.ceil(plateau.patience)  # so that a later fit knows that it is done
+        plateau.arrive(self.has_arrived)
         stalled = plateau.stalled
         if stalled.any():
             self.leave(stalled)

@@ -60,8 +60,8 @@ class ConjugateGradients(Solver):
     remembered = ("gradient", "direction")
     next = property(attrgetter("best"))
 
-    def __init__(self, targets, starts, accuracy, memory=None):
-        self.targets, self.accuracy, self.best = targets, accuracy, starts.copy()
+    def __init__(self, targets, starts, promise, memory=None):
+        self.targets, self.promise, self.best = targets, promise, starts.copy()
         self.is_done, self.misled = np.zeros(len(targets), dtype=bool), 0.0  # how far objectives are above what was tracked
         self.value, self.gradient = look_at(targets, self.best, SQUARED_ERROR)
         self.direction = -self.preconditioned(self.gradient)
@@ -71,7 +71,7 @@ class ConjugateGradients(Solver):
     def of(cls, model, problem, state, in_fit, is_done):
         solver = super().of(model, problem, state, in_fit, is_done)
         if solver.whitening is not None:  # a step costs far less than the whitening has: go on up to rounding errors
-            solver.accuracy = 0.0
+            solver.promise = 0.0
         return solver
 
     @property
@@ -109,7 +109,7 @@ class ConjugateGradients(Solver):
 
     def step(self):
         """Read the rows and move each target that has not arrived; the objectives before."""
-        self.is_done = self.excess() <= self.accuracy
+        self.is_done = self.excess() <= self.promise
         which, objective = np.flatnonzero(~self.is_done), self.value.copy()
         if not len(which):
             return objective

@@ -36,22 +36,23 @@ TIGHTER = 0.1  # factor on a tolerance: for the next try where a duality gap is 
 class Newton:
     """The Newton iteration of one target: readings of all rows in turn with steps of the quadratic model.
 
-    The first reading is made at the start, of a smoothed `loss`. The accuracy is the suboptimality at which to stop, as a share
-    of the reach.
+    The first reading is made at the start, of a smoothed `loss`. The promise is the suboptimality at which to stop, as a share
+    of the reach. The accuracy is what the estimate must come to before the duality gap is looked at: at first the promise.
     """
 
-    def __init__(self, target, start, accuracy, loss):
-        self.target, self.promise, self.accuracy = target, accuracy, accuracy
+    def __init__(self, target, start, promise, loss):
+        self.target, self.promise, self.accuracy = target, promise, promise
         self.trial, self.loss = start, loss  # where to read next, and the smoothed loss to read
         self.model = self.undamped = self.damped = None  # of the last accepted point; its undamped and damped steps
         self.damping = 1.0 / HALVING
         self.best, self.best_value = start, np.inf  # the lowest exact objective
-        self.left, self.arrived, self.n_read = np.inf, False, 0
+        self.left, self.n_read = np.inf, 0
+        self.seems_done = self.is_done = False  # by the estimate, and by what `conclude` has found
 
     @classmethod
-    def far(cls, target, start, accuracy):
+    def far(cls, target, start, promise):
         """An iteration from a start that may be far from the minimum: kinks are smoothed widely."""
-        return cls(target, start, accuracy, target.smoothed(start, FAR))
+        return cls(target, start, promise, target.smoothed(start, FAR))
 
     @classmethod
     def resumed(cls, target, promise, *, point, width_of_model, width, damping, **known):
@@ -65,7 +66,7 @@ class Newton:
     @property
     def memory(self):
         """What `resumed` needs to go on."""
-        names, model = ("best", "best_value", "damping", "accuracy", "n_read", "left", "arrived"), self.model
+        names, model = ("best", "best_value", "damping", "accuracy", "n_read", "left", "is_done"), self.model
         known = {"point": model.point, "width_of_model": model.loss.width, "width": self.loss.width}
         return known | {name: getattr(self, name) for name in names}
 
@@ -83,11 +84,11 @@ class Newton:
         if exact < self.best_value:
             self.best, self.best_value = self.trial, exact
         # 2. the damping, from the gain of the last step
-        has_lost = self.arrived = False
+        has_lost = self.seems_done = False
         if self.model is not None:
             gained = self.model.value - value_in_model
             has_lost = not gained >= -noise  # as NaN has
-            self.arrived = has_lost and self.damping == 1.0  # a fully damped step can only fail by rounding errors
+            self.seems_done = has_lost and self.damping == 1.0  # a fully damped step can only fail by rounding errors
             self.damping = self.damping_after(gained, has_lost, noise)
         # 3. a new model and narrower kinks, unless the step was rejected
         if not has_lost:
@@ -95,7 +96,7 @@ class Newton:
             self.undamped = self.model.step(0.0)
             smoothing = value - exact
             self.left = min(smoothing + self.undamped.gain, self.best_value)  # no objective is negative
-            self.arrived = self.left <= max(self.accuracy * target.reach(self.best_value), noise)
+            self.seems_done = self.left <= max(self.accuracy * target.reach(self.best_value), noise)
             if self.undamped.gain <= smoothing:
                 self.loss = target.loss.smoothed(max(self.loss.width / HALVING, target.narrowest))
         # 4. the next step: a quadratic loss is its own majoriser, so damping changes nothing
@@ -127,17 +128,18 @@ class Newton:
         the accuracy, while steps may gain. A vertex that is near is also tried after each MOST_STEPS / 2 readings: beside an
         extreme quantile, steps may take hundreds.
         """
-        if self.arrived:
+        if self.seems_done:
             self.left = self.certify(self.undamped)
-            if self.left > self.limit and (not self.may_gain or self.is_near_vertex):
+            if self.left > self.allowed and (not self.may_gain or self.is_near_vertex):
                 self.left = min(self.left, self.cross_over())
-            if self.left > self.limit and self.may_gain:
-                self.accuracy, self.arrived = TIGHTER * self.accuracy, False
+            self.is_done = self.left <= self.allowed or not self.may_gain
+            if not self.is_done:
+                self.accuracy *= TIGHTER
         elif self.n_read % (MOST_STEPS // 2) == 0 and self.is_near_vertex:
             of_vertex = self.cross_over()
-            if of_vertex <= self.limit:  # the estimate does not count
-                self.left, self.arrived = of_vertex, True
-        return self.arrived
+            if of_vertex <= self.allowed:  # the estimate does not count
+                self.left, self.is_done = of_vertex, True
+        return self.is_done
 
     @property
     def is_near_vertex(self):
@@ -154,8 +156,8 @@ class Newton:
         return self.damping < 1.0 and self.accuracy * self.target.reach(self.best_value) > least
 
     @property
-    def limit(self):
-        """The suboptimality that is promised."""
+    def allowed(self):
+        """The suboptimality that the promise allows."""
         return self.promise * self.target.reach(self.best_value)
 
     def cross_over(self):
@@ -164,7 +166,7 @@ class Newton:
         if not target.loss.is_piecewise_linear:
             return np.inf
         for _ in range(MOST_STEPS):
-            step, gap = vertex_near(target, self.best, TIGHTER * self.limit)
+            step, gap = vertex_near(target, self.best, TIGHTER * self.allowed)
             least = max(least, self.best_value - gap)
             ends = self.best + FRACTIONS[:, None] * step
             # The l1 norm counts by its slope at the best point, which holds up to a change of sign.
@@ -174,7 +176,7 @@ class Newton:
             gained = self.best_value - values.min()
             if gained > 0.0:
                 self.best, self.best_value = ends[values.argmin()], values.min()
-            if self.best_value - least <= self.limit or gained <= TIGHTER * self.limit:
+            if self.best_value - least <= self.allowed or gained <= TIGHTER * self.allowed:
                 break
         return max(self.best_value - least, 0.0)
 
@@ -201,13 +203,13 @@ class Newton:
         """
         was_damped = self.damping > TIGHTER**3 and self.model.extra.any()
         self.left = min(self.left if was_damped else np.inf, *map(self.certify, (self.damped, self.undamped)))
-        if self.left > self.limit:
+        if self.left > self.allowed:
             self.left = min(self.left, self.cross_over())
 
     def settle(self):
         """Iterate until the Newton decrement is small, without a duality gap; returns the last accepted point."""
         for _ in range(MOST_STEPS):
-            if self.arrived:
+            if self.seems_done:
                 break
             self.read()
         return self.model.point
@@ -227,39 +229,40 @@ class DampedNewton(Solver):
     """The solver by the damped Newton method: each step reads all rows once and moves every target that has not arrived."""
 
     best, value = of_each_iteration("best"), of_each_iteration("best_value")
-    next, left, is_done = of_each_iteration("trial"), of_each_iteration("left"), of_each_iteration("arrived")
+    next, left, is_done = of_each_iteration("trial"), of_each_iteration("left"), of_each_iteration("is_done")
 
-    def __init__(self, targets, starts, accuracy, memory=None):
+    def __init__(self, targets, starts, promise, memory=None):
         self.targets, self.rows, self.iterations = targets, targets[0].rows, []
         size = min(SAMPLE, len(self.rows) // SMALLER)
         for k, (target, start) in enumerate(zip(targets, starts, strict=True)):
             if memory is not None:
-                iteration = Newton.resumed(target, accuracy, **{name: memory[name][k] for name in memory})
+                iteration = Newton.resumed(target, promise, **{name: memory[name][k] for name in memory})
             elif size >= n_rows_that_tell(self.rows.n_features) and not start[:-1].any():  # no start is given
-                of_sample = Newton.far(target.on_sample(size), start, 10.0 * accuracy)  # a warm start needs no duality gap
-                iteration = Newton(target, of_sample.settle(), accuracy, of_sample.loss)
+                of_sample = Newton.far(target.on_sample(size), start, 10.0 * promise)  # a warm start needs no duality gap
+                iteration = Newton(target, of_sample.settle(), promise, of_sample.loss)
             else:
-                iteration = Newton.far(target, start, accuracy)
+                iteration = Newton.far(target, start, promise)
             self.iterations.append(iteration)
 
     @classmethod
-    def approach(cls, targets, starts, accuracy):
+    def approach(cls, targets, starts, promise):
         """Minimise from starts, or from best constants where these are better; the ends, and their excess.
 
         Kinks are wide at first. If an end is not accurate enough, the iteration begins anew there. With an l1 norm and fewer
         rows than columns, most coefficients are zero at the minimum: it takes far longer from where few are.
         """
         values, _ = look_at(targets, starts, targets[0].loss)
-        promise, accuracy = accuracy, LEAST_PROMISE if targets[0].penalty.makes_zeros else accuracy  # for exact zeros
+        tighter = LEAST_PROMISE if targets[0].penalty.makes_zeros else promise  # for exact zeros
         ends, excess = starts.copy(), np.zeros(len(targets))
         is_dense = targets[0].penalty.l1 > 0.0 and len(targets[0].rows) < targets[0].rows.n_features
         for k, (target, value) in enumerate(zip(targets, values, strict=True)):
             if is_dense or target.unit == 0.0 or not value <= target.constant_loss:
                 ends[k] = target.constant_parameters
-            if target.unit > 0.0:  # otherwise all targets are zero
-                ends[k], excess[k] = Newton.far(target, ends[k], accuracy).approach()
+            if target.unit == 0.0:  # all targets are zero
+                continue
+            ends[k], excess[k] = Newton.far(target, ends[k], tighter).approach()
             if excess[k] > promise:
-                ends[k], excess[k] = Newton.far(target, ends[k], accuracy).approach()
+                ends[k], excess[k] = Newton.far(target, ends[k], tighter).approach()
         return ends, excess
 
     @property
@@ -272,7 +275,7 @@ class DampedNewton(Solver):
         """Make one reading for all targets that have not arrived; returns the objectives at the points read."""
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
             objective = self.value
-            going_on = [k for k, iteration in enumerate(self.iterations) if not iteration.arrived]
+            going_on = [k for k, iteration in enumerate(self.iterations) if not iteration.is_done]
             sums = self.rows.add_up(*(self.iterations[k].request() for k in going_on)) if going_on else []
             objective[going_on] = [self.iterations[k].learn(of_target) for k, of_target in zip(going_on, sums, strict=True)]
             for k in going_on:

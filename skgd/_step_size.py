@@ -72,10 +72,10 @@ class Schedule:
     @classmethod
     def of_auto(cls, model, problem, state, in_fit, common):
         """The schedule of "auto": the safe step found from the rows, cut after each plateau, with averaging."""
-        b, noisy, half_life = problem.batch_size, is_noisy(problem, in_fit), model.half_life or np.inf
+        b, shortened, half_life = problem.batch_size, shortens(problem, in_fit), model.half_life or np.inf
         return cls(
             eta_of_auto(model, problem, in_fit),
-            model.average if noisy or model.average != "auto" else 0,
+            model.average if shortened or model.average != "auto" else 0,
             np.array([geometry.step for geometry in problem.geometries]) / problem.curvature,
             **common,
             cap=cap_of(problem, in_fit),
@@ -83,7 +83,7 @@ class Schedule:
             last_share=1.0 - (-len(problem.rows) % b) / b,
             forgets=0.0 if in_fit else 1.0 - 0.5 ** (b / half_life),
             every=problem.averaging_interval() if model.average == "auto" else 1,
-            decay=DECAY ** (1.0 / epochs_of_a_plateau(problem)) if noisy else 1.0,
+            decay=DECAY ** (1.0 / epochs_of_a_plateau(problem)) if shortened else 1.0,
             patience=1,
             is_plain=False,
         )
@@ -136,7 +136,7 @@ class Schedule:
             return
         if self.smallest > 0.0:  # "adaptive", which then starts counting again
             again &= self.length(1.0) > self.smallest
-            plateau.waited[again] = 0
+            plateau.restart(again)
         self.factor = np.where(again, self.factor * self.decay, self.factor)
 
 
@@ -149,8 +149,8 @@ def cap_of(problem, in_fit):
     return np.inf if in_fit and problem.batch_size == 1 and problem.loss == SQUARED_ERROR else SAFE_CAP
 
 
-def is_noisy(problem, in_fit):
-    """Whether shorter steps of "auto" reduce noise: always, except in a fit of the squared error on the full batch."""
+def shortens(problem, in_fit):
+    """Whether "auto" shortens and averages steps: always, except in a fit of the squared error on the full batch."""
     return not in_fit or not problem.is_full_batch or problem.loss != SQUARED_ERROR
 
 
@@ -164,8 +164,8 @@ def patience_of(model, problem, in_fit):
     if not in_fit or model.tol is None:
         return np.inf
     carried = problem.batch_size / len(problem.rows) / (1.0 - model.momentum)  # epochs that momentum may lead uphill
-    noisy = model.learning_rate == "auto" and is_noisy(problem, in_fit)
-    return model.n_iter_no_change * max(1.0, carried, epochs_of_a_plateau(problem) if noisy else 1.0)
+    shortened = model.learning_rate == "auto" and shortens(problem, in_fit)
+    return model.n_iter_no_change * max(1.0, carried, epochs_of_a_plateau(problem) if shortened else 1.0)
 
 
 def plateau_of(model, problem, state, in_fit):

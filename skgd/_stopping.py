@@ -40,6 +40,14 @@ class Plateau:
     def stalled(self):
         return (self.waited >= self.patience) | self.ended
 
+    def arrive(self, which):
+        """Note that some targets are at their minimum, so that a later fit knows it, too."""
+        self.waited[which] = np.ceil(self.patience)
+
+    def restart(self, which):
+        """Count the epochs without progress anew for some targets."""
+        self.waited[which] = 0
+
     def observe(self, value):
         """Take note of an epoch that saw `value`, one for each target."""
         self.waited += 1

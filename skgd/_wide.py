@@ -22,12 +22,12 @@ from skgd._newton import FAR, TIGHTER
 from skgd._objective import bend, penalty_at
 from skgd._reading import ROUNDING, look_at
 
-MOST_ROUNDS = 8  # of an inner solver and a duality gap: the last has TIGHTER^7 of the accuracy as its tolerance
+MOST_ROUNDS = 8  # of an inner solver and a duality gap: the last has TIGHTER^7 of the promise as its tolerance
 MOST_IN_A_ROUND = 200  # steps of L-BFGS-B, or of conjugate gradients for a dual point: more than a hundred are rare
 
 
-def descend_bounded(target, start, loss, enough):
-    """L-BFGS-B (Byrd, Lu, Nocedal & Zhu 1995) until a step gains far less than `enough`, or for MOST_IN_A_ROUND steps.
+def descend_bounded(target, start, loss, allowed):
+    """L-BFGS-B (Byrd, Lu, Nocedal & Zhu 1995) until a step gains far less than is `allowed`, or for MOST_IN_A_ROUND steps.
 
     With an l1 norm, each coefficient is the difference of a positive and a negative part, both >= 0, so that zeros are exact.
     If coefficients must be >= 0, there is only the positive part.
@@ -50,7 +50,7 @@ def descend_bounded(target, start, loss, enough):
     u = np.divide(start, scale, out=np.zeros_like(start), where=scale > 0.0)
     u = np.append(np.maximum(np.outer(signs, u[:n]), lowest), u[n])
     bounds = [(lowest, None)] * (len(u) - 1) + [(None, None)]
-    options = {"maxiter": MOST_IN_A_ROUND, "ftol": TIGHTER**2 * enough / unit, "gtol": 0.0}
+    options = {"maxiter": MOST_IN_A_ROUND, "ftol": TIGHTER**2 * allowed / unit, "gtol": 0.0}
     return parameters_at(minimize(look, u, method="L-BFGS-B", jac=True, bounds=bounds, options=options).x)
 
 
@@ -63,7 +63,7 @@ def hessian_times(rows, at, loss, direction):
     return total
 
 
-def newton_step(target, point, smoothed, enough):
+def newton_step(target, point, smoothed, tolerance):
     """The Newton step by conjugate gradients, over the parameters that are not fixed at zero, and the decrease it predicts.
 
     Each iteration reads the rows once. The decrease is inf if conjugate gradients have not converged.
@@ -80,7 +80,7 @@ def newton_step(target, point, smoothed, enough):
         return root * bent + NEGLIGIBLE * target.curvature * u  # keeps the Hessian positive definite
 
     curvature = LinearOperator((len(point), len(point)), curved, dtype=np.float64)
-    u, has_failed = cg(curvature, -root * gradient, rtol=0.0, atol=enough, maxiter=MOST_IN_A_ROUND)
+    u, has_failed = cg(curvature, -root * gradient, rtol=0.0, atol=tolerance, maxiter=MOST_IN_A_ROUND)
     return root * u, np.inf if has_failed else -0.5 * gradient @ (root * u)
 
 
@@ -150,8 +150,8 @@ class ByRounds(Solver):
     most_steps = MOST_ROUNDS
     remembered: tuple[str, ...] = ("best", "next", "value", "least", "n_rounds")
 
-    def __init__(self, targets, starts, accuracy, memory=None):
-        self.targets, self.accuracy, self.best, self.next = targets, accuracy, starts.copy(), starts.copy()
+    def __init__(self, targets, starts, promise, memory=None):
+        self.targets, self.promise, self.best, self.next = targets, promise, starts.copy(), starts.copy()
         self.least, self.n_rounds = np.full(len(targets), -np.inf), np.zeros(len(targets), dtype=int)  # bounds of the minima
         self.value, _ = look_at(targets, starts, targets[0].loss)
         self.go_on(memory)
@@ -163,18 +163,18 @@ class ByRounds(Solver):
     @property
     def is_done(self):
         """Which targets have arrived; after MOST_ROUNDS there is nothing more to try."""
-        return (self.excess() <= self.accuracy) | (self.n_rounds >= MOST_ROUNDS)
+        return (self.excess() <= self.promise) | (self.n_rounds >= MOST_ROUNDS)
 
     def step(self):
         """A round for each target that has not arrived; the objectives before."""
         objective = self.value.copy()
         for k in np.flatnonzero(~self.is_done):
             point, smoothed = self.round(k)
-            found = judged(self.targets[k], point, smoothed, self.accuracy)
+            found = judged(self.targets[k], point, smoothed, self.promise)
             self.next[k], self.least[k] = point, max(self.least[k], found.value - found.left)
             if found.value <= self.value[k]:
                 self.best[k], self.value[k] = point, found.value
-            if self.targets[k].share_of_reach(found.left, found.value) > self.accuracy:
+            if self.targets[k].share_of_reach(found.left, found.value) > self.promise:
                 ((at_further,),) = self.targets[k].objectives(found.further, self.targets[k].loss)
                 self.next[k] = found.further if at_further < found.value else point
             self.n_rounds[k] += 1
@@ -182,14 +182,14 @@ class ByRounds(Solver):
 
     def tolerance(self, k):
         """The tolerance of the next round for target k: tighter after each round."""
-        return self.accuracy * TIGHTER ** self.n_rounds[k]
+        return self.promise * TIGHTER ** self.n_rounds[k]
 
 
 class CoordinateDescent(ByRounds):
     """The squared error with an l1 norm: scikit-learn's `enet_path`, whose objective is half of this one."""
 
-    def __init__(self, targets, starts, accuracy, memory=None):
-        super().__init__(targets, starts, accuracy, memory)
+    def __init__(self, targets, starts, promise, memory=None):
+        super().__init__(targets, starts, promise, memory)
         target, rows, penalty = targets[0], targets[0].rows, targets[0].penalty
         weight, X = rows.weights / rows.total_weight * len(rows), rows.take(rows.numbers)
         self.root, alpha = np.ones(len(rows)), 0.5 * (penalty.l1 + penalty.l2)
@@ -218,10 +218,10 @@ class QuasiNewton(ByRounds):
 
     remembered = (*ByRounds.remembered, "widths")
 
-    def __init__(self, targets, starts, accuracy, memory=None):
+    def __init__(self, targets, starts, promise, memory=None):
         widths = [target.smoothed(start, FAR).width for target, start in zip(targets, starts, strict=True)]
         self.widths = np.array(widths)
-        super().__init__(targets, starts, accuracy, memory)
+        super().__init__(targets, starts, promise, memory)
 
     def round(self, k):
         target = self.targets[k]

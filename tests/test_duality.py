@@ -241,9 +241,9 @@ def test_a_coefficient_may_change_its_sign_on_the_way_to_a_vertex(seed, monkeypa
     monkeypatch.setattr(_vertex, "linprog", lambda *args, **options: programs.append(1) or linprog(*args, **options))
     iteration = Newton(target, start, 1e-6, target.loss)
     iteration.best, iteration.best_value = start, values[0]
-    assert iteration.cross_over() <= iteration.limit
+    assert iteration.cross_over() <= iteration.allowed
     assert len(programs) <= 2
-    assert iteration.best_value <= values[1] + iteration.limit
+    assert iteration.best_value <= values[1] + iteration.allowed
 
 
 def test_a_program_of_many_columns_is_solved_once_or_twice_for_a_fit(monkeypatch):
