@@ -118,6 +118,44 @@ def solve(gram, linear):
         return np.linalg.lstsq(gram, linear, rcond=NEGLIGIBLE)[0]
 
 
+class Signed(NamedTuple):
+    """v'Gv / 2 - b'v + sum_j strength_j |v_j| over v_j >= lowest_j (0 or -inf): quadratic while no v_j changes its sign."""
+
+    gram: np.ndarray  # G
+    linear: np.ndarray  # b
+    strength: np.ndarray
+    lowest: np.ndarray
+
+    @property
+    def has_sign(self):
+        """Which coefficients have a sign in the penalty: they are fixed at zero where `signs` is zero."""
+        return (self.strength > 0.0) | (self.lowest == 0.0)
+
+    def value(self, v):
+        """The values at vectors of shape (..., n)."""
+        return np.sum(v * (0.5 * v @ self.gram - self.linear) + self.strength * np.abs(v), axis=-1)
+
+    def minimum_for(self, signs):
+        """The minimum of the quadratic function for these signs."""
+        free, end = np.flatnonzero((signs != 0.0) | ~self.has_sign), np.zeros(len(signs))
+        end[free] = solve(self.gram[np.ix_(free, free)], (self.linear - self.strength * signs)[free])
+        return end
+
+    def way_that_falls(self, v, end, signs):
+        """A part of the way from v to an end, with zeros for coefficients that would change their sign; None if none falls."""
+        way = v + FRACTIONS[:, None] * (end - v)
+        way = np.where(way * signs < 0.0, 0.0, way)
+        falls = np.flatnonzero(self.value(way) < self.value(v))
+        return way[falls[0]] if len(falls) else None
+
+    def gains(self, v, is_fixed):
+        """What the release of each fixed coefficient of a minimum for some signs gains, and the sign that it would take."""
+        gradient = self.gram @ v - self.linear
+        pull = np.maximum(-gradient, np.where(self.lowest == 0.0, 0.0, gradient)) - self.strength
+        size = np.abs(self.gram) @ np.abs(v) + np.abs(self.linear) + self.strength  # of the terms that cancel in the gradient
+        return np.where(is_fixed & (pull > NEGLIGIBLE * size), pull**2 / np.diag(self.gram), 0.0), -np.sign(gradient)
+
+
 def minimum_of(gram, linear, strength, lowest, v):
     """The minimum of v'Gv / 2 - b'v + sum_j strength_j |v_j| over v_j >= lowest_j (0 or -inf), from a `v` near it.
 
@@ -125,46 +163,31 @@ def minimum_of(gram, linear, strength, lowest, v):
     linear system gives the minimum. On the way there, coefficients that would change their sign become zero, all at once if the
     objective falls (projected Newton, Bertsekas 1982); otherwise the way ends at the first. Once the minimum for the signs is
     reached, zeros whose release lowers the objective are freed, the most promising first: one, and twice as many after each
-    release until one would change its sign. A coefficient with a sign in the penalty is fixed at zero where `signs` is zero.
+    release until one would change its sign.
     """
-
-    def value(v):
-        return np.sum(v * (0.5 * v @ gram - linear) + strength * np.abs(v), axis=-1)
-
-    has_sign = (strength > 0.0) | (lowest == 0.0)
-    signs, most = np.sign(v) * has_sign, 1
+    signed = Signed(gram, linear, strength, lowest)
+    signs, n_to_free = np.sign(v) * signed.has_sign, 1
     is_barred = np.zeros(len(v), dtype=bool)  # from being freed, lest rounding errors make it cycle
     for _ in range(MOST_STEPS * len(v)):  # a few as a rule
-        # 1. the minimum for these signs
-        free, end = np.flatnonzero((signs != 0.0) | ~has_sign), np.zeros_like(v)
-        end[free] = solve(gram[np.ix_(free, free)], (linear - strength * signs)[free])
-        # 2. if coefficients would change their sign on the way: a part of it
+        end = signed.minimum_for(signs)
         crossing = np.flatnonzero(end * signs < 0.0)
         if len(crossing):
-            most = 1
-            way = v + FRACTIONS[:, None] * (end - v)
-            way = np.where(way * signs < 0.0, 0.0, way)
-            falls = np.flatnonzero(value(way) < value(v))
-            if len(falls):
-                v, is_barred[:] = way[falls[0]], False
-                signs[has_sign & (v == 0.0)] = 0.0
-                continue
-            fractions = v[crossing] / (v[crossing] - end[crossing])
-            first, fraction = crossing[np.argmin(fractions)], fractions.min()
-            is_barred[first] = fraction == 0.0  # by rounding errors it cannot move: barred until another coefficient does
-            v = v + fraction * (end - v)
-            v[first], signs[first] = 0.0, 0.0
+            n_to_free, ahead = 1, signed.way_that_falls(v, end, signs)
+            if ahead is not None:
+                v, is_barred[:] = ahead, False
+                signs[signed.has_sign & (v == 0.0)] = 0.0
+            else:
+                fractions = v[crossing] / (v[crossing] - end[crossing])
+                first, fraction = crossing[np.argmin(fractions)], fractions.min()
+                is_barred[first] = fraction == 0.0  # by rounding errors it cannot move: barred until another coefficient does
+                v = v + fraction * (end - v)
+                v[first], signs[first] = 0.0, 0.0
             continue
-        # 3. otherwise all of it, and zeros that lower the objective there are freed
         if not np.array_equal(v, end):
             is_barred[:] = False
-        v, gradient = end, gram @ end - linear
-        asks = np.maximum(-gradient, np.where(lowest == 0.0, 0.0, gradient)) - strength
-        size = np.abs(gram) @ np.abs(v) + np.abs(linear) + strength  # of the terms that cancel in the gradient
-        may_go = has_sign & (signs == 0.0) & ~is_barred & (asks > NEGLIGIBLE * size)
-        if not may_go.any():
+        v, (gains, sides) = end, signed.gains(end, signed.has_sign & (signs == 0.0) & ~is_barred)
+        if not gains.any():
             break
-        gains = np.where(may_go, asks**2 / np.diag(gram), 0.0)
-        chosen = np.argsort(-gains, kind="stable")[: min(most, np.count_nonzero(may_go))]
-        signs[chosen], most = -np.sign(gradient[chosen]), 2 * most
+        chosen = np.argsort(-gains, kind="stable")[: min(n_to_free, np.count_nonzero(gains))]
+        signs[chosen], n_to_free = sides[chosen], 2 * n_to_free
     return v
