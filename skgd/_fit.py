@@ -68,9 +68,12 @@ def fit_rows(model, rows, state, go_on, watch, held_out=None, start=(None, None)
     end, excess = end_of(model, problem, run, validation)
     value = value_at(model, problem, run, state, end)
     passes, history, is_auto = run.passes, run.history, model.learning_rate == "auto"
+    # After convergence a later call goes on from the end; with early stopping, from where the descent is.
+    rests = is_auto and run.is_on_plateau.all() and not validation
+    parameters = rested(end, run.parameters) if rests else run.parameters
     stream = stream_after(problem, rows, moments, end) if is_auto else Stream()
     state = replace(
-        state.after(problem, run.parameters, len(history.objective), passes.n_batches),
+        state.after(problem, parameters, len(history.objective), passes.n_batches),
         stream=stream,
         renewable=renewable_after(model, problem, stream, end, history),
         shuffle_test=ShuffleTest(),
@@ -150,10 +153,7 @@ def run_of(model, problem, state, watch, n_epochs=None, validation=None):
 
 
 def end_of(model, problem, run, validation):
-    """The end of the fit, and its suboptimality as a share of the reach, or a lower bound. Each target ends as alone.
-
-    After convergence `run.parameters` are set to the end, so that a later call goes on from there, except with early stopping.
-    """
+    """The end of the fit, and its suboptimality as a share of the reach, or a lower bound. Each target ends as alone."""
     is_on_plateau, is_auto = run.is_on_plateau, model.learning_rate == "auto"
     end, excess = run.passes.end(run.parameters), run.passes.excess()
     if excess is not None:
@@ -168,8 +168,6 @@ def end_of(model, problem, run, validation):
         end, excess = finish(problem, end, is_on_plateau | competes, promise_of(model, problem))
     if validation:
         return better_of(problem, validation, run.plateau.ended, end, excess, is_auto)
-    if is_auto and is_on_plateau.all():
-        rest_at(end, run.parameters)
     return end, excess
 
 
@@ -194,9 +192,11 @@ def value_at(model, problem, run, state, end):
     return objectives_at(problem, end) if model.tol is None else None
 
 
-def rest_at(end, parameters):
-    """Set the engine's coefficients and averages to `end`, and its velocities to zero."""
-    parameters[:, [COEF, AVERAGE]], parameters[:, VELOCITY] = end[:, None], 0.0
+def rested(end, parameters):
+    """The engine's parameters at rest at an end: coefficients and averages are there, and velocities zero."""
+    rested = parameters.copy()
+    rested[:, [COEF, AVERAGE]], rested[:, VELOCITY] = end[:, None], 0.0
+    return rested
 
 
 def stream_after(problem, rows, moments, end):

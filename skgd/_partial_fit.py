@@ -15,7 +15,7 @@ from skgd._advice import (
     once,
 )
 from skgd._descent import History
-from skgd._fit import Outcome, rest_at, run_of, start_of
+from skgd._fit import Outcome, rested, run_of, start_of
 from skgd._metric import Metric
 from skgd._objective import SQUARED_ERROR, constant_loss, mean_loss, objective_of
 from skgd._plan import measured_for_steps, problem_of_chunk, problem_of_latest
@@ -79,16 +79,14 @@ def learn(model, problem, bounded, state, watch, before):
     is_known = is_sought and knows_minimum(problem, state)
     if is_known and not model.record_steps:
         watch.end_epoch(History(objective=[before]), None)
-        parameters = state.for_engine(problem)
-        state = renewed(model, problem, bounded, state, parameters)
-        return published(problem, state, parameters, 1.0, History())
+        return published(problem, *renewed(model, problem, bounded, state, state.for_engine(problem)), 1.0, History())
     measured, stream = measured_for_steps(model, problem, state.stream, bounded)
     state = replace(state, stream=stream)
     run = run_of(model, measured, state, watch)
     state, parameters = replace(state, largest=run.passes.largest), run.parameters
     length = run.passes.length(state.n_steps + run.passes.n_batches)
     if is_known:
-        state = renewed(model, measured, bounded, state, parameters)
+        state, parameters = renewed(model, measured, bounded, state, parameters)
     elif is_sought and state.renewable.latest:
         latest = state.renewable.latest.joined()
         of_latest = problem_of_latest(model, latest.rows, state.stream.moments, is_all=False)
@@ -137,10 +135,10 @@ def knows_minimum(problem, state):
 
 
 def renewed(model, problem, bounded, state, parameters):
-    """Move `parameters` to the minimum over all rows seen, if enough rows are waiting for it; returns the new state."""
+    """The state and the parameters at the minimum over all rows seen, or the same if too few rows are waiting for it."""
     stream, renewable = state.stream, state.renewable
     if not renewable.is_due(len(bounded), stream.n_rows, len(stream.moments.mean)):
-        return state
+        return state, parameters
     if problem.loss == SQUARED_ERROR:
         end = minimum_of_squares(model, problem, stream.moments, parameters[:, AVERAGE])
         renewable = replace(renewable, waiting=0)
@@ -150,8 +148,7 @@ def renewed(model, problem, bounded, state, parameters):
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
             renewable, end = renewable.renewed(latest, parameters[:, AVERAGE], half_life)
         state = replace(state, told=once(state.told, few=of_few(model, renewable, parameters.shape[-1])))
-    rest_at(end, parameters)
-    return replace(state, stream=stream, renewable=renewable)
+    return replace(state, renewable=renewable), rested(end, parameters)
 
 
 def minimum_of_squares(model, problem, moments, start):
