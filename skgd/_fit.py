@@ -107,7 +107,7 @@ def checksum_of_sample(rows):
 
 
 def start_of(model, problem, coef_init=None, intercept_init=None):
-    """Zero, or what the user gives; "auto" starts the intercept at the best constant prediction at the columns' means."""
+    """Zero, or what the user gives; under "auto", the prediction at the origin starts at the best constant."""
     n_targets, n_features, is_single = len(problem.constant), problem.rows.n_features, model._single_target
     start = np.zeros((n_targets, n_features + 1))
     if coef_init is not None:

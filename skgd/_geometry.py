@@ -59,7 +59,7 @@ class Geometry(NamedTuple):
     metric: Metric
     step: float = 1.0
     eigenvalue: float = 0.0  # the largest one of the columns' second moments in the metric
-    whitening: np.ndarray | None = None  # (n_features, k): centred rows times this have about identity covariance
+    whitening: np.ndarray | None = None  # (n_features, k): second moments, ridge included, become about identity
     is_doubtful: bool = False  # whether the columns are too nearly dependent for their second moments to be accurate
 
     def about_zero(self):

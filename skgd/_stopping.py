@@ -1,5 +1,8 @@
 """When to stop: the plateau rule, and held-out rows that are predicted worse; both can be paused and resumed."""
 
+from operator import add
+from typing import NamedTuple
+
 import numpy as np
 
 from skgd._objective import SQUARED_ERROR, best_constant, constant_loss, loss_and_slope, rounding_loss
@@ -92,12 +95,13 @@ class Validation:
     def compare(self, parameters):
         """D^2 of these parameters, and whether they are worse than the best."""
         with np.errstate(over="ignore", invalid="ignore"):
-            (sums,) = self.rows.add_up((differences, self.loss, parameters, self.best))
+            (sums,) = self.rows.add_up((Differences.over, self.loss, parameters, self.best))
         check_range(sums)
-        loss, majority, difference, first, second, weight_square = sums
-        score, mean = explained(loss / self.weight, self.constant_loss, self.rounding), difference / self.weight
-        error = np.sqrt(np.maximum(second - 2.0 * mean * first + mean**2 * weight_square, 0.0))
-        return score, (score < self.score - self.tol) & (majority > ROUNDING * self.weight) & (difference > CHANCE * error)
+        score, mean = explained(sums.loss / self.weight, self.constant_loss, self.rounding), sums.difference / self.weight
+        # The error of sum_i s_i d_i: the root of sum_i s_i^2 (d_i - mean)^2.
+        error = np.sqrt(np.maximum(sums.square - 2.0 * mean * sums.weighted + mean**2 * sums.weight_square, 0.0))
+        is_worse = (sums.majority > ROUNDING * self.weight) & (sums.difference > CHANCE * error)
+        return score, (score < self.score - self.tol) & is_worse
 
     def observe(self, parameters, is_done):
         """Take note of an epoch's parameters, but not of targets that were done before; D^2 of all."""
@@ -121,21 +125,30 @@ def explained(loss, of_constant, rounding):
 
 def check_range(squares):
     """Refuse rows whose D^2 float64 cannot hold."""
-    if not np.isfinite(squares).all():
+    if not all(np.isfinite(each).all() for each in squares):
         raise ValueError("X_val or y_val is too large: squared errors exceed the range of float64. Check their units.")
 
 
-def differences(rows, loss, parameters, others):
-    """Sums over the rows, for each target: of s l, s c sign(d), s d, s^2 d, s^2 d^2 and s^2.
+class Differences(NamedTuple):
+    """Sums over rows: l is the loss of some parameters, d by how much it exceeds that of others, s a weight."""
 
-    l is the loss of the parameters, d by how much it exceeds that of the others, and c the slope that the loss has in the end
-    on the row's side, or 1 if it has none.
-    """
-    weight, residual = rows.weights, rows.residuals(parameters)
-    value = loss_and_slope(loss, residual)[0]
-    difference = value - loss_and_slope(loss, rows.residuals(others))[0]
-    votes = np.sign(difference)
-    if loss.grows_linearly:
-        votes *= np.where(residual > 0.0, loss.cap_above, loss.cap_below) / max(loss.cap_above, loss.cap_below)
-    sums = value @ weight, votes @ weight, difference @ weight, difference @ weight**2, difference**2 @ weight**2
-    return np.array([*sums, np.full(len(value), weight @ weight)])
+    loss: np.ndarray  # of s l
+    majority: np.ndarray  # of s c sign(d), with c the slope of the loss in the end on the row's side, or 1 if it has none
+    difference: np.ndarray  # of s d
+    weighted: np.ndarray  # of s^2 d
+    square: np.ndarray  # of s^2 d^2
+    weight_square: float  # of s^2
+
+    @classmethod
+    def over(cls, rows, loss, parameters, others):
+        weight, residual = rows.weights, rows.residuals(parameters)
+        value = loss_and_slope(loss, residual)[0]
+        difference = value - loss_and_slope(loss, rows.residuals(others))[0]
+        votes = np.sign(difference)
+        if loss.grows_linearly:
+            votes *= np.where(residual > 0.0, loss.cap_above, loss.cap_below) / max(loss.cap_above, loss.cap_below)
+        squares = difference @ weight**2, difference**2 @ weight**2, weight @ weight
+        return cls(value @ weight, votes @ weight, difference @ weight, *squares)
+
+    def __add__(self, other):
+        return Differences(*map(add, self, other))
