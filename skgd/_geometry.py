@@ -15,6 +15,8 @@ with C the covariance. `ridge` is what the l2 penalty adds to its diagonal: its 
 All this is for a loss of curvature 1; for another, the step is divided by the curvature. None of it moves the minimum.
 """
 
+from functools import reduce
+from operator import add
 from typing import NamedTuple
 
 import numpy as np
@@ -22,7 +24,7 @@ from scipy.sparse import issparse
 from scipy.sparse.linalg import svds
 
 from skgd._metric import Metric
-from skgd._moments import HALF_OF_THE_DIGITS, weighted_products
+from skgd._moments import HALF_OF_THE_DIGITS
 from skgd._objective import NOTHING, rounding_of
 from skgd._rows import BUFFER, MOST_COLUMNS, SAMPLE
 
@@ -124,33 +126,41 @@ def sample_rows(rows, norms):
 def spectrum_of(rows, moments, metric, ridge):
     """The eigenvalue, the whitening and the doubt of a Geometry, by the full moments of these rows.
 
-    The second moments have lost half of the digits of directions whose eigenvalue is a tiny share of the largest. So the rows
-    are projected on these and read again (as in CholeskyQR2, Yamamoto, Nakatsukasa, Yanagisawa & Fukaya 2015).
+    Second moments have lost half of the digits of directions whose eigenvalue is below HALF_OF_THE_DIGITS of the largest. If
+    there are such directions, the rows are projected on all that are weak, and read again: the singular values of these
+    projections are accurate. The error of an eigenvector turns it by eps * largest / other towards that of another eigenvalue.
+    Directions are kept that may be neither rounding errors of sums along them, as where dummies sum to 1, nor such a turn.
     """
-    (values, vectors, is_kept), root = moments.spectrum(metric, ridge), metric.root
-    deviation, is_near = np.sqrt(np.maximum(values, 0.0)), values < HALF_OF_THE_DIGITS * values[-1]
-    is_doubtful = np.any(is_near & is_kept)
-    if is_near.any():
-        near = vectors[:, is_near]
-        (second,) = rows.add_up((second_moments_along, metric.center, root[:, None] * near))
-        squares, turned = np.linalg.eigh(second / rows.total_weight + near.T @ ((ridge * metric.scale)[:, None] * near))
-        vectors[:, is_near], deviation[is_near] = near @ turned, np.sqrt(np.maximum(squares, 0.0))
-        # Directions that may be rounding errors alone, as with dummies that sum to 1, are dropped: errors of sums along them,
-        # and of an eigenvector, which is turned by eps * largest / other towards that of another eigenvalue.
+    (values, vectors, is_kept), root, is_doubtful = moments.spectrum(metric, ridge), metric.root, False
+    deviation = np.sqrt(np.maximum(values, 0.0))
+    if np.any(values < HALF_OF_THE_DIGITS * values[-1]):
+        is_weak = values < np.sqrt(HALF_OF_THE_DIGITS) * values[-1]
+        weak = vectors[:, is_weak]
+        (triangle,) = rows.add_up((Triangle.over, metric.center, root[:, None] * weak))
+        table = np.vstack([triangle.R / np.sqrt(rows.total_weight), np.sqrt(ridge * metric.scale)[:, None] * weak])
+        _, deviation[is_weak], turned = np.linalg.svd(table, full_matrices=False)
+        vectors[:, is_weak] = weak @ turned.T
         rounding = rounding_of(np.abs(metric.center) * root + 1.0) @ np.abs(vectors)
-        turning = np.finfo(np.float64).eps * values[-1] / np.sqrt(values[~is_near][0])
-        is_kept = rounding + turning < NOTHING * deviation
-        is_doubtful |= np.any(is_near & is_kept)
+        turn = np.finfo(np.float64).eps * values[-1] / np.sqrt(values[~is_weak][0])
+        is_kept = rounding + turn < NOTHING * deviation
+        is_doubtful = np.any(is_kept & (deviation**2 < HALF_OF_THE_DIGITS * values[-1]))
     whitening = root[:, None] * vectors[:, is_kept] / deviation[is_kept]
     return {"eigenvalue": values[-1], "whitening": whitening, "is_doubtful": bool(is_doubtful)}
 
 
-def second_moments_along(rows, center, axes):
-    """sum_i s_i z_i z_i', with z_i the centred row i along the columns of `axes`."""
-    total = np.zeros((axes.shape[1], axes.shape[1]))
-    for _, which in rows.blocks():
-        total += weighted_products((rows.take(which) - center) @ axes, rows.weight[which])
-    return total
+class Triangle(NamedTuple):
+    """R of the QR decomposition of some rows along axes; those of parts add up (Demmel, Grigori, Hoemmen & Langou 2012)."""
+
+    R: np.ndarray
+
+    @classmethod
+    def over(cls, rows, center, axes):
+        """R of sqrt(s_i) z_i, with z_i the centred row i along the columns of `axes`."""
+        roots = ((which, np.sqrt(rows.weight[which])[:, None]) for _, which in rows.blocks(at_least=axes.shape[1]))
+        return reduce(add, (cls(np.linalg.qr(root * ((rows.take(which) - center) @ axes), "r")) for which, root in roots))
+
+    def __add__(self, other):
+        return Triangle(np.linalg.qr(np.vstack([self.R, other.R]), "r"))
 
 
 def full_batch_step(geometry, ridge):

@@ -24,7 +24,8 @@ class Metric(NamedTuple):
     def standard(cls, mean, variance, ridge, fit_intercept, is_sparse=False):
         """The metric that centres columns and scales them to variance 1, `ridge` included.
 
-        The scale of a constant column without a ridge is 0. Columns of sparse rows are not centred, and their scales are rounded down to powers of two: see _reference.py.
+        The scale of a constant column without a ridge is 0. Columns of sparse rows are not centred, and their scales are
+        rounded down to powers of two: see _reference.py.
         """
         center = mean if fit_intercept and not is_sparse else np.zeros_like(mean)
         square = variance + (mean - center) ** 2  # about the center

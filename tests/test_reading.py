@@ -10,6 +10,7 @@ from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import Lasso, LinearRegression, QuantileRegressor, Ridge
 from sklearn.metrics import mean_pinball_loss
+from sklearn.preprocessing import PolynomialFeatures
 
 from skgd import MiniBatchLinearRegressor, _least_squares, _quadratic
 from skgd._quadratic import minimum_of
@@ -206,6 +207,48 @@ def test_a_column_given_twice_beside_a_near_twin_changes_nothing(batch_size, los
         values = [np.mean(loss_and_slope(loss_of, each - y)[0]) for each in (twice.predict(X), once.predict(X[:, 1:]))]
         reach = np.mean(loss_and_slope(loss_of, np.median(y) - y)[0]) - values[1]
         assert abs(values[0] - values[1]) <= 2.0 * (1e-3 if batch_size else 1e-4) * reach  # each keeps the promise
+
+
+def sums_beside_their_rounded_twin(rng):
+    price, degrees = rng.lognormal(5, 1, 300).round(2), rng.normal(15, 8, 300).round(1)
+    categories = (rng.integers(8, size=300)[:, None] == np.arange(8)) * 1.0
+    X = np.column_stack([price, degrees, (price + degrees).round(1), price + degrees, categories])
+    return X, price / price.std() + categories[:, -1] + rng.standard_normal(300), 10
+
+
+def polynomials_of_a_trend_and_dummies(rng):
+    day = np.arange(1.0, 131.0)
+    season = (day - 1) // 13
+    X = PolynomialFeatures(3, include_bias=False).fit_transform(np.column_stack([day, season[:, None] == np.arange(4)]))
+    return X, (season == 9) + 0.1 * rng.standard_normal(130), 15
+
+
+def a_difference_of_1e_10_beside_one_of_3e_4(rng):
+    a, b, c, d = rng.standard_normal((4, 300))
+    X = np.column_stack([a, b, a + 3e-4 * c, b + 1e-10 * d])
+    return X, (X[:, 3] - X[:, 1]) / 1e-10 + 0.1 * rng.standard_normal(300), 4
+
+
+@pytest.mark.parametrize("way", ["fit", "fit_chunks"])
+@pytest.mark.parametrize("batch_size", [32, None])
+@pytest.mark.parametrize(
+    "make", [sums_beside_their_rounded_twin, polynomials_of_a_trend_and_dummies, a_difference_of_1e_10_beside_one_of_3e_4]
+)
+def test_what_differs_by_little_is_told_from_what_does_not_differ(make, batch_size, way):
+    for seed in range(8):
+        X, y, rank = make(np.random.default_rng(seed))
+        deviation = np.where(X.std(axis=0) > 0.0, X.std(axis=0), 1.0)
+        z = (X - X.mean(axis=0)) / deviation
+        U, s, _ = np.linalg.svd(z, full_matrices=False)
+        assert s[rank - 1] > 1e-11 * s[0] > 1e3 * s[rank:].max(initial=0.0)  # nothing lies between
+        U = U[:, :rank] - U[:, :rank].mean(axis=0)
+        least = np.mean((y - y.mean() - U @ np.linalg.lstsq(U, y - y.mean())[0]) ** 2)
+        model = MiniBatchLinearRegressor(batch_size, random_state=0)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", ConvergenceWarning)
+            model.fit(X, y) if way == "fit" else model.fit_chunks([(X[:90], y[:90]), (X[90:], y[90:])])
+        assert (np.mean((y - model.predict(X)) ** 2) - least) / (y.var() - least) <= (1e-4 if batch_size is None else 1e-3)
+        assert np.abs(model.coef_ * deviation).max() <= 10.0 * y.std() / s[rank - 1] * s[0]  # none is made of rounding errors
 
 
 @pytest.mark.parametrize("way", ["fit", "fit_chunks"])
