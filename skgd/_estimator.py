@@ -256,10 +256,7 @@ class MiniBatchLinearRegressor(CheckedParameters, CallbackSupportMixin, Regresso
         "shuffle": ["boolean"],
         "early_stopping": ["boolean"],
         "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
-        "half_life": [
-            Interval(Real, 1e-3, None, closed="left"),
-            None,
-        ],  # at a tenth of a row, nothing is left of the one before
+        "half_life": [Interval(Real, 0, None, closed="neither"), None],
         "record_steps": ["boolean"],
         "warm_start": ["boolean"],
         "random_state": ["random_state"],

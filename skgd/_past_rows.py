@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from skgd._geometry import ROWS_PER_COLUMN
-from skgd._objective import gradient_at_minimum
+from skgd._objective import NOTHING, gradient_at_minimum
 from skgd._reading import Sums, Target, derivatives_over
 
 
@@ -56,14 +56,17 @@ class PastRows:
         return PastRows(weight, squares, self.origin, curvature, linear, constant)
 
     def credible_at(self, parameters, loss, scale):
-        """The model, faded if its gradient is larger than that of its rows can be.
+        """The model, scaled down if its gradient is larger than that of its rows can be; the weight stays that of the rows.
 
         A quadratic ignores that the slope of the loss is capped. Along a column of standard deviation 1, rows of weights s
         have a gradient of at most sum_i s_i times the larger cap. `scale` standardises the columns.
         """
         pull = np.einsum("kij,kj->ki", self.curvature, parameters) - self.linear
         most, size = max(loss.cap_above, loss.cap_below) * self.weight, np.max(np.abs(pull) * scale, axis=1)
-        return self.faded(np.divide(most, size, out=np.ones_like(size), where=size > most))
+        if np.all(size <= (1.0 + NOTHING) * most):
+            return self
+        scaled = self.faded(np.divide(most, size, out=np.ones_like(size), where=size > most))
+        return replace(scaled, weight=self.weight, squares=self.squares)
 
     def moved_to(self, origin):
         """The model with its intercept at another origin: v = T v', so that A becomes T'AT and b becomes T'b."""

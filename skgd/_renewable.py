@@ -124,7 +124,7 @@ class Renewable:
         return latest if before is None else self.residuals.joined(latest, len(rows) / n_seen)
 
     def later_minimum(self, problem, starts, before, n_seen, forgets):
-        """The model of past rows, faded to what is credible if the stream `forgets`, and the minimum with the latest rows."""
+        """The model of past rows, scaled to what is credible if the stream `forgets`, and the minimum with the latest rows."""
         scale, widths = np.sqrt(problem.geometries[0].metric.scales), self.residuals.widths(starts.shape[1], n_seen)
         for _ in range(MOST_STEPS):  # more than enough: if each halves the model, it fades by 1e12
             ends = starts.copy()
@@ -132,7 +132,7 @@ class Renewable:
                 target = TargetOfStream(problem, k, widths[k], before)
                 ends[k] = Newton(target, start, LEAST_PROMISE, target.loss).settle()
             credible = before.credible_at(ends, problem.loss, scale) if forgets and problem.loss.grows_linearly else before
-            if np.all(credible.weight == before.weight):
+            if credible is before:
                 break
             before = credible
         return before, ends

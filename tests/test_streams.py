@@ -445,6 +445,24 @@ def test_a_target_that_was_constant_for_long_and_then_is_not_counts_in_full(seed
     assert excess(model, X, y, weight) <= 1e-3
 
 
+@pytest.mark.parametrize("half_life", [1000, 3000])
+@pytest.mark.parametrize("loss", ["median", "huber"])
+def test_rows_before_a_jump_pull_as_hard_as_their_weights_say_however_long_it_was_ago(loss, half_life):
+    """Set at the jump: rows before are a model, whose pull grows with the distance where that of the rows does not."""
+    rng, at = np.random.default_rng(0), 9000
+    X = rng.standard_normal((at + 3 * half_life, 8))
+    y = X @ np.arange(1.0, 9.0) + 3.0 * rng.standard_normal(len(X))
+    y[at:] += 20.0
+    model = streamed(MiniBatchLinearRegressor(random_state=0, **OTHERS[loss]), X[:at], y[:at], 100)
+    model.set_params(half_life=half_life)
+    for start in range(at, len(X), half_life // 2):
+        seen = slice(start + half_life // 2)
+        streamed(model, X[start : seen.stop], y[start : seen.stop], 100)
+        weight = 0.5 ** ((seen.stop - np.maximum(np.arange(1, seen.stop + 1), at)) / half_life)
+        exact = MiniBatchLinearRegressor(None, **OTHERS[loss]).fit(X[seen], y[seen], weight)
+        assert loss_of(model, X[seen], y[seen], weight) <= 1.01 * loss_of(exact, X[seen], y[seen], weight)
+
+
 @pytest.mark.parametrize("loss", EVERY_LOSS)
 def test_a_half_life_forgets_the_same_whatever_the_size_of_the_calls(loss):
     X, y = table(1200, 3)
