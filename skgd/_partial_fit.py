@@ -99,7 +99,8 @@ def with_chunk(model, problem, stream, bounded, state, before):
     """The state of a stream with the rows of a chunk, before anything is learned from them."""
     renewable = state.renewable.for_objective(objective_of(model))
     if problem.loss == SQUARED_ERROR and stream.has_enough_rows:  # the moments are all it needs
-        renewable = replace(renewable, latest=renewable.latest.without_rows(), waiting=renewable.waiting + len(bounded))
+        renewable = replace(renewable, latest=renewable.latest.without_rows())
+        renewable = renewable.with_waiting(len(bounded), before, before if stream.level is None else stream.level)
     elif model.average != "auto":  # steps are what was asked for: no minimum will need the rows
         renewable = replace(renewable, latest=renewable.latest.without_rows(), is_complete=False)
     elif stream.moments.is_full and renewable.is_complete:

@@ -78,20 +78,26 @@ class Renewable:
 
         While all rows are kept, it costs several readings of them: it is due at once for small tables, read in a tenth of a
         millisecond, otherwise after a share 10 GROWTH of new rows, of those that a half-life has left. Later it costs d^3: it
-        is due after a share GROWTH of new rows or (d / CHEAP)^1.5 rows, but at the latest after d.
+        is due after a share GROWTH of new rows or (d / CHEAP)^1.5 rows, but at the latest after d, and before the minimum
+        without the w new rows of n lies above that with them by GROWTH of the noise: by about w d / n^2.
         """
         n_kept = len(self.latest)
         if self.latest and self.keeps_rows:
             is_cheap = n_new > 1 and n_kept * n_parameters <= FIRST_NUMBERS // 4
             return is_cheap or self.waiting >= 10.0 * GROWTH * min(n_kept, n_seen)
-        return self.waiting >= min(max(GROWTH * n_seen, (n_parameters / CHEAP) ** 1.5), n_parameters)
+        enough = max(GROWTH * n_seen, (n_parameters / CHEAP) ** 1.5)
+        return self.waiting >= min(enough, n_parameters, GROWTH * n_seen**2 / n_parameters)
 
     def with_rows(self, rows, loss, half_life):
         """The state after a chunk of this mean loss. While all rows are kept, a large loss makes a minimum due sooner."""
-        reached = np.broadcast_to(self.residuals.reached, loss.shape)
-        worse = np.divide(loss, reached, out=np.where(loss > 0.0, np.inf, 1.0), where=reached > 0.0)
-        weight = max(1.0, float(np.max(worse))) if self.past is None else 1.0
-        return replace(self, latest=self.latest.with_rows(rows, half_life), waiting=self.waiting + weight * len(rows))
+        waits = self.with_waiting(len(rows), loss, self.residuals.reached if self.past is None else loss)
+        return replace(waits, latest=self.latest.with_rows(rows, half_life))
+
+    def with_waiting(self, n_rows, loss, usual):
+        """The state with so many more rows waiting for a minimum; they count for more if their loss exceeds the usual one."""
+        usual = np.broadcast_to(usual, loss.shape)
+        worse = np.divide(loss, usual, out=np.where(loss > 0.0, np.inf, 1.0), where=usual > 0.0)
+        return replace(self, waiting=self.waiting + max(1.0, float(np.max(worse))) * n_rows)
 
     def renewed(self, problem, starts, half_life):
         """Find the minimum over all rows seen; returns the state of the stream there, and the minimum.

@@ -445,6 +445,17 @@ def test_a_target_that_was_constant_for_long_and_then_is_not_counts_in_full(seed
     assert excess(model, X, y, weight) <= 1e-3
 
 
+@pytest.mark.parametrize(("d", "n", "n_new"), [(300, 1000, 50), (400, 1300, 85), (150, 500, 15), (60, 300, 4), (300, 2000, 10)])
+@pytest.mark.parametrize("shift", [0.0, 10.0])
+def test_rows_that_wait_for_a_minimum_change_little_of_the_squared_error(d, n, n_new, shift):
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((n + n_new, d))
+    y = X @ rng.standard_normal(d) / np.sqrt(d) + rng.standard_normal(len(X))
+    y[n:] += shift  # as at the end of a sorted file
+    model = MiniBatchLinearRegressor(random_state=0).partial_fit(X[:n], y[:n]).partial_fit(X[n:], y[n:])
+    assert excess(model, X, y) <= 2e-3  # a minimum is due before this is 1e-3 of the noise, which is as large as the reach
+
+
 @pytest.mark.parametrize("half_life", [1000, 3000])
 @pytest.mark.parametrize("loss", ["median", "huber"])
 def test_rows_before_a_jump_pull_as_hard_as_their_weights_say_however_long_it_was_ago(loss, half_life):
