@@ -155,8 +155,11 @@ def check_end(model, problem, passes, start, end, history):
 def check_chunk(model, problem, passes, end, history):
     """Raise an error if a plain stream has diverged: at the end, a chunk's loss is far above all before.
 
-    It is looked at if steps have raised the loss, or if the only step is the last.
+    It is looked at if steps have raised the loss, or if the only step is the last, but not for "optimal": its first steps may
+    be too long, and later ones recover.
     """
+    if model.learning_rate == "optimal":
+        return
     is_suspicious = passes.n_batches == 1 or np.any(history.objective[-1] > passes.largest)
     if is_suspicious and not np.all(objectives_at(problem, end) <= UNUSUAL * passes.largest):
         raise of_divergence(model, problem, 1, last_step(passes))

@@ -98,6 +98,18 @@ def test_chunks_of_whole_batches_in_order_are_an_unshuffled_epoch_of_fit_bit_for
     same_bits(chunked, model.fit(X, y))
 
 
+def test_chunks_of_optimal_steps_recover_from_long_first_ones_as_an_epoch_of_fit_does():
+    for seed in range(10):
+        rng = np.random.default_rng(seed)
+        X = rng.standard_normal((2000, 3))
+        y = X @ [1.0, 2.0, 3.0] + rng.standard_normal(2000)
+        model = MiniBatchLinearRegressor(8, learning_rate="optimal", alpha=0.1, shuffle=False, tol=None, max_iter=1)
+        chunked = clone(model)
+        for start in range(0, 2000, 8):
+            chunked.partial_fit(X[start : start + 8], y[start : start + 8])
+        same_bits(chunked, model.fit(X, y))
+
+
 @PLAIN
 def test_a_chunk_is_one_step_if_batch_size_is_none(small, rate):
     X, y = small
