@@ -260,8 +260,10 @@ def curvature_at(loss, rows, constant):
     # Rounding errors say nothing. Neither does the smallest distance, if the best constant lies about epsilon beside a value
     # that many targets share; but if all targets share it, there is no other.
     nearest = distance.min(axis=1)
-    size = typical_size(residual, weight, np.where(nearest + rounding < distance.max(axis=1), nearest, 0.0) + rounding)
-    return secant_curvature(loss, slope, size), slope * size
+    least = np.where(nearest + rounding < distance.max(axis=1), nearest, 0.0) + rounding
+    size, share = typical_size(residual, weight, least), (distance > least[:, None]) @ weight / weight.sum()
+    # The slope is the mean over all rows, so that their typical loss is the slope times the median of the sizes that count.
+    return secant_curvature(loss, slope, size), np.divide(slope * size, share, out=np.zeros_like(size), where=share > 0.0)
 
 
 def rounding_of(value):

@@ -204,3 +204,19 @@ def test_a_constant_column_keeps_no_fit_from_telling_that_it_is_at_the_minimum(b
         with warnings.catch_warnings():
             warnings.simplefilter("error")
             MiniBatchLinearRegressor(batch_size, positive=True, random_state=0).fit(X, y)
+
+
+@pytest.mark.parametrize("quantile", [0.25, 0.5])
+def test_a_rare_event_that_nothing_predicts_is_no_reason_to_warn(quantile):
+    """The best constant is the minimum, and most rows lie on its kink."""
+    for seed in range(10):
+        rng = np.random.default_rng(seed)
+        categories = rng.zipf(1.8, 3000).clip(max=10)[:, None] == np.arange(1, 11)
+        X = np.column_stack([np.arange(3000), categories, rng.lognormal(3, 1, 3000)]).astype(float)
+        y = (rng.random(3000) < 0.004) * (X[:, 2] > 0) * 1.0
+        y[:2] = 1.0
+        model = MiniBatchLinearRegressor(loss="quantile", quantile=quantile, positive=True, random_state=0)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            model.fit(X, y)
+        assert objective(model, X, y) <= quantile * y.mean() * (1.0 + 1e-9)
