@@ -10,6 +10,7 @@ above the objective, so no step can raise it (majorisation-minimisation, Hunter 
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -118,7 +119,8 @@ def solve(gram, linear):
         return np.linalg.lstsq(gram, linear, rcond=NEGLIGIBLE)[0]
 
 
-class Signed(NamedTuple):
+@dataclass(frozen=True)
+class Signed:
     """v'Gv / 2 - b'v + sum_j strength_j |v_j| over v_j >= lowest_j (0 or -inf): quadratic while no v_j changes its sign."""
 
     gram: np.ndarray  # G
@@ -126,10 +128,15 @@ class Signed(NamedTuple):
     strength: np.ndarray
     lowest: np.ndarray
 
-    @property
+    @cached_property
     def has_sign(self):
         """Which coefficients have a sign in the penalty: they are fixed at zero where `signs` is zero."""
         return (self.strength > 0.0) | (self.lowest == 0.0)
+
+    @cached_property
+    def sizes(self):
+        """|G|, for the sizes of terms that cancel in a gradient."""
+        return np.abs(self.gram)
 
     def value(self, v):
         """The values at vectors of shape (..., n)."""
@@ -152,7 +159,7 @@ class Signed(NamedTuple):
         """What the release of each fixed coefficient of a minimum for some signs gains, and the sign that it would take."""
         gradient = self.gram @ v - self.linear
         pull = np.maximum(-gradient, np.where(self.lowest == 0.0, 0.0, gradient)) - self.strength
-        size = np.abs(self.gram) @ np.abs(v) + np.abs(self.linear) + self.strength  # of the terms that cancel in the gradient
+        size = self.sizes @ np.abs(v) + np.abs(self.linear) + self.strength
         return np.where(is_fixed & (pull > NEGLIGIBLE * size), pull**2 / np.diag(self.gram), 0.0), -np.sign(gradient)
 
 
@@ -162,8 +169,8 @@ def minimum_of(gram, linear, strength, lowest, v):
     An active-set method on signs (Lawson & Hanson 1974; with an l1 norm, Lee, Battle, Raina & Ng 2006). For fixed signs, a
     linear system gives the minimum. On the way there, coefficients that would change their sign become zero, all at once if the
     objective falls (projected Newton, Bertsekas 1982); otherwise the way ends at the first. Once the minimum for the signs is
-    reached, zeros whose release lowers the objective are freed, the most promising first: one, and twice as many after each
-    release until one would change its sign.
+    reached, zeros whose release lowers the objective are freed, the most promising first: one, twice as many after each
+    release, and half as many once a coefficient would change its sign.
     """
     signed = Signed(gram, linear, strength, lowest)
     signs, n_to_free = np.sign(v) * signed.has_sign, 1
@@ -172,7 +179,7 @@ def minimum_of(gram, linear, strength, lowest, v):
         end = signed.minimum_for(signs)
         crossing = np.flatnonzero(end * signs < 0.0)
         if len(crossing):
-            n_to_free, ahead = 1, signed.way_that_falls(v, end, signs)
+            n_to_free, ahead = max(1, n_to_free // 2), signed.way_that_falls(v, end, signs)
             if ahead is not None:
                 v, is_barred[:] = ahead, False
                 signs[signed.has_sign & (v == 0.0)] = 0.0
