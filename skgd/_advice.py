@@ -17,7 +17,7 @@ def of_divergence(model, problem, epoch, eta):
     """The error to raise after a divergence, with its likely cause and a cure."""
     (n_not_finite,) = problem.rows.add_up((count_not_finite,))
     if n_not_finite:
-        return ValueError("X contains NaN or infinity, which assume_finite=True has let in.")
+        return ValueError("X contains NaN or infinity, which assume_finite=True has let through.")
     with np.errstate(over="ignore"):
         squares = Metric.plain(problem.rows.n_features, True).squared_norms(problem.rows.representatives)
     if model.learning_rate == "auto" or not np.isfinite(squares).all():
@@ -25,8 +25,8 @@ def of_divergence(model, problem, epoch, eta):
     (given, _, cure), safe = step_names(model), safe_steps(model, problem, plain_safe_step(model, problem))
     return ValueError(
         f"learning_rate={model.learning_rate!r} with {given}={getattr(model, given):g} diverged in epoch {epoch} at step "
-        f"size {eta:.3g}. {safe} Use learning_rate='auto', standardise the columns, or {cure}, which is slow where columns are "
-        f"in unlike units. The model is what it was before."
+        f"size {eta:.3g}. {safe} Use learning_rate='auto', standardise the columns, or {cure}, which is slow where columns "
+        f"have different units. The model is what it was before."
     )
 
 
@@ -34,7 +34,7 @@ def once(told, **found):
     """Give the messages found that a stream has not given yet, named by what they are about; returns the names of all given."""
     for name, message in found.items():
         if message and name not in told:
-            warn(f"{message} This is said once for a model.", UserWarning if name == "unusual" else ConvergenceWarning)
+            warn(f"{message} This warning is given once for a model.", UserWarning if name == "unusual" else ConvergenceWarning)
             told = (*told, name)
     return told
 
@@ -103,9 +103,9 @@ def of_order(is_unlike):
         return None
     return (
         "The rows of a stream change as they come: their level, or what a column does, differs from what was learned before by "
-        "far more than chance allows. What is kept of former rows then no longer holds, except for loss='squared_error', and "
-        "the model may be far from its minimum. Shuffle the rows, or give them to fit or fit_chunks; if the world has changed, "
-        "set half_life."
+        "far more than chance allows among independent rows. What is kept of former rows then no longer holds, except for "
+        "loss='squared_error', and the model may be far from its minimum. Shuffle the rows, or give them to fit or fit_chunks; "
+        "if the world has changed, set half_life."
     )
 
 
@@ -176,17 +176,18 @@ def warn_of_epsilon(model, problem):
     is_known = model.fit_intercept and len(problem.rows) >= LEAST_SEEN  # how far targets lie from a constant
     if is_known and problem.loss.insensitive > spread:
         warn(
-            f"epsilon={model.epsilon:g} is larger than the deviation of y, which is {spread:.2g}. loss={model.loss!r} takes "
-            f"most rows for exact and learns little from them: lower epsilon to the size of an error that does not matter."
+            f"epsilon={model.epsilon:g} is larger than the deviation of y, which is {spread:.2g}. loss={model.loss!r} "
+            f"treats most rows as fitted exactly, and learns little from them: lower epsilon to the size of an error that does "
+            f"not matter."
         )
     if model.loss != "huber" or model.penalty is None or model.alpha == 0.0:
         return
     spread = np.max(problem.constant_loss) / (2.0 * model.epsilon)  # the mean |r| of the best constant, if it is this large
     if model.epsilon < NOTHING * spread and model.alpha * spread / model.epsilon > NOTHING:
         warn(
-            "epsilon is far smaller than the spread of y. This makes loss='huber' small, and a penalty weighs far more than "
-            f"its alpha says. epsilon={model.epsilon:g} with alpha={model.alpha:g}, but y spreads by about {spread:.2g}: raise "
-            f"epsilon to about the size of an ordinary error, or lower alpha."
+            "epsilon is far smaller than the spread of y. This makes loss='huber' small, so that a penalty is far stronger "
+            f"than its alpha suggests. epsilon={model.epsilon:g} with alpha={model.alpha:g}, but y spreads by about "
+            f"{spread:.2g}: raise epsilon to about the size of an ordinary error, or lower alpha."
         )
 
 
@@ -254,8 +255,8 @@ def of_excess(model, problem, excess, promise):
         )
     other, is_penalised = full_batch_instead(problem), max(problem.penalty.l1, problem.penalty.l2) > 0.0
     return (
-        f"The descent ended on a plateau, but the gradient there shows that the objective can still fall by about "
-        f"{np.max(excess):.1e} of the excess of the best constant prediction over the minimum. Columns may be too nearly "
+        f"The descent ended on a plateau, but the objective may still fall by about {np.max(excess):.1e} of the "
+        f"excess of the best constant prediction over the minimum. Columns may be too nearly "
         f"dependent or too many, or a few rows too far from all others, for the descent to reach the minimum. "
         + (f"Use {other}, drop" if other else "Drop")
         + (" such columns or rows, or raise alpha." if is_penalised else " such columns or rows, or add a penalty.")

@@ -307,7 +307,7 @@ def checked(check, noun, number, chunk):
     """The rows that `check` makes of (X, y) or (X, y, sample_weight), empty if there are none; errors name the chunk."""
     try:
         if not isinstance(chunk, tuple | list):
-            cure = "Read the file and give (X, y)." if isinstance(chunk, str | PathLike) else "A single table goes to fit."
+            cure = "Read the file and give (X, y)." if isinstance(chunk, str | PathLike) else "Give a single table to fit."
             raise TypeError(f"must be (X, y) or (X, y, sample_weight), got {type(chunk).__name__}. {cure}")
         if not 2 <= len(chunk) <= 3:
             raise ValueError(f"must be (X, y) or (X, y, sample_weight), got {len(chunk)} parts.")

@@ -38,7 +38,7 @@ def check_range(moments, rows):
     if not np.isfinite(moments.variance).all():
         column = np.flatnonzero(~np.isfinite(moments.variance))[0]
         if not np.isfinite(moments.mean[column]):
-            raise ValueError(f"Column {column} of X contains NaN or infinity, which assume_finite=True has let in.")
+            raise ValueError(f"Column {column} of X contains NaN or infinity, which assume_finite=True has let through.")
         raise ValueError(
             f"Column {column} of X is too large: its variance exceeds the range of float64. Divide it by a power of ten."
         )

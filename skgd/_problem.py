@@ -249,7 +249,7 @@ def check_targets(moments, rows):
     """Refuse targets whose squares, and those of coefficients and slopes that go with them, float64 cannot hold."""
     mean, deviation = moments.target_mean, np.sqrt(moments.target_variance)
     if np.isnan(mean).any() or np.isinf(mean).any():
-        raise ValueError("y contains NaN or infinity, which assume_finite=True has let in.")
+        raise ValueError("y contains NaN or infinity, which assume_finite=True has let through.")
     if not np.all(np.maximum(np.abs(mean), deviation) <= LARGEST):
         raise ValueError(f"y is too large: it must be below {LARGEST:.0e}, about. Divide y by a power of ten.")
     lost = deviation < 1.0 / LARGEST

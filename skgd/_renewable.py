@@ -31,7 +31,12 @@ CHEAP = 20  # columns up to which each row may bring a new minimum: it costs d^3
 
 @dataclass(frozen=True)
 class Renewable:
-    """The state of a stream: the model of past rows, the latest rows, and what decides when a new minimum is due."""
+    """The state of a stream: the model of past rows, the latest rows, and what decides when a new minimum is due.
+
+    A stream begins with all rows kept (`keeps_rows`, no `past`). Once these are enough, or after a fit of many rows, each
+    minimum leaves its rows behind in the model. With a short half-life rows are kept until they have faded; a model is left only
+    if the half-life was set later. What is not complete (not `is_complete`) has no minimum: partial_fit takes steps.
+    """
 
     past: PastRows | None = None  # the model of the rows left behind
     n_rows: float = 0.0  # in the model

@@ -104,7 +104,7 @@ def check_parameters(model):
     for name in INTS:
         if isinstance(getattr(model, name), (bool, np.bool_)):
             raise InvalidParameterError(
-                f"{name}={getattr(model, name)} must be an int in the range [1, inf), not a bool: say {name}=1 for one"
+                f"{name}={getattr(model, name)} must be an int in the range [1, inf), not a bool: give {name}=1 for one"
                 + (", or None for all rows." if name == "batch_size" else ".")
             )
     if model.learning_rate == "optimal" and (model.alpha == 0 or model.penalty is None):
@@ -113,7 +113,7 @@ def check_parameters(model):
             f"penalty={model.penalty!r}, alpha={model.alpha}. Set alpha, or use learning_rate='auto'."
         )
     if model.loss == "huber" and model.epsilon == 0:
-        raise ValueError("loss='huber' needs epsilon > 0, got 0: it is the residual from which the loss grows straight.")
+        raise ValueError("loss='huber' needs epsilon > 0, got 0: beyond this residual the loss is linear.")
     if model.positive and model.nesterovs_momentum and model.momentum > 0.0:
         raise ValueError(
             "positive=True does not go with nesterovs_momentum=True, which looks ahead beyond the bound. Set "
@@ -128,7 +128,7 @@ def check_parameters(model):
         value = getattr(model, name)
         if value != getattr(default, name) and not has_effect(model):
             # Without the value: a search over it says this once.
-            warn(f"{name} has no effect here: it goes with {cure}. Set that, or leave {name} at its default.")
+            warn(f"{name} has no effect here: it is used only with {cure}. Set that, or leave {name} at its default.")
 
 
 @contextmanager

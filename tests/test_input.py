@@ -261,7 +261,7 @@ INEFFECTIVE = [
 @pytest.mark.parametrize("parameters", INEFFECTIVE, ids=str)
 def test_a_parameter_without_effect_warns_and_names_the_cure(parameters):
     name = list(parameters)[-1]
-    with pytest.warns(UserWarning, match=rf"{name} has no effect here: it goes with "):
+    with pytest.warns(UserWarning, match=rf"{name} has no effect here: it is used only with "):
         MiniBatchLinearRegressor(None, **parameters).fit(X / 10, y)
 
 
