@@ -34,8 +34,8 @@ class Renewable:
     """The state of a stream: the model of past rows, the latest rows, and what decides when a new minimum is due.
 
     A stream begins with all rows kept (`keeps_rows`, no `past`). Once these are enough, or after a fit of many rows, each
-    minimum leaves its rows behind in the model. With a short half-life rows are kept until they have faded; a model is left only
-    if the half-life was set later. What is not complete (not `is_complete`) has no minimum: partial_fit takes steps.
+    minimum leaves its rows behind in the model. With a short half-life rows are kept until they have faded; there is a model
+    only if the half-life was set later. If what is kept is not complete, partial_fit takes steps.
     """
 
     past: PastRows | None = None  # the model of the rows left behind
