@@ -68,12 +68,9 @@ def fit_rows(model, rows, state, go_on, watch, held_out=None, start=(None, None)
     end, excess = end_of(model, problem, run, validation)
     value = value_at(model, problem, run, state, end)
     passes, history, is_auto = run.passes, run.history, model.learning_rate == "auto"
-    # After convergence a later call goes on from the end; with early stopping, from where the descent is.
-    rests = is_auto and run.is_on_plateau.all() and not validation
-    parameters = rested(end, run.parameters) if rests else run.parameters
     stream = stream_after(problem, rows, moments, end) if is_auto else Stream()
     state = replace(
-        state.after(problem, parameters, len(history.objective), passes.n_batches),
+        state.after(problem, parameters_after(model, run, end), len(history.objective), passes.n_batches),
         stream=stream,
         renewable=renewable_after(model, problem, stream, end, history),
         shuffle_test=ShuffleTest(),
@@ -190,6 +187,12 @@ def value_at(model, problem, run, state, end):
     if model.learning_rate != "auto":
         return check_end(model, problem, run.passes, state.for_engine(problem)[:, COEF], end, run.history)
     return objectives_at(problem, end) if model.tol is None else None
+
+
+def parameters_after(model, run, end):
+    """Where a later call goes on: after convergence from the end, but with early stopping from where the descent is."""
+    rests = model.learning_rate == "auto" and run.is_on_plateau.all() and not model.early_stopping
+    return rested(end, run.parameters) if rests else run.parameters
 
 
 def rested(end, parameters):
