@@ -160,7 +160,8 @@ class Signed:
         gradient = self.gram @ v - self.linear
         pull = np.maximum(-gradient, np.where(self.lowest == 0.0, 0.0, gradient)) - self.strength
         size = self.sizes @ np.abs(v) + np.abs(self.linear) + self.strength
-        return np.where(is_fixed & (pull > NEGLIGIBLE * size), pull**2 / np.diag(self.gram), 0.0), -np.sign(gradient)
+        asks = is_fixed & (pull > NEGLIGIBLE * size)
+        return np.divide(pull**2, np.diag(self.gram), out=np.zeros_like(pull), where=asks), -np.sign(gradient)
 
 
 def minimum_of(gram, linear, strength, lowest, v):

@@ -220,3 +220,13 @@ def test_a_rare_event_that_nothing_predicts_is_no_reason_to_warn(quantile):
             warnings.simplefilter("error")
             model.fit(X, y)
         assert objective(model, X, y) <= quantile * y.mean() * (1.0 + 1e-9)
+
+
+@pytest.mark.parametrize("options", [{"positive": True}, {"penalty": "l1", "alpha": 0.1}], ids=str)
+@pytest.mark.parametrize("batch_size", [1, 32, None])
+def test_constant_columns_alone_leave_the_mean(batch_size, options):
+    y = np.random.default_rng(0).standard_normal(50)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        model = MiniBatchLinearRegressor(batch_size, random_state=0, **options).fit(np.full((50, 2), 3.0), y)
+    np.testing.assert_allclose(model.predict(np.full((1, 2), 3.0)), y.mean(), atol=1e-9)
