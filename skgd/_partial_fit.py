@@ -158,5 +158,5 @@ def minimum_of_squares(model, problem, moments, start):
     ridge = penalty.l2 / SQUARED_ERROR.curvature
     metric = Metric.of_rows(problem.rows, moments, ridge, model.fit_intercept)
     if penalty.makes_zeros:
-        return least_squares_with_zeros(moments, metric, ridge, penalty)
+        return least_squares_with_zeros(moments, metric, ridge, penalty, start)
     return moments.minimum(metric, ridge, start)

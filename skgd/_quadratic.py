@@ -81,7 +81,8 @@ class NormalEquationsWithZeros(NormalEquations):
         With e the smallest subgradient at an end, and 2 C the Hessian, the error is at most e'(2 C)^-1 e / 2.
         """
         equations, penalty = NormalEquations.of(moments, geometry, ridge), penalty._replace(l2=0.0)
-        ends = least_squares_with_zeros(moments, geometry.metric, ridge, penalty)
+        start = np.zeros((len(moments.target_mean), moments.n_features + 1))
+        ends = least_squares_with_zeros(moments, geometry.metric, ridge, penalty, start)
         second, cross = moments.about(geometry.metric.center, ridge)
         gradients = np.pad(2.0 * (ends[:, :-1] @ second - cross.T), [(0, 0), (0, 1)])
         balanced = [gradient_at_minimum(penalty, *pair) for pair in zip(ends, gradients, strict=True)]
@@ -98,16 +99,18 @@ class NormalEquationsWithZeros(NormalEquations):
         return self.ends
 
 
-def least_squares_with_zeros(moments, metric, ridge, penalty):
+def least_squares_with_zeros(moments, metric, ridge, penalty, start):
     """The minimum of the squared error with an l1 norm or a bound, of shape (n_targets, n_features + 1), by full moments.
 
-    An l2 norm has added `ridge` to the second moments. Intercepts are the predictions at the center of the metric.
+    An l2 norm has added `ridge` to the second moments. Intercepts are the predictions at the center of the metric. The start,
+    of the same shape, may be near the minimum.
     """
     (second, cross), root = moments.about(metric.center, ridge), metric.root
     gram = 2.0 * second * np.outer(root, root)
     gram += NEGLIGIBLE * np.trace(gram) * np.eye(len(root))  # keeps it invertible
-    strength, lowest, start = penalty.l1 * root, np.full(len(root), penalty.lowest), np.zeros(len(root))
-    coef = [root * minimum_of(gram, 2.0 * root * c, strength, lowest, start) for c in cross.T]
+    strength, lowest = penalty.l1 * root, np.full(len(root), penalty.lowest)
+    near = np.divide(start[:, :-1], root, out=np.zeros((len(start), len(root))), where=root > 0.0)
+    coef = [root * minimum_of(gram, 2.0 * root * c, strength, lowest, v) for c, v in zip(cross.T, near, strict=True)]
     return np.column_stack([np.array(coef), metric.intercept * moments.target_mean])
 
 
