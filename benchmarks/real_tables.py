@@ -47,7 +47,7 @@ def drawn(rng, names):
 
 def model_for(rng, y):
     """A model of random parameters, in units of this target."""
-    unit = y.std()
+    unit = float(y.std())
     loss = [
         {"loss": "squared_error"},
         {"loss": "quantile", "quantile": float(rng.choice([0.1, 0.25, 0.5, 0.9]))},
@@ -55,7 +55,7 @@ def model_for(rng, y):
         {"loss": "epsilon_insensitive", "epsilon": unit * float(rng.choice([0.0, 0.05, 0.3]))},
         {"loss": "squared_epsilon_insensitive", "epsilon": 0.2 * unit},
     ][rng.integers(5)]
-    alpha = unit * 10.0 ** rng.uniform(-5, -1)
+    alpha = unit * float(10.0 ** rng.uniform(-5, -1))
     penalty = [{}, {}, {"alpha": alpha}, {"penalty": "l1", "alpha": alpha}, {"positive": True}][rng.integers(5)]
     return MiniBatchLinearRegressor([32, 256, None][rng.integers(3)], random_state=0, **loss, **penalty)
 
