@@ -456,8 +456,7 @@ def test_rows_that_wait_for_a_minimum_change_little_of_the_squared_error(d, n, n
     assert excess(model, X, y) <= 2e-3  # a minimum is due before this is 1e-3 of the noise, which is as large as the reach
 
 
-@pytest.mark.parametrize("half_life", [1000, 3000])
-@pytest.mark.parametrize("loss", ["median", "huber"])
+@pytest.mark.parametrize(("loss", "half_life"), [("median", 1000), ("huber", 3000)])
 def test_rows_before_a_jump_pull_as_hard_as_their_weights_say_however_long_it_was_ago(loss, half_life):
     """Set at the jump: rows before are a model, whose pull grows with the distance where that of the rows does not."""
     rng, at = np.random.default_rng(0), 9000
