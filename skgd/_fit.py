@@ -190,16 +190,16 @@ def value_at(model, problem, run, state, end):
 
 
 def parameters_after(model, run, end):
-    """Where a later call goes on: after convergence from the end, but with early stopping from where the descent is."""
-    rests = model.learning_rate == "auto" and run.is_on_plateau.all() and not model.early_stopping
+    """Where a later call goes on: under "auto" from the end, once all targets are on a plateau; else where the descent is."""
+    rests = model.learning_rate == "auto" and run.is_on_plateau.all()
     return rested(end, run.parameters) if rests else run.parameters
 
 
 def rested(end, parameters):
     """The engine's parameters at rest at an end: coefficients and averages are there, and velocities zero."""
-    rested = parameters.copy()
-    rested[:, [COEF, AVERAGE]], rested[:, VELOCITY] = end[:, None], 0.0
-    return rested
+    at_rest = parameters.copy()
+    at_rest[:, [COEF, AVERAGE]], at_rest[:, VELOCITY] = end[:, None], 0.0
+    return at_rest
 
 
 def stream_after(problem, rows, moments, end):

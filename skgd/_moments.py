@@ -124,9 +124,14 @@ class Moments:
         second = self.covariance + np.outer(shift, shift) + ridge * np.eye(n)
         return second, self.products[:, n:] + np.outer(shift, self.target_mean)
 
+    def scaled(self, metric, ridge):
+        """The second moments of the columns about the center of a metric and in its scales, `ridge` included."""
+        second, _ = self.about(metric.center, ridge)
+        return second * np.outer(metric.root, metric.root)
+
     def spectrum(self, metric, ridge):
-        """Eigenvalues and eigenvectors of `about` in a metric, and which of them are no rounding errors."""
-        values, vectors = np.linalg.eigh(self.about(metric.center, ridge)[0] * np.outer(metric.root, metric.root))
+        """Eigenvalues and eigenvectors of the `scaled` second moments, and which of them are no rounding errors."""
+        values, vectors = np.linalg.eigh(self.scaled(metric, ridge))
         return values, vectors, values > NEGLIGIBLE * max(values[-1], 0.0)
 
     def minimum(self, metric, ridge, start):
@@ -140,23 +145,45 @@ class Moments:
         equations = NormalEquations(whitening, whitening.T @ second, whitening.T @ cross, metric.intercept * self.target_mean)
         return equations.minimum(start * (metric.scales > 0.0))
 
-    def as_rows(self, origin):
-        """X - origin and y of an equivalent small table: it has exactly these moments, and two rows more than columns.
+    def minimum_through_zero(self, ridge, start):
+        """Ridge regression on these moments without an intercept: intercepts are zero.
+
+        Solved as least squares on the mean, as one row, above a root of the second moments: squared, means of a million
+        deviations would leave nothing of these. Directions lost to rounding errors get a tiny variance for the way from the
+        start: otherwise coefficients would grow along them to act as an intercept.
+        """
+        n, penalty = self.n_features, np.pad(np.sqrt(ridge) * np.eye(self.n_features), [(0, 0), (0, len(self.target_mean))])
+        exact, hidden = (np.vstack([self.mean, self.table(share), penalty]) for share in (0.0, NEGLIGIBLE))
+        X, residual = hidden[:, :n], exact[:, n:] - exact[:, :n] @ start.T
+        size = np.linalg.norm(X, axis=0)
+        scale = np.divide(1.0, size, out=np.zeros(n), where=size > 0.0)
+        moved = scale[:, None] * np.linalg.lstsq(X * scale, residual, rcond=NEGLIGIBLE)[0]
+        return np.column_stack([(start + moved.T) * (size > 0.0), np.zeros(len(start))])
+
+    def table(self, hidden=0.0):
+        """A table T with one row more than columns, for which T'T has these variances and covariances.
 
         With V L V' the eigendecomposition of the covariance of the columns, scaled to deviation 1, and c theirs with a target
-        of variance v, the table T has the columns L^(1/2) V' above a row of zeros, and the target L^(-1/2) V'c above the root
-        of what is left of v: T'T has these moments. With Q orthonormal columns that sum to zero (Helmert's), the m rows of
-        mean + sqrt(m) Q T have this mean, too. The squared error cannot tell them from the rows that were read.
+        of variance v, the columns are L^(1/2) V' above a row of zeros, and the target is L^(-1/2) V'c above the root of what is
+        left of v. Eigenvalues lost to rounding become the share `hidden` of the largest.
         """
         n, metric = self.n_features, Metric.standard(self.column_means, self.variance, 0.0, True)
         values, vectors, is_kept = self.spectrum(metric, 0.0)
-        root, deviation = np.sqrt(np.where(is_kept, values, 0.0)), np.sqrt(self.variance)
+        root = np.sqrt(np.where(is_kept, values, hidden * max(values[-1], 0.0)))
         y = np.zeros((n, len(self.target_mean)))
         y[is_kept] = vectors[:, is_kept].T @ (self.products[:, n:] * metric.root[:, None]) / root[is_kept, None]
         left = np.sqrt(np.maximum(self.target_variance - np.sum(y**2, axis=0), 0.0))
-        table = np.block([[root[:, None] * vectors.T * deviation, y], [np.zeros(n), left]])
-        mean, n_rows = self.mean - np.append(origin, np.zeros(len(self.target_mean))), n + 2
-        rows = mean + np.sqrt(n_rows) * (helmert(n_rows).T @ table)
+        return np.block([[root[:, None] * vectors.T * np.sqrt(self.variance), y], [np.zeros(n), left]])
+
+    def as_rows(self, origin):
+        """X - origin and y of an equivalent small table: it has exactly these moments, and two rows more than columns.
+
+        With T the `table` and Q orthonormal columns that sum to zero (Helmert's), the m rows of mean + sqrt(m) Q T have that
+        mean and these moments. The squared error cannot tell them from the rows that were read.
+        """
+        n, n_rows = self.n_features, self.n_features + 2
+        mean = self.mean - np.append(origin, np.zeros(len(self.target_mean)))
+        rows = mean + np.sqrt(n_rows) * (helmert(n_rows).T @ self.table())
         return np.ascontiguousarray(rows[:, :n]), np.ascontiguousarray(rows[:, n:].T)
 
 

@@ -173,7 +173,8 @@ def penalty_at(penalty, coef):
 
 def best_constant(loss, rows):
     """The constant prediction of smallest loss for each target."""
-    return np.array([best_constant_of(loss, y, rows.weights) for y in rows.targets])
+    weight = rows.weights
+    return np.array([best_constant_of(loss, y, weight) for y in rows.targets])
 
 
 def best_constant_of(loss, y, weight):

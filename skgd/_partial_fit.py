@@ -159,4 +159,6 @@ def minimum_of_squares(model, problem, moments, start):
     metric = Metric.of_rows(problem.rows, moments, ridge, model.fit_intercept)
     if penalty.makes_zeros:
         return least_squares_with_zeros(moments, metric, ridge, penalty, start)
+    if not model.fit_intercept:
+        return moments.minimum_through_zero(ridge, start[:, :-1])
     return moments.minimum(metric, ridge, start)

@@ -49,14 +49,17 @@ class PastRows:
             self.constant + other.constant,
         )
 
+    def scaled(self, factor):
+        """The model with its value multiplied by a factor for each target; the weight stays that of the rows."""
+        curvature, linear = factor[:, None, None] * self.curvature, factor[:, None] * self.linear
+        return replace(self, curvature=curvature, linear=linear, constant=factor * self.constant)
+
     def faded(self, factor):
         """The model with the weight of its rows multiplied by a factor for each target."""
-        curvature, linear = factor[:, None, None] * self.curvature, factor[:, None] * self.linear
-        weight, squares, constant = factor * self.weight, factor**2 * self.squares, factor * self.constant
-        return PastRows(weight, squares, self.origin, curvature, linear, constant)
+        return replace(self.scaled(factor), weight=factor * self.weight, squares=factor**2 * self.squares)
 
     def credible_at(self, parameters, loss, scale):
-        """The model, scaled down if its gradient is larger than that of its rows can be; the weight stays that of the rows.
+        """The model, scaled down if its gradient is larger than that of its rows can be.
 
         A quadratic ignores that the slope of the loss is capped. Along a column of standard deviation 1, rows of weights s
         have a gradient of at most sum_i s_i times the larger cap. `scale` standardises the columns.
@@ -65,8 +68,7 @@ class PastRows:
         most, size = max(loss.cap_above, loss.cap_below) * self.weight, np.max(np.abs(pull) * scale, axis=1)
         if np.all(size <= (1.0 + NOTHING) * most):
             return self
-        scaled = self.faded(np.divide(most, size, out=np.ones_like(size), where=size > most))
-        return replace(scaled, weight=self.weight, squares=self.squares)
+        return self.scaled(np.divide(most, size, out=np.ones_like(size), where=size > most))
 
     def moved_to(self, origin):
         """The model with its intercept at another origin: v = T v', so that A becomes T'AT and b becomes T'b."""

@@ -96,7 +96,7 @@ class Stream(NamedTuple):
         norms = metric.squared_norms(bounded)
         longest = max(norms.max(), self.longest * rows.total_weight / len(rows))
         if moments.is_full:
-            eigenvalue = mean = moments.spectrum(metric, ridge)[0][-1]
+            eigenvalue = mean = np.linalg.eigvalsh(moments.scaled(metric, ridge))[-1]
         else:
             eigenvalue = self.eigenvalue if b == 1 else self.eigenvalue_with(bounded, metric, norms)
             mean = eigenvalue + penalised

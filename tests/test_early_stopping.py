@@ -335,3 +335,10 @@ def test_rows_whose_weights_are_a_tie_up_to_rounding_are_no_majority(order):
     validation = Validation(rows_of(X, y, weight), SQUARED_ERROR, 1e-4, best[None])
     validation.observe(best[None], np.array([False]))
     assert not validation.compare(other[None])[1].any()
+
+
+def test_rows_that_all_are_worse_by_the_same_amount_are_worse_by_no_chance():
+    X, y, best, other = np.zeros((4, 1)), np.arange(4.0), np.array([[0.0, -1.0]]), np.array([[0.0, -1.5]])
+    validation = Validation(rows_of(X, y), LOSSES["quantile"](None, 0.5), 1e-4, best)
+    validation.observe(best, np.zeros(1, bool))
+    assert validation.compare(other)[1].all()

@@ -74,10 +74,25 @@ def test_whitened_rows_are_uncorrelated_and_of_deviation_1_however_near_two_colu
     white = (X - X.mean(axis=0)) @ geometry.whitening
     np.testing.assert_allclose(white.T @ white / n, np.eye(4), atol=1e-5)  # 1e-16 of rounding over the nearness
     assert geometry.is_doubtful == (nearness == 1e-9)
+    weight = np.random.default_rng(1).uniform(0.01, 2.0, n)
+    weighted = rows_of(X, weight=weight)
+    white = (X - np.average(X, axis=0, weights=weight)) @ geometry_of_solver(
+        weighted, Moments.of(weighted, True), 0.0, True
+    ).whitening
+    np.testing.assert_allclose((weight[:, None] * white).T @ white / weight.sum(), np.eye(4), atol=1e-5)
     X[:, 3] = X[:, 0]
     geometry = geometry_of_solver(rows_of(X), Moments.of(rows_of(X), True), 0.0, True)
     assert geometry.whitening.shape == (4, 3)  # a column twice is one
     assert not geometry.is_doubtful
+
+
+def test_a_column_twice_beside_a_strong_factor_is_one():
+    """Its eigenvector leans towards weak ones that are not read once more, the more the larger the factor's eigenvalue is."""
+    for nearness in (0.43, 0.48, 0.54):
+        rng = np.random.default_rng(0)
+        X = rng.standard_normal((1200, 1)) + 0.2 * rng.standard_normal((1200, 900))
+        X = np.column_stack([X[:, 0], X[:, 0] + nearness * rng.standard_normal(1200), X])
+        assert geometry_of_solver(rows_of(X), Moments.of(rows_of(X), True), 0.0, True).whitening.shape == (902, 901)
 
 
 def test_whitening_counts_the_penalty_also_along_directions_that_are_read_once_more():

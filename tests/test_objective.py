@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from scipy.optimize import minimize
+from scipy.optimize import minimize, minimize_scalar
 from sklearn.linear_model import ElasticNet, Lasso, QuantileRegressor
 from sklearn.metrics import mean_pinball_loss
 
@@ -71,6 +71,14 @@ def test_no_constant_is_better_than_the_best(name):
     lowest = constant_loss(loss, rows, best)
     for shift in (-0.1, -1e-3, 1e-3, 0.1):
         assert (constant_loss(loss, rows, best + shift) >= lowest - 1e-12).all()
+    for scale in 10.0 ** np.arange(-2.0, 3.0):  # of epsilon, and so of the distance of knots
+        loss = LOSSES[name](scale * EPSILON, QUANTILE)
+        best = best_constant(loss, rows)
+        for k, target in enumerate(y):
+            found = minimize_scalar(
+                lambda constant, y=target, loss=loss: loss_and_slope(loss, constant - y)[0] @ weight, bounds=(0.0, 20.0)
+            )
+            assert constant_loss(loss, rows, best)[k] * weight.sum() <= found.fun * (1.0 + 1e-12)
 
 
 def optimal_loss(loss, X, y):
