@@ -913,6 +913,19 @@ def test_zeros_among_many_columns_take_few_systems_of_equations(n_rows, options,
     assert len(sizes) <= 20 if n_rows == 1000 else max(sizes) <= 3 * n_rows
 
 
+def test_an_l1_norm_over_uncorrelated_columns_takes_one_system_of_equations(monkeypatch):
+    """Their minimum is soft-thresholded least squares, where the active set begins."""
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((500, 20))
+    X = np.linalg.qr(X - X.mean(axis=0))[0] * np.geomspace(1e-3, 1e3, 20)
+    y = X @ (rng.standard_normal(20) / X.std(axis=0)) + rng.standard_normal(500)
+    sizes, solve = [], _quadratic.solve
+    monkeypatch.setattr(_quadratic, "solve", lambda gram, linear: sizes.append(len(gram)) or solve(gram, linear))
+    model = MiniBatchLinearRegressor(None, penalty="l1", alpha=1e-3).fit(X, y)
+    assert sizes == [np.count_nonzero(model.coef_)]  # from zero, as many as doubling takes to free them
+    assert 0 < np.count_nonzero(model.coef_) < 20
+
+
 def test_newton_with_an_l1_norm_solves_for_few_coefficients_wherever_mini_batches_have_ended(monkeypatch):
     sizes, solve = [], _quadratic.solve
 
