@@ -265,7 +265,10 @@ def of_excess(model, problem, excess, promise):
 
 def of_score(model, outcome):
     problem, validation = outcome.problem, outcome.validation
-    score = np.min(validation.compare(outcome.parameters)[0]) if validation else 0.0
+    if validation is None:
+        return None
+    scores, is_worse, _ = validation.beside(validation.constant, outcome.parameters)
+    score = np.min(scores, where=is_worse, initial=0.0)
     if score >= 0.0:
         return None
     poor = f"{score_name(model.loss)} on the held-out rows is {score:.2g}: a constant predicts them better."

@@ -38,6 +38,7 @@ from skgd._validation import (
     is_validation_given,
     unchanged_on_error,
     warn,
+    with_plain_numbers,
 )
 from skgd._version import DOCUMENTATION
 
@@ -471,7 +472,8 @@ class MiniBatchLinearRegressor(CheckedParameters, CallbackSupportMixin, Regresso
                 warn("early_stopping=True has no effect in partial_fit: one pass has no epochs to stop between.")
             watch, (rows, state) = Watch(self), self._begin(X, y, sample_weight, go_on)
             with one_core():  # see _fit
-                outcome, before = fit_chunk(self, rows.with_weight_over(state.mean_weight), state, go_on, watch)
+                rows, model = rows.with_weight_over(state.mean_weight), with_plain_numbers(self)
+                outcome, before = fit_chunk(model, rows, state, go_on, watch)
             self._publish(outcome)
             if not go_on:
                 warn_of_epsilon(self, outcome.problem)
@@ -519,8 +521,9 @@ class MiniBatchLinearRegressor(CheckedParameters, CallbackSupportMixin, Regresso
             )  # the first chunk says what there is
 
         source = Chunks(chunks, check)
-        rows = RowsInChunks.surveyed(source, self.batch_size, self.learning_rate == "auto")
-        if self.batch_size is not None and self.batch_size < len(rows):
+        batch_size = with_plain_numbers(self).batch_size
+        rows = RowsInChunks.surveyed(source, batch_size, self.learning_rate == "auto")
+        if batch_size is not None and batch_size < len(rows):
             rows.warn_if_unlike()
         return rows, self._state_before(rows, go_on)
 
@@ -578,17 +581,18 @@ class MiniBatchLinearRegressor(CheckedParameters, CallbackSupportMixin, Regresso
     def _fit(self, rows, state, go_on, watch, held_out=None, start=(None, None)):
         """Fit rows with weights scaled to mean 1, set the fitted attributes, and warn of a poor result."""
         state, rows = replace(state, mean_weight=rows.mean_weight), rows.with_mean_weight_1()
+        model = with_plain_numbers(self)
         with one_core():  # no bit may depend on the number of cores: only sums over many rows take all of them
-            outcome = fit_rows(self, rows, state, go_on, watch, held_out, start)
+            outcome = fit_rows(model, rows, state, go_on, watch, held_out, start)
         problem, history = outcome.problem, outcome.history
         self._publish(outcome)
         self.n_iter_, self.loss_curve_ = len(history.objective), np.mean(history.objective, axis=1)
         self.__dict__.pop("validation_scores_", None)
         if self.early_stopping:
             self.validation_scores_ = np.mean(history.score, axis=1)
-        warn_of_epsilon(self, problem)
-        warn_of_alpha(self, problem, history, outcome.parameters)
-        warn_if_poor(self, outcome, promise_of(self, problem))
+        warn_of_epsilon(model, problem)
+        warn_of_alpha(model, problem, history, outcome.parameters)
+        warn_if_poor(model, outcome, promise_of(model, problem))
         watch.end_fit()
 
     def _passes(self, problem, state, in_fit, is_done):

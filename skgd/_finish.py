@@ -53,20 +53,12 @@ def finish(problem, parameters, has_ended, promise):
     """
     which, excess = np.flatnonzero(has_ended), np.zeros(len(parameters))
     if problem.normal_equations and len(which) == len(parameters):
-        return known_minimum(problem, parameters), excess
+        return problem.minimum_from(parameters), excess
     ends = with_exact_zeros(problem, parameters)
     if problem.normal_equations:
-        ends[which] = known_minimum(problem, parameters)[which]
+        ends[which] = problem.minimum_from(parameters)[which]
     elif len(which):
         solver, targets = solver_of(problem.rows, problem.loss, problem.penalty), [Target(problem, k) for k in which]
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
             ends[which], excess[which] = solver.approach(targets, ends[which], promise)
     return ends, excess
-
-
-def known_minimum(problem, parameters):
-    """The minimum by the normal equations, from the parameters or, where these are better, the best constants."""
-    equations, constants = problem.normal_equations, problem.constant_parameters
-    with np.errstate(over="ignore", invalid="ignore"):
-        is_better = equations.left(parameters) <= equations.left(constants)
-    return equations.minimum(np.where(is_better[:, None], parameters, constants))

@@ -32,7 +32,7 @@ class ClosedForm(Solver):
     next = property(attrgetter("best"))
 
     def __init__(self, problem, starts):
-        self.equations, self.least, self.best = problem.normal_equations, problem.least, starts
+        self.problem, self.best = problem, starts
         self.has_moved, self.is_done = False, np.zeros(len(starts), dtype=bool)
 
     @classmethod
@@ -41,9 +41,10 @@ class ClosedForm(Solver):
 
     def step(self):
         """Go to the minimum; the objectives before."""
-        objective = np.maximum(self.least + self.equations.left(self.best), 0.0)  # below 0 only by rounding errors
+        problem = self.problem
+        objective = np.maximum(problem.least + problem.normal_equations.left(self.best), 0.0)  # below 0 only by rounding
         self.is_done = np.full(len(self.best), self.has_moved)
-        self.best, self.has_moved = self.equations.minimum(self.best), True
+        self.best, self.has_moved = problem.minimum_from(self.best), True
         return objective
 
     def excess(self):

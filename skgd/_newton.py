@@ -10,7 +10,8 @@ A step that raises the objective is rejected, and solved again from the same mod
 smoothed (see _objective.py). The suboptimality is estimated as the Newton decrement (what an undamped step would gain) plus
 what smoothing adds to the objective: with F_h >= F the smoothed objective, F(w) - min F <= (F_h(w) - min F_h) + (F_h - F at the
 minimum of F), and near the minimum F_h - F changes little. Once smoothing adds more than the decrement, kinks become half as
-wide. When the estimate is small enough to stop, the duality gap decides (see _duality.py). If it is too large, a loss that is
+wide. When the estimate is small enough to stop, the duality gap decides (see _duality.py). Its dual variables are feasible at
+the minimum for any width of kinks. So if it is too large, the next widths are minimised more accurately, and a loss that is
 straight but for its kinks is followed to a vertex (see _vertex.py).
 """
 
@@ -37,16 +38,16 @@ class Newton:
     """The Newton iteration of one target: readings of all rows in turn with steps of the quadratic model.
 
     The first reading is made at the start, of a smoothed `loss`. The promise is the suboptimality at which to stop, as a share
-    of the reach. The accuracy is what the estimate must come to before the duality gap is looked at: at first the promise.
+    of the reach.
     """
 
     def __init__(self, target, start, promise, loss):
-        self.target, self.promise, self.accuracy = target, promise, promise
+        self.target, self.promise = target, promise
         self.trial, self.loss = start, loss  # where to read next, and the smoothed loss to read
         self.model = self.undamped = self.damped = None  # of the last accepted point; its undamped and damped steps
         self.damping = 1.0 / HALVING
         self.best, self.best_value = start, np.inf  # the lowest exact objective
-        self.left, self.n_read = np.inf, 0
+        self.left, self.n_read, self.n_refuted = np.inf, 0, 0  # n_refuted: estimates with too large a duality gap
         self.seems_done = self.is_done = False  # by the estimate, and by what `conclude` has found
 
     @classmethod
@@ -66,7 +67,7 @@ class Newton:
     @property
     def memory(self):
         """What `resumed` needs to go on."""
-        names, model = ("best", "best_value", "damping", "accuracy", "n_read", "left", "is_done"), self.model
+        names, model = ("best", "best_value", "damping", "n_read", "n_refuted", "left", "is_done"), self.model
         known = {"point": model.point, "width_of_model": model.loss.width, "width": self.loss.width}
         return known | {name: getattr(self, name) for name in names}
 
@@ -97,7 +98,7 @@ class Newton:
             smoothing = value - exact
             self.left = min(smoothing + self.undamped.gain, self.best_value)  # no objective is negative
             self.seems_done = self.left <= max(self.accuracy * target.reach(self.best_value), noise)
-            if self.undamped.gain <= smoothing:
+            if self.undamped.gain <= TIGHTER ** (2 * self.n_refuted) * smoothing:
                 self.loss = target.loss.smoothed(max(self.loss.width / HALVING, target.narrowest))
         # 4. the next step: a quadratic loss is its own majoriser, so damping changes nothing
         self.damped = self.model.step(self.damping) if self.model.extra.any() else self.undamped
@@ -124,8 +125,8 @@ class Newton:
     def conclude(self):
         """Whether to stop: the estimate is small enough, and the duality gap confirms it or nothing is left to try.
 
-        If the gap is too large, a vertex is tried if it is near. If that is not enough, the iteration goes on with a tenth of
-        the accuracy, while steps may gain. A vertex that is near is also tried after each MOST_STEPS / 2 readings: beside an
+        If the gap is too large, a vertex is tried if it is near. If that is not enough, the iteration goes on to a tenth of
+        the estimate, while steps may gain. A vertex that is near is also tried after each MOST_STEPS / 2 readings: beside an
         extreme quantile, steps may take hundreds.
         """
         if self.seems_done:
@@ -134,7 +135,7 @@ class Newton:
                 self.left = min(self.left, self.cross_over())
             self.is_done = self.left <= self.allowed or not self.may_gain
             if not self.is_done:
-                self.accuracy *= TIGHTER
+                self.n_refuted += 1
         elif self.n_read % (MOST_STEPS // 2) == 0 and self.is_near_vertex:
             of_vertex = self.cross_over()
             if of_vertex <= self.allowed:  # the estimate does not count
@@ -148,6 +149,11 @@ class Newton:
             return False
         distance = np.abs(np.abs(self.target.residuals_of_sample(self.best)) - self.target.loss.insensitive)
         return np.mean(distance < self.model.loss.width) * len(self.target.rows) <= NEAR[-1] * len(self.best)
+
+    @property
+    def accuracy(self):
+        """What the estimate must come to before the duality gap is looked at, as a share of the reach."""
+        return self.promise * TIGHTER**self.n_refuted
 
     @property
     def may_gain(self):
@@ -198,11 +204,11 @@ class Newton:
     def give_up(self):
         """Bound the suboptimality after MOST_STEPS.
 
-        The Newton decrement counts only if steps were damped. So many nearly undamped ones converge, unless rounding errors
-        shorten them, and then the decrement does not measure what is left.
+        The estimate counts only if steps were damped, and no duality gap has refuted an earlier one. So many nearly undamped
+        steps converge, unless rounding errors shorten them, and then the Newton decrement does not measure what is left.
         """
-        was_damped = self.damping > TIGHTER**3 and self.model.extra.any()
-        self.left = min(self.left if was_damped else np.inf, *map(self.certify, (self.damped, self.undamped)))
+        is_credible = self.n_refuted == 0 and self.damping > TIGHTER**3 and self.model.extra.any()
+        self.left = min(self.left if is_credible else np.inf, *map(self.certify, (self.damped, self.undamped)))
         if self.left > self.allowed:
             self.left = min(self.left, self.cross_over())
 

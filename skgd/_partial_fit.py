@@ -98,15 +98,16 @@ def learn(model, problem, bounded, state, watch, before):
 def with_chunk(model, problem, stream, bounded, state, before):
     """The state of a stream with the rows of a chunk, before anything is learned from them."""
     renewable = state.renewable.for_objective(objective_of(model))
+    n_new = max(len(bounded), stream.n_rows * bounded.total_weight / stream.moments.weight)  # in rows of the mean weight
     if problem.loss == SQUARED_ERROR and stream.has_enough_rows:  # the moments are all it needs
         renewable = replace(renewable, latest=renewable.latest.without_rows())
-        renewable = renewable.with_waiting(len(bounded), before, before if stream.level is None else stream.level)
+        renewable = renewable.with_waiting(n_new, before, before if stream.level is None else stream.level)
     elif model.average != "auto":  # steps are what was asked for: no minimum will need the rows
         renewable = replace(renewable, latest=renewable.latest.without_rows(), is_complete=False)
     elif stream.moments.is_full and renewable.is_complete:
         if model.half_life is None:
             state = held_against_order(problem, stream, state)
-        renewable = renewable.with_rows(bounded, before, model.half_life or np.inf)
+        renewable = renewable.with_rows(bounded, n_new, before, model.half_life or np.inf)
     stream = stream.with_longest(problem.rows, bounded).with_level(before, len(problem.rows))
     told = once(state.told, lost=of_lost(model, stream, is_complete(problem.loss, stream, renewable)))
     return replace(state, stream=stream, renewable=renewable, told=told)
@@ -117,11 +118,14 @@ def held_against_order(problem, stream, state):
     is_first = stream.n_rows <= len(problem.rows)
     if is_first or not stream.has_enough_rows:
         return state
-    parameters, renewable = state.parameters[:, AVERAGE], state.renewable
+    parameters, renewable, before = state.parameters[:, AVERAGE], state.renewable, state.stream.moments
     widths = renewable.residuals.widths(parameters.shape[1], stream.n_rows)
     slopes = slopes_of(problem, parameters, stream.moments, np.broadcast_to(widths, len(parameters)))
-    weight_before, deciding = renewable.past and renewable.past.weight, np.min(renewable.residuals.deciding)
-    test, has_failed = state.shuffle_test.after(problem.rows.weights, slopes, weight_before, deciding)
+    metric = problem.geometries[0].metric
+    spread = before.variance + (1.0 - metric.intercept) * before.column_means**2
+    squares = before.weight * np.append(spread * metric.scale, 1.0)
+    deciding, has_minimum = np.min(renewable.residuals.deciding), renewable.past is not None
+    test, has_failed = state.shuffle_test.after(problem.rows.weights, slopes, squares if has_minimum else None, deciding)
     return replace(state, shuffle_test=test, told=once(state.told, order=of_order(has_failed)))
 
 

@@ -116,6 +116,16 @@ class Problem:
         """The objective at the minimum of each target, by the normal equations."""
         return self.constant_loss - self.normal_equations.left(self.constant_parameters)
 
+    def minimum_from(self, parameters):
+        """The minimum by the normal equations, from the parameters or, where these are better, the best constants.
+
+        They share with it the directions that no row can tell. A start that is far off would leave its rounding errors.
+        """
+        equations, constants = self.normal_equations, self.constant_parameters
+        with np.errstate(over="ignore", invalid="ignore"):
+            is_better = equations.left(parameters) <= equations.left(constants)
+        return equations.minimum(np.where(is_better[:, None], parameters, constants))
+
     @cached_property
     def size_of_columns(self):
         """The approximate size of the numbers in each column, as far as the metric tells."""

@@ -43,7 +43,7 @@ class Renewable:
     latest: LatestRows = LatestRows()  # noqa: RUF009 (immutable)
     faded_at: float = 0.0  # the age at which the model was faded last
     residuals: Residuals = Residuals()  # noqa: RUF009 (immutable); at the last minimum
-    waiting: float = 0.0  # rows since the last minimum; those of badly predicted chunks count for more
+    waiting: float = 0.0  # rows since the last minimum; heavy ones and those of badly predicted chunks count for more
     objective: tuple | None = None  # the one that the rows were learned for: see `objective_of`
     keeps_rows: bool = True  # whether the latest rows stay after a minimum: the first ones, and those of a short half-life
     is_complete: bool = True  # whether model and latest rows are all that the parameters have learned from
@@ -93,16 +93,19 @@ class Renewable:
         enough = max(GROWTH * n_seen, (n_parameters / CHEAP) ** 1.5)
         return self.waiting >= min(enough, n_parameters, GROWTH * n_seen**2 / n_parameters)
 
-    def with_rows(self, rows, loss, half_life):
-        """The state after a chunk of this mean loss. While all rows are kept, a large loss makes a minimum due sooner."""
-        waits = self.with_waiting(len(rows), loss, self.residuals.reached if self.past is None else loss)
+    def with_rows(self, rows, n_new, loss, half_life):
+        """The state after a chunk of this mean loss that counts as `n_new` rows: see `with_waiting`.
+
+        While all rows are kept, a large loss makes a minimum due sooner.
+        """
+        waits = self.with_waiting(n_new, loss, self.residuals.reached if self.past is None else loss)
         return replace(waits, latest=self.latest.with_rows(rows, half_life))
 
-    def with_waiting(self, n_rows, loss, usual):
-        """The state with so many more rows waiting for a minimum; they count for more if their loss exceeds the usual one."""
+    def with_waiting(self, n_new, loss, usual):
+        """The state with `n_new` more rows of mean weight waiting; they count for more if their loss exceeds the usual one."""
         usual = np.broadcast_to(usual, loss.shape)
         worse = np.divide(loss, usual, out=np.where(loss > 0.0, np.inf, 1.0), where=usual > 0.0)
-        return replace(self, waiting=self.waiting + max(1.0, float(np.max(worse))) * n_rows)
+        return replace(self, waiting=self.waiting + max(1.0, float(np.max(worse))) * n_new)
 
     def renewed(self, problem, starts, half_life):
         """Find the minimum over all rows seen; returns the state of the stream there, and the minimum.

@@ -43,12 +43,12 @@ class ShuffleTest(NamedTuple):
     weight_square_of_all: float = 0.0  # of s^2, over all blocks that are complete
     square_of_all: np.ndarray | float = 0.0  # (n_targets, n_features + 1): of s^2 times the squared slope, over these
 
-    def after(self, weight, slopes, weight_before, deciding):
+    def after(self, weight, slopes, squares_before, deciding):
         """The sums with further rows, and whether a block that they complete is unlike all rows before it.
 
-        `weight` has the weights of these rows, and `weight_before` those of all rows left behind, for each target, if there are
-        any. A block has A_FEW of the rows that decide where the minimum lies, whose share is `deciding`: of an extreme
-        quantile, fewer rows may all lie on one side by chance.
+        `weight` has the weights of these rows. `squares_before` is sum s z^2 of each column over all rows before, or None if
+        there is no minimum over them. A block has A_FEW of the rows that decide where the minimum lies, whose share is
+        `deciding`: of an extreme quantile, fewer rows may all lie on one side by chance.
         """
         block = self._replace(
             n_rows=self.n_rows + len(weight),
@@ -60,7 +60,7 @@ class ShuffleTest(NamedTuple):
             return block, False
         weight_square, square = self.weight_square_of_all + block.weight_square, self.square_of_all + block.slopes.square
         done = ShuffleTest(weight_square_of_all=weight_square, square_of_all=square)
-        if weight_before is None:
+        if squares_before is None:
             return done, False
         variances = (
             block.slopes.square,
@@ -68,9 +68,10 @@ class ShuffleTest(NamedTuple):
             # A rare column may have no row here, or none beyond an extreme quantile; the mean of its squares is 1.
             np.maximum(block.slopes.column, block.weight_square) * square[:, -1:] / weight_square,
         )
-        variance = np.max(variances, axis=0)
-        variance *= 1.0 + block.weight / weight_before[:, None]  # the minimum over the rows before has an error, too
-        distance = np.maximum(block.slopes.lowest, -block.slopes.highest)
+        # The minimum over the rows before has an error, too; the coefficient of a column that did not vary is not known.
+        squares, varied = block.slopes.column * block.weight / block.weight_square, squares_before > 0.0
+        variance = np.max(variances, axis=0)[:, varied] * (1.0 + squares[:, varied] / squares_before[varied])
+        distance = np.maximum(block.slopes.lowest, -block.slopes.highest)[:, varied]
         return done, bool(np.any(distance > UNLIKELY * np.sqrt(variance)))
 
 

@@ -85,7 +85,8 @@ class Validation:
         else:
             constant = best_constant(loss, rows if rows.is_in_memory else rows.sampled)
             self.constant_loss = constant_loss(loss, rows, constant)
-        self.rounding = rounding_loss(loss, constant)
+        self.rounding, self.constant = rounding_loss(loss, constant), np.zeros(self.best.shape)
+        self.constant[:, -1] = constant
 
     @property
     def state(self):
@@ -94,14 +95,18 @@ class Validation:
 
     def compare(self, parameters):
         """D^2 of these parameters, and whether they are worse than the best."""
+        score, is_worse, most_are = self.beside(self.best, parameters)
+        return score, (score < self.score - self.tol) & is_worse & most_are
+
+    def beside(self, others, parameters):
+        """D^2 of these parameters, whether they are worse than others by more than chance, and whether most rows say so."""
         with np.errstate(over="ignore", invalid="ignore"):
-            (sums,) = self.rows.add_up((Differences.over, self.loss, parameters, self.best))
+            (sums,) = self.rows.add_up((Differences.over, self.loss, parameters, others))
         check_range(sums)
         score, mean = explained(sums.loss / self.weight, self.constant_loss, self.rounding), sums.difference / self.weight
         # The error of sum_i s_i d_i: the root of sum_i s_i^2 (d_i - mean)^2.
         error = np.sqrt(np.maximum(sums.square - 2.0 * mean * sums.weighted + mean**2 * sums.weight_square, 0.0))
-        is_worse = (sums.majority > ROUNDING * self.weight) & (sums.difference > CHANCE * error)
-        return score, (score < self.score - self.tol) & is_worse
+        return score, sums.difference > CHANCE * error, sums.majority > ROUNDING * self.weight
 
     def observe(self, parameters, is_done):
         """Take note of an epoch's parameters, but not of targets that were done before; D^2 of all."""

@@ -131,6 +131,17 @@ def check_parameters(model):
             warn(f"{name} has no effect here: it is used only with {cure}. Set that, or leave {name} at its default.")
 
 
+def with_plain_numbers(model):
+    """The model or, if it has parameters of NumPy's types, a copy with Python's own numbers: products of int16 overflow."""
+    given = {name: getattr(model, name) for name in model._parameter_constraints}
+    numbers = {name: value.item() for name, value in given.items() if isinstance(value, np.generic)}
+    if not numbers:
+        return model
+    plain = object.__new__(type(model))
+    vars(plain).update(vars(model) | numbers)
+    return plain
+
+
 @contextmanager
 def unchanged_on_error(estimator):
     """Restore the estimator if anything fails."""

@@ -29,7 +29,13 @@ from skgd._rows import Rows, added
 from skgd._sklearn import fit_context
 from skgd._step_size import Schedule
 from skgd._stopping import explained
-from skgd._validation import check_has_validation, check_parameters, check_weighted, unchanged_on_error
+from skgd._validation import (
+    check_has_validation,
+    check_parameters,
+    check_weighted,
+    unchanged_on_error,
+    with_plain_numbers,
+)
 
 PARALLEL = 8  # passes that run in parallel and are averaged; also the number of sums that one task adds up
 COLUMNS = "n_features_in_", "feature_names_in_", "_single_target"
@@ -143,8 +149,9 @@ class DaskMiniBatchLinearRegressor(MiniBatchLinearRegressor):
             check_has_validation(self, X_val)
             go_on = self.warm_start and hasattr(self, "_state")
             partitions, is_auto = Partitions.of(self, X, y, sample_weight, reset=not go_on), self.learning_rate == "auto"
-            rows = DaskRows.surveyed(partitions, self.batch_size, is_auto)
-            if self.batch_size is not None and self.batch_size < len(rows) and (self.record_steps or not self.shuffle):
+            batch_size = with_plain_numbers(self).batch_size
+            rows = DaskRows.surveyed(partitions, batch_size, is_auto)
+            if batch_size is not None and batch_size < len(rows) and (self.record_steps or not self.shuffle):
                 raise ValueError(
                     "record_steps=True and shuffle=False need steps in one order, but with an int batch_size, passes are made "
                     "side by side over rows redistributed at random. Leave both at their defaults, or use batch_size=None."

@@ -205,6 +205,18 @@ def test_an_end_that_the_dual_of_a_newton_step_does_not_confirm_is_confirmed_at_
     assert verdict(seed) is None
 
 
+@pytest.mark.filterwarnings("ignore:epsilon=10 is larger")
+@pytest.mark.parametrize(("seed", "epsilon"), [(0, 0.1), (2, 0.1), (0, 10.0), (1, 10.0), (4, 10.0)])
+def test_a_minimum_at_which_nearly_all_rows_lie_on_a_kink_is_confirmed(seed, epsilon):
+    """Nearly all targets are 0, and the intercept is epsilon: the slopes of a long step would be infeasible for many rows."""
+    rng = np.random.default_rng(seed)
+    X, y = rng.standard_normal((20_000, 4)), np.where(rng.random(20_000) < 2e-3, rng.exponential(100.0, 20_000), 0.0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", ConvergenceWarning)
+        model = MiniBatchLinearRegressor(None, loss="epsilon_insensitive", epsilon=epsilon).fit(X, y)
+    np.testing.assert_allclose([*model.coef_, model.intercept_], [0.0, 0.0, 0.0, 0.0, epsilon], atol=1e-5 * epsilon)
+
+
 @pytest.mark.parametrize("penalty", ["none", "l1", "positive", "no intercept"])
 @pytest.mark.parametrize("loss", ["epsilon", "median", "quantile .05"])
 def test_the_step_to_a_vertex_leads_to_the_minimum_from_near_it_and_its_gap_is_what_it_gains(loss, penalty):

@@ -264,6 +264,21 @@ def test_a_poor_score_that_is_told_is_that_of_the_model(seed):
     assert model.score(watched, target) < max(model.validation_scores_) - 0.01
 
 
+def test_columns_that_say_nothing_are_not_told_of_for_chance():
+    """Of the R^2 on the held-out rows of 20 such tables, 15 are below 0, but few by more than chance."""
+    scores, n_told = [], 0
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        A, y = rng.standard_normal((2000, 5)), rng.standard_normal(2000)
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            model = MiniBatchLinearRegressor(early_stopping=True, random_state=seed).fit(A, y)
+        scores.append(max(model.validation_scores_))
+        n_told += any("a constant predicts them better" in str(each.message) for each in caught)
+    assert n_told <= 3  # 1.5 standard errors have a chance of 7 %
+    assert np.count_nonzero(np.array(scores) < 0.0) >= 5
+
+
 @pytest.mark.parametrize("value", [1.0, 1.1, 1e6 + 0.1])
 def test_targets_that_are_alike_up_to_rounding_do_not_vary(value):
     """The mean of seven times the same number may differ from it in its last digit."""

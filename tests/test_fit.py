@@ -245,3 +245,16 @@ def test_without_an_intercept_the_promise_is_in_units_of_what_a_constant_loses(l
             for predicted in (model.predict(X), best.predict(X), np.median(y))
         )
         assert here - least <= 1e-3 * constant
+
+
+@pytest.mark.parametrize(("batch_size", "alpha"), [(None, 0.0), (None, 0.1), (32, 0.0)])
+def test_a_start_leaves_nothing_of_its_rounding_errors_however_far_off_it_is(batch_size, alpha):
+    X, y = diabetes()
+    model = MiniBatchLinearRegressor(batch_size, alpha=alpha, random_state=0)
+    expected = clone(model).fit(X, y).coef_
+    rounding = 1e-9 * np.abs(expected).max()
+    for far in (1e15, 1e40, 1e100):
+        started = clone(model).fit(X, y, coef_init=np.full(10, far))
+        np.testing.assert_allclose(started.coef_, expected, atol=rounding)
+    again = clone(model).set_params(warm_start=True).fit(X, 1e40 * y).fit(X, y)
+    np.testing.assert_allclose(again.coef_, expected, atol=rounding)

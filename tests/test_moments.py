@@ -131,7 +131,7 @@ def test_an_end_with_zeros_that_is_not_the_minimum_is_not_taken_for_it(monkeypat
     problem, moments = problem_of_fit(model, rows)
     exact = problem.normal_equations
     assert exact.error <= 1e-14 * y.var()
-    monkeypatch.setattr("skgd._quadratic.minimum_of", lambda gram, linear, strength, lowest, v: v)  # ends where it begins
+    monkeypatch.setattr("skgd._quadratic.minimum_of", lambda *args: np.zeros(10))  # no end
     rough = type(exact).of(moments, problem.geometries[0], 0.0, problem.penalty)
     assert 0.1 * y.var() < exact.left(rough.ends) <= rough.error
     assert problem_of_fit(model, rows)[0].normal_equations is None

@@ -484,6 +484,44 @@ def test_a_half_life_forgets_the_same_whatever_the_size_of_the_calls(loss):
         assert excess(model, X, y) <= (1e-9 if loss == "squared_error" else 3e-3)
 
 
+@pytest.mark.parametrize("n_columns", [2, 20])
+@pytest.mark.parametrize("loss", EVERY_LOSS)
+def test_few_rows_that_weigh_much_are_learned_at_once(loss, n_columns):
+    """A minimum is due by the share of the weight that waits for it, not of the rows."""
+    X, y = table(20_015, n_columns)
+    weight = np.where(np.arange(20_015) < 20_000, 1.0, 1e4)
+    model = MiniBatchLinearRegressor(random_state=0, **EVERY_LOSS[loss])
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        streamed(model, X[:20_000], y[:20_000], 20_000, weight[:20_000])
+        streamed(model, X[20_000:], y[20_000:], 1, weight[20_000:])
+    # 15 rows do not determine 21 parameters: what is kept of the others does not hold then, and a warning says so.
+    is_told = any("weights as uneven as these" in str(each.message) for each in caught)
+    assert is_told == (n_columns == 20 and loss != "squared_error")
+    assert is_told or excess(model, X, y, weight) <= (1e-9 if loss == "squared_error" else 1e-4)
+
+
+@pytest.mark.parametrize("size", [200, 1000])
+@pytest.mark.parametrize("kind", ["a flag", "a number", "a larger unit"])
+@pytest.mark.parametrize("loss", ["median", "huber", "squared_epsilon"])
+def test_a_column_that_begins_to_vary_is_no_change_of_the_rows(loss, kind, size):
+    rng = np.random.default_rng(2)
+    X, is_late = rng.standard_normal((20_000, 6)), np.arange(20_000) >= 10_000  # 9,362 rows are kept at first
+    columns = {
+        "a flag": is_late & (X[:, 0] > 1.3),
+        "a number": is_late * X[:, 0],
+        "a larger unit": X[:, 0] * (1 + 99 * is_late),
+    }
+    X[:, 0] = columns[kind]
+    y = X @ [1.0 if kind == "a larger unit" else 3.0, 1.0, 1.0, 1.0, 1.0, 1.0] + rng.standard_normal(20_000)
+    model = MiniBatchLinearRegressor(random_state=0, **OTHERS[loss])
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        streamed(model, X, y, size)
+    assert not any("change as they come" in str(each.message) for each in caught)
+    assert excess(model, X, y) <= 3e-3
+
+
 def rare(n):
     """A column that has hardly varied when a row comes in which it does, as the outermost column of a spline."""
     rng = np.random.default_rng(0)
