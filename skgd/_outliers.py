@@ -6,9 +6,7 @@ from skgd._metric import Metric
 from skgd._moments import NEGLIGIBLE
 from skgd._objective import loss_and_slope, mean_loss, rounding_of, with_intercept_moved
 from skgd._rows import SAMPLE
-from skgd._stream import CEILING, LEAST_SEEN, UNUSUAL, Stream
-
-EXPLAINED = 5.0  # deviations from its prediction that a far row may have; 10: twice as many missing codes pass; 4: splines fail
+from skgd._stream import CEILING, LEAST_SEEN, UNLIKELY, UNUSUAL, Stream
 
 
 def bounded_by(stream, rows, parameters, loss):
@@ -70,7 +68,7 @@ def factor_by_loss(stream, rows, parameters, loss):
 
 
 def are_explained(stream, rows, parameters, loss):
-    """Which rows are predicted as well as the rows before allow, up to EXPLAINED standard deviations.
+    """Which rows are predicted as well as the rows before allow, up to UNLIKELY standard deviations.
 
     If n rows, whose columns have the mean mu and the covariance C, leave residuals of variance v, then that of a further
     row x has the variance v (1 + h) with h = (1 + (x - mu)' C^-1 (x - mu)) / n. So a row in which a column varies for the
@@ -87,7 +85,7 @@ def are_explained(stream, rows, parameters, loss):
     usual = usual_loss(stream, loss)
     if stream.level is not None:
         usual = np.where(stream.level > 0.0, stream.level, usual)
-    return np.all(value <= EXPLAINED ** (1 if loss.grows_linearly else 2) * usual[:, None], axis=0)
+    return np.all(value <= UNLIKELY ** (1 if loss.grows_linearly else 2) * usual[:, None], axis=0)
 
 
 def usual_loss(stream, loss):

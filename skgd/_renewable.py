@@ -25,7 +25,7 @@ from skgd._rows import BLOCK
 from skgd._stopping import LEAST_PROMISE
 
 FIRST_NUMBERS = 2**16  # numbers of X, half a megabyte, up to which a stream keeps its first rows and ends where a fit does
-GROWTH = 1e-3  # new share of all rows at which the minimum is found anew; of first rows, ten times, twenty being worse
+GROWTH = 1e-3  # new share of all rows at which the minimum is found anew; twenty times as large of first rows, ten being slower
 CHEAP = 20  # columns up to which each row may bring a new minimum: it costs d^3, so with 500 columns it takes a hundred rows
 
 
@@ -81,17 +81,16 @@ class Renewable:
     def is_due(self, n_new, n_seen, n_parameters):
         """Whether to find the minimum anew; the last chunk brought `n_new` rows.
 
-        While all rows are kept, it costs several readings of them: it is due at once for small tables, read in a tenth of a
-        millisecond, otherwise after a share 10 GROWTH of new rows, of those that a half-life has left. Later it costs d^3: it
-        is due after a share GROWTH of new rows or (d / CHEAP)^1.5 rows, but at the latest after d, and before the minimum
-        without the w new rows of n lies above that with them by GROWTH of the noise: by about w d / n^2.
+        While all rows are kept, it costs several readings of them: it is due at once for tiny tables, otherwise after a share
+        20 GROWTH of new rows, of those that a half-life has left, and (d / CHEAP)^1.5 rows. Later it costs d^3: it is due
+        after a share GROWTH of new rows or (d / CHEAP)^1.5 rows, but at the latest after d, and before the minimum without the
+        w new rows of n lies above that with them by GROWTH of the noise: by about w d / n^2.
         """
-        n_kept = len(self.latest)
+        n_kept, costly = len(self.latest), (n_parameters / CHEAP) ** 1.5
         if self.latest and self.keeps_rows:
-            is_cheap = n_new > 1 and n_kept * n_parameters <= FIRST_NUMBERS // 4
-            return is_cheap or self.waiting >= 10.0 * GROWTH * min(n_kept, n_seen)
-        enough = max(GROWTH * n_seen, (n_parameters / CHEAP) ** 1.5)
-        return self.waiting >= min(enough, n_parameters, GROWTH * n_seen**2 / n_parameters)
+            is_cheap = n_new > 1 and n_kept * n_parameters <= FIRST_NUMBERS // 32
+            return is_cheap or self.waiting >= max(20.0 * GROWTH * min(n_kept, n_seen), costly)
+        return self.waiting >= min(max(GROWTH * n_seen, costly), n_parameters, GROWTH * n_seen**2 / n_parameters)
 
     def with_rows(self, rows, n_new, loss, half_life):
         """The state after a chunk of this mean loss that counts as `n_new` rows: see `with_waiting`.
@@ -116,8 +115,10 @@ class Renewable:
         rows, factor = problem.rows, 0.5 ** (self.latest.age - self.faded_at)
         before = self.past and self.past.moved_to(problem.origin).faded(np.full(len(starts), factor))
         n_seen = len(rows) + self.n_rows * factor
-        if before is None:  # to LEAST_PROMISE, it takes a fifth longer
-            ends, _ = DampedNewton.approach(targets_of(problem), starts, LEAST_PROMISE / TIGHTER)
+        if (
+            before is None
+        ):  # a tenth of it: a tenth longer; ten times: a tenth shorter, with up to the promise left in the model
+            ends, _ = DampedNewton.approach(targets_of(problem), starts, LEAST_PROMISE / TIGHTER**2)
         else:
             before, ends = self.later_minimum(problem, starts, before, n_seen, half_life < np.inf)
         residuals = self.residuals_at(problem, ends, before, n_seen)

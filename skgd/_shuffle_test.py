@@ -6,9 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from skgd._objective import INDISTINCT, loss_and_slope
-from skgd._stream import A_FEW
-
-UNLIKELY = 6.0  # standard errors from zero that a mean slope of a block may have; a normal one has more twice in 1e9
+from skgd._stream import A_FEW, UNLIKELY
 
 
 class Slopes(NamedTuple):

@@ -531,8 +531,8 @@ def regression_table():
     return X, X @ [3.0, 1.0, -2.0] + 2.0 + 0.5 * rng.standard_normal(1000)
 
 
-@pytest.mark.parametrize(("deviations", "counts"), [(4.9, True), (5.1, False)])
-def test_a_far_row_counts_in_full_up_to_five_deviations_of_its_prediction(deviations, counts):
+@pytest.mark.parametrize(("deviations", "counts"), [(5.9, True), (6.1, False)])
+def test_a_far_row_counts_in_full_up_to_six_deviations_of_its_prediction(deviations, counts):
     rng = np.random.default_rng(0)
     X = rng.standard_normal((400, 3))
     y = X.sum(axis=1) + rng.standard_normal(400)
