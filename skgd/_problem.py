@@ -119,7 +119,8 @@ class Problem:
     def minimum_from(self, parameters):
         """The minimum by the normal equations, from the parameters or, where these are better, the best constants.
 
-        They share with it the directions that no row can tell. A start that is far off would leave its rounding errors.
+        Along directions that no row can tell, it keeps their coefficients. Parameters that are worse than constants may be far
+        off, and their rounding errors would remain.
         """
         equations, constants = self.normal_equations, self.constant_parameters
         with np.errstate(over="ignore", invalid="ignore"):

@@ -115,9 +115,8 @@ class Renewable:
         rows, factor = problem.rows, 0.5 ** (self.latest.age - self.faded_at)
         before = self.past and self.past.moved_to(problem.origin).faded(np.full(len(starts), factor))
         n_seen = len(rows) + self.n_rows * factor
-        if (
-            before is None
-        ):  # a tenth of it: a tenth longer; ten times: a tenth shorter, with up to the promise left in the model
+        if before is None:
+            # A tenth of this promise takes a tenth longer; ten times as much may leave all that is promised in the model.
             ends, _ = DampedNewton.approach(targets_of(problem), starts, LEAST_PROMISE / TIGHTER**2)
         else:
             before, ends = self.later_minimum(problem, starts, before, n_seen, half_life < np.inf)
