@@ -72,7 +72,7 @@ def of_values(error, X, y):
         return None
     for what, table in ("X", X), ("y", y):
         shape = np.shape(table)
-        if len(shape) not in (1, 2) or issparse(table):
+        if len(shape) not in (1, 2):
             continue
         for name, values in columns_of(table) if len(shape) == 2 else [("", array_of(table))]:
             if values.ndim == 1 and (found := trouble_in(values, what, name)):
@@ -81,7 +81,11 @@ def of_values(error, X, y):
 
 
 def columns_of(table):
-    """Columns in words, and their values."""
+    """Columns in words, and their values; of a sparse matrix those that hold NaN or infinity."""
+    if issparse(table):
+        entries, columns = table.tocoo(), table.tocsc()
+        numbers = np.unique(entries.col[~np.isfinite(entries.data)])
+        return ((f"column {number}, ", columns[:, [number]].toarray()[:, 0]) for number in numbers)
     if hasattr(table, "columns"):
         return ((f"column {name!r}, ", np.asarray(table[name])) for name in table.columns)
     return ((f"column {number}, ", values) for number, values in enumerate(array_of(table).T))

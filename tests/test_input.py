@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
-from scipy.sparse import csr_array
+from scipy.sparse import coo_array, csc_matrix, csr_array
 from sklearn import config_context
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning, FitFailedWarning
@@ -755,6 +755,17 @@ def test_a_bad_cell_is_named_by_its_column_and_row(as_frame, value, words):
     y[7] = np.nan
     with pytest.raises(ValueError, match=re.escape("Input y contains NaN: row 7")):
         MiniBatchLinearRegressor().fit(X, y)
+
+
+@pytest.mark.parametrize(
+    ("value", "words"), [(np.nan, "NaN: column 3, row 7"), (-np.inf, "infinity: column 3, row 7 holds -inf")]
+)
+@pytest.mark.parametrize("wrap", [csr_array, csc_matrix, coo_array])
+def test_a_bad_entry_of_a_sparse_table_is_named_by_its_column_and_row(wrap, value, words):
+    X, y = diabetes()
+    X[7, 3] = value
+    with pytest.raises(ValueError, match=f"Input X contains {words}"):
+        MiniBatchLinearRegressor().fit(wrap(X), y)
 
 
 @pytest.mark.parametrize(
