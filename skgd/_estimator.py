@@ -466,11 +466,10 @@ class MiniBatchLinearRegressor(CheckedParameters, CallbackSupportMixin, Regresso
         """
         with unchanged_on_error(self):
             go_on = hasattr(self, "_state")
-            if go_on:  # scikit-learn looks at the parameters of a first call only
-                self._validate_params()
-            if self.early_stopping:
+            are_new = self._validate_params() if go_on else True  # scikit-learn looks at those of a first call only
+            if self.early_stopping and are_new:
                 warn("early_stopping=True has no effect in partial_fit: one pass has no epochs to stop between.")
-            watch, (rows, state) = Watch(self), self._begin(X, y, sample_weight, go_on)
+            watch, (rows, state) = Watch(self), self._begin(X, y, sample_weight, go_on, are_new)
             with one_core():  # see _fit
                 rows, model = rows.with_weight_over(state.mean_weight), with_plain_numbers(self)
                 outcome, before = fit_chunk(model, rows, state, go_on, watch)
@@ -504,9 +503,9 @@ class MiniBatchLinearRegressor(CheckedParameters, CallbackSupportMixin, Regresso
         tags.input_tags.sparse = True
         return tags
 
-    def _begin(self, X, y, sample_weight, go_on):
-        """Check everything given: the rows, and the state to go on from or an empty one."""
-        check_parameters(self)
+    def _begin(self, X, y, sample_weight, go_on, are_new=True):
+        """Check everything given: parameters, rows, and the state to go on from or an empty one."""
+        check_parameters(self, are_new)
         rows = self._check(X, y, sample_weight, reset=not go_on)
         check_weighted(rows)
         return rows, self._state_before(rows, go_on)

@@ -71,6 +71,7 @@ class CheckedParameters:
         return {name: each.default for name, each in signature(cls.__init__).parameters.items() if name != "self"}
 
     def _validate_params(self):
+        """Check parameters that have changed; whether there are any."""
         given = {name: getattr(self, name) for name in self._parameter_constraints}
         before = self._checked.get(self) or self._defaults()
         changed = {name: value for name, value in given.items() if name not in before or value is not before[name]}
@@ -83,3 +84,4 @@ class CheckedParameters:
             cures = [self._cure_of(name, changed[name], options) for name in named]
             raise InvalidParameterError("".join([str(error), *cures])) from None
         self._checked[self] = given
+        return bool(changed)

@@ -99,8 +99,8 @@ def warn(message, category=UserWarning):
         told |= {message, (kind, setting)}
 
 
-def check_parameters(model):
-    """Refuse parameters that contradict each other; warn of those that do nothing."""
+def check_parameters(model, are_new=True):
+    """Refuse parameters that contradict each other; warn of those that do nothing, if the model has not learned with them."""
     for name in INTS:
         if isinstance(getattr(model, name), (bool, np.bool_)):
             raise InvalidParameterError(
@@ -123,6 +123,8 @@ def check_parameters(model):
         raise ValueError(
             "penalty='elasticnet' needs an l1_ratio in the range [0, 1], got None. Set it, or use another penalty."
         )
+    if not are_new:
+        return
     default = type(model)()
     for name, has_effect, cure in CONDITIONAL:
         value = getattr(model, name)

@@ -492,3 +492,15 @@ def test_blocks_without_a_row_of_a_rare_category_are_not_told_to_change_after_a_
             warnings.simplefilter("error")
             for start in range(12_000, 12_500, 100):
                 model.partial_fit(X[start : start + 100], y[start : start + 100])
+
+
+def test_parameters_without_effect_are_told_of_when_they_are_new_to_a_stream():
+    X, y = table(300, 3)
+    model = MiniBatchLinearRegressor(epsilon=1.0, early_stopping=True, random_state=0)
+    with pytest.warns(UserWarning, match=r"epsilon has no effect|early_stopping=True has no effect") as caught:
+        model.partial_fit(X[:100], y[:100])
+    assert len(caught) == 2
+    streamed(model, X[100:], y[100:], 50)  # any warning would be an error
+    with pytest.warns(UserWarning, match="quantile has no effect"):
+        model.set_params(early_stopping=False, epsilon=0.1, quantile=0.9).partial_fit(X[:50], y[:50])
+    streamed(model, X, y, 100)
