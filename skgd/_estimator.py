@@ -374,7 +374,7 @@ class MiniBatchLinearRegressor(CheckedParameters, CallbackSupportMixin, Regresso
             rows, state = self._begin(X, y, sample_weight, go_on)
             held_out = self._check_validation(rows, **validation)
             if self.early_stopping and held_out is None:
-                rows, held_out = hold_out(self, rows, state.seed)
+                rows, held_out = hold_out(with_plain_numbers(self), rows, state.seed)
             self._fit(rows, state, go_on, watch, held_out, (coef_init, intercept_init))
         return self
 
@@ -475,7 +475,7 @@ class MiniBatchLinearRegressor(CheckedParameters, CallbackSupportMixin, Regresso
                 outcome, before = fit_chunk(model, rows, state, go_on, watch)
             self._publish(outcome)
             if not go_on:
-                warn_of_epsilon(self, outcome.problem)
+                warn_of_epsilon(model, outcome.problem)
             self.n_iter_ = getattr(self, "n_iter_", 0) + 1
             self.loss_curve_ = np.append(getattr(self, "loss_curve_", []), np.mean(before))
         return self

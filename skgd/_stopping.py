@@ -10,7 +10,7 @@ from skgd._reading import ROUNDING
 
 CHANCE = 1.5  # standard errors up to which a difference may be due to chance
 LEAST_PROMISE = 1e-6  # smallest suboptimality asked for, as a share of the reach: a smaller one changes no prediction visibly
-MUCH = 0.1  # share of the reach; ordinary noise of a constant step on single rows is less
+MUCH = 0.1  # share of the reach, or of D^2; ordinary noise of a constant step on single rows is less
 
 
 def promise_of(model, problem):

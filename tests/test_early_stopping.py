@@ -279,6 +279,16 @@ def test_columns_that_say_nothing_are_not_told_of_for_chance():
     assert np.count_nonzero(np.array(scores) < 0.0) >= 5
 
 
+def test_a_held_out_row_in_wrong_units_is_told_of():
+    """The differences of one row are no more than chance, however large they are, but its score says that it is wrong."""
+    watched = X[WATCHED].copy()
+    watched[0] *= 1e3
+    with pytest.warns(ConvergenceWarning, match="a constant predicts them better"):
+        MiniBatchLinearRegressor(early_stopping=True, random_state=0).fit(
+            X[LEARNED], Y[LEARNED, 0], X_val=watched, y_val=Y[WATCHED, 0]
+        )
+
+
 @pytest.mark.parametrize("value", [1.0, 1.1, 1e6 + 0.1])
 def test_targets_that_are_alike_up_to_rounding_do_not_vary(value):
     """The mean of seven times the same number may differ from it in its last digit."""

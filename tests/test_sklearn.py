@@ -121,6 +121,7 @@ def test_html_repr_documents_every_parameter_if_there_is_a_page_to_link_to(monke
         ("fit", {"batch_size": np.uint64(32), "tol": None, "max_iter": np.uint8(3)}),
         ("fit", {"batch_size": np.int16(1000), "learning_rate": "constant", "eta0": np.float32(0.01), "average": np.int8(5)}),
         ("fit", {"batch_size": None, "loss": "huber", "epsilon": np.float16(0.5), "alpha": np.float32(1e-3)}),
+        ("fit", {"early_stopping": True, "validation_fraction": np.float16(0.3)}),
         ("chunks", {"batch_size": np.int16(100), "tol": np.float32(1e-3)}),
         ("stream", {"half_life": np.int16(5000)}),
         ("stream", {"half_life": np.uint8(200), "loss": "quantile"}),

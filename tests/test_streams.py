@@ -161,6 +161,15 @@ def test_a_slope_that_changes_is_told_of_although_the_intercept_does_not(loss, o
         streamed(MiniBatchLinearRegressor(random_state=0, **OTHERS[loss], **options), X, y, 2000)
 
 
+def test_a_level_that_changes_is_told_of_where_a_column_of_ones_is_the_intercept():
+    """Without an intercept, a column need not vary for its coefficient to be known."""
+    rng = np.random.default_rng(0)
+    X = np.column_stack([np.ones(20_000), rng.standard_normal((20_000, 3))])
+    y = X.sum(axis=1) + np.repeat([0.0, 2.0], 10_000) + rng.standard_normal(20_000)
+    with pytest.warns(ConvergenceWarning, match="change as they come"):
+        streamed(MiniBatchLinearRegressor(loss="quantile", fit_intercept=False, random_state=0), X, y, 2000)
+
+
 def test_targets_that_are_fitted_exactly_lie_on_no_side():
     rng = np.random.default_rng(0)
     X = rng.poisson(3.0, (7000, 40)).astype(float)
