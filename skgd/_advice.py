@@ -3,13 +3,13 @@
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
-from skgd._geometry import ROWS_PER_COLUMN, SAFETY, safe_step
+from skgd._geometry import ROWS_PER_ESTIMATE, SAFETY, safe_step
 from skgd._latest_rows import longest_half_life
 from skgd._metric import Metric
 from skgd._objective import NOTHING, SQUARED_ERROR, rounding_of
 from skgd._reading import ROUNDING, objectives_at
 from skgd._stopping import MUCH, score_name
-from skgd._stream import ENOUGH_ROWS, LEAST_SEEN, UNUSUAL, n_remembered
+from skgd._stream import ENOUGH_ROWS, UNUSUAL, n_remembered
 from skgd._validation import warn
 
 
@@ -116,7 +116,7 @@ def of_few(model, renewable, n_parameters):
     # Of a quantile, half of these lie on the rarer side. Between the quantiles 0.1 and 0.9 with weights that are nearly even,
     # and after a fit, whose minimum is exact, fewer will do.
     is_safe = renewable.is_of_fit or residuals.counting > 0.2
-    needed = 2 * (1 if is_safe else ROWS_PER_COLUMN) * n_parameters
+    needed = 2 * (1 if is_safe else ROWS_PER_ESTIMATE) * n_parameters
     if renewable.past is None or n_deciding >= needed:
         return None
     name, cure = ("quantile", "choose a quantile nearer to 0.5") if model.loss == "quantile" else ("epsilon", "lower epsilon")
@@ -173,7 +173,7 @@ def last_step(passes):
 def warn_of_epsilon(model, problem):
     """Warn if next to no row lies beyond epsilon, or huber's is so small that a penalty weighs more than its alpha says."""
     spread = np.min(problem.deviation, initial=np.inf, where=problem.deviation > rounding_of(problem.constant))
-    is_known = model.fit_intercept and len(problem.rows) >= LEAST_SEEN  # how far targets lie from a constant
+    is_known = model.fit_intercept and len(problem.rows) >= ROWS_PER_ESTIMATE  # how far targets lie from a constant
     if is_known and problem.loss.insensitive > spread:
         warn(
             f"epsilon={model.epsilon:g} is larger than the deviation of y, which is {spread:.2g}. loss={model.loss!r} "
@@ -215,9 +215,7 @@ def warn_if_poor(model, outcome, promise):
     message = (
         of_too_few_epochs(model, problem, history)
         if not history.converged and model.tol is not None
-        else of_end(model, problem, history, outcome.value)
-        or of_excess(model, problem, outcome.excess, promise)
-        or of_score(model, outcome)
+        else of_end(model, outcome) or of_excess(model, outcome, promise) or of_score(model, outcome)
     )
     if message:
         warn(message, ConvergenceWarning)
@@ -245,13 +243,14 @@ def full_batch_instead(problem):
     return "batch_size=None" if is_possible and not problem.is_full_batch else ""
 
 
-def of_excess(model, problem, excess, promise):
+def of_excess(model, outcome, promise):
+    problem, excess = outcome.problem, outcome.excess
     if np.all(excess <= promise):
         return None
     if model.learning_rate != "auto":
         return (
             f"The descent ended on a plateau far from its minimum: a step on standardised columns lowers the objective by "
-            f"{np.max(excess):.1e} of the excess of the best constant prediction, or more. {of_steps(model, problem)}"
+            f"{np.max(excess):.1e} of the excess of the best constant prediction, or more. {of_steps(model, outcome)}"
         )
     other, is_penalised = full_batch_instead(problem), max(problem.penalty.l1, problem.penalty.l2) > 0.0
     return (
@@ -272,7 +271,7 @@ def of_score(model, outcome):
     if score >= 0.0:
         return None
     poor = f"{score_name(model.loss)} on the held-out rows is {score:.2g}: a constant predicts them better."
-    is_known = len(validation.rows) >= LEAST_SEEN
+    is_known = len(validation.rows) >= ROWS_PER_ESTIMATE
     if is_known and np.any(np.abs(validation.mean - problem.constant) > UNUSUAL * problem.deviation):
         return (
             f"{poor} Held-out targets lie far from the others: if they are a y_val, and y was transformed, as by "
@@ -296,7 +295,8 @@ def of_score(model, outcome):
     )
 
 
-def of_end(model, problem, history, value):
+def of_end(model, outcome):
+    problem, history, value = outcome.problem, outcome.history, outcome.value
     if value is None:
         return None
     # Without tol, a plain descent may still improve: its end is then better than the mean of its last epoch.
@@ -308,13 +308,13 @@ def of_end(model, problem, history, value):
     above = f"objective of {ends:.3g}, above the {constants:.3g} of a constant prediction"
     if model.learning_rate == "auto":
         return f"The descent ended at an {above}: {model.max_iter} epochs are too few. Raise max_iter, or set tol."
-    return f"The descent ended at an {above}. {of_steps(model, problem)}"
+    return f"The descent ended at an {above}. {of_steps(model, outcome)}"
 
 
-def of_steps(model, problem):
+def of_steps(model, outcome):
     """What is wrong with the steps of a plain schedule, and what to do."""
+    problem, eta = outcome.problem, np.max(outcome.length)
     safe, (given, longer, shorter) = plain_safe_step(model, problem), step_names(model)
-    eta = np.max(model.step_size_)
     too, cure = ("long", f", or {shorter}") if eta > safe else ("short", f", or {longer}")
     if safe / 2 < eta <= safe:
         cure = ": for some columns even the longest safe step is too short"

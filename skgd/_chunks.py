@@ -13,7 +13,7 @@ import numpy as np
 from scipy.sparse import issparse, vstack
 
 from skgd._moments import Moments
-from skgd._rows import BUFFER, MOST_COLUMNS, SAMPLE, Rows, added
+from skgd._rows import BUFFER, MOST_COLUMNS, SAMPLE, Rows, added, stays_sparse
 from skgd._stream import UNUSUAL
 from skgd._validation import check_weighted, warn
 
@@ -223,8 +223,8 @@ class RowsInChunks:
         self.sampled = self.representatives = self.prepared(survey.sample.as_rows(moments))
         self.n_features, self.n_targets, self.dtype = moments.n_features, len(moments.target_mean), survey.dtype
         self.total_weight, self.numbers, self.offset = float(n_rows), range(n_rows), self.sampled.offset
-        self.is_wide = self.n_features > MOST_COLUMNS
-        self.is_sparse, self.is_unpacked = self.is_wide and issparse(survey.sample.X), False
+        self.is_wide, are_sparse = self.n_features > MOST_COLUMNS, issparse(survey.sample.X)
+        self.is_sparse, self.is_unpacked = are_sparse and self.is_wide, are_sparse and not self.is_wide
         self.numbers_in_a_row = self.sampled.numbers_in_a_row
 
     @classmethod
@@ -336,6 +336,8 @@ def smallest(keys):
 
 def stacked(parts):
     """Tables stacked row-wise."""
+    if len({issparse(part) for part in parts}) > 1:
+        raise ValueError("Some partitions of X are sparse and others dense. Make all alike, as by X.map_blocks(csr_array).")
     return vstack(parts, format="csr") if issparse(parts[0]) else np.concatenate(parts)
 
 
@@ -344,4 +346,5 @@ def joined(several):
     X = stacked([rows.X if len(rows) == rows.X.shape[0] else rows.X[rows.numbers] for rows in several])
     y = np.hstack([rows.targets for rows in several])
     weight = np.concatenate([rows.weights for rows in several])
-    return Rows(X, np.ascontiguousarray(y), weight, np.arange(len(weight), dtype=np.int32), several[0].offset)
+    numbers = np.arange(len(weight), dtype=np.int32)
+    return Rows(X, np.ascontiguousarray(y), weight, numbers, several[0].offset, stays_sparse(X))

@@ -28,7 +28,7 @@ from skgd._moments import HALF_OF_THE_DIGITS
 from skgd._objective import NOTHING, rounding_of
 from skgd._rows import BUFFER, MOST_COLUMNS, SAMPLE
 
-ROWS_PER_COLUMN = 10  # enough for reliable eigenvalues and Hessians: in a sample, and at the start of a stream
+ROWS_PER_ESTIMATE = 10  # rows for each number that is estimated from them, such as a deviation or an eigenvalue, to trust it
 LEAST_SAMPLE = SAMPLE // 10  # least rows of a sample for eigenvalues: see `n_rows_that_tell`; also rows in a checksum
 SAFETY = 1.1  # factor on an eigenvalue estimated from a sample
 
@@ -95,7 +95,7 @@ def largest_eigenvalue(z):
 
 def n_rows_that_tell(n_features):
     """The size of a sample that is enough for the eigenvalues of so many columns."""
-    return max(LEAST_SAMPLE, min(ROWS_PER_COLUMN * n_features, SAMPLE, BUFFER // n_features))
+    return max(LEAST_SAMPLE, min(ROWS_PER_ESTIMATE * n_features, SAMPLE, BUFFER // n_features))
 
 
 def eigenvalue_of_sample(rows, metric, norms):

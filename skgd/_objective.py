@@ -76,6 +76,16 @@ class Penalty(NamedTuple):
         """Whether coefficients may be exactly zero at the minimum: with an l1 norm or a bound."""
         return self.l1 > 0.0 or self.lowest > -np.inf
 
+    def slopes(self, coef):
+        """The lowest and the highest slope at coefficients: the ends of the subdifferential."""
+        slope, free = self.l2 * coef + self.l1 * np.sign(coef), np.where(coef == 0.0, self.l1, 0.0)
+        return slope - np.where((coef == 0.0) & (self.lowest == 0.0), np.inf, free), slope + free
+
+    def balanced(self, coef, gradient):
+        """The gradient of the loss nearest to a given one with which these coefficients are at the minimum."""
+        low, high = self.slopes(coef)
+        return np.clip(gradient, -high, -low)
+
 
 LOSSES = {
     "squared_error": lambda epsilon, quantile: Loss(0.0, 2.0, np.inf, np.inf),
@@ -151,14 +161,12 @@ def proximal(coef, threshold, lowest):
 
 def beyond_l1(v, penalty):
     """By how much each |v_j|, or -v_j if coefficients must be >= 0, exceeds l1: zero where the dual point is feasible."""
-    return np.maximum(-v - penalty.l1, 0.0) if penalty.lowest == 0.0 else np.maximum(np.abs(v) - penalty.l1, 0.0)
+    return np.abs(v - penalty.balanced(np.zeros(len(v)), v))
 
 
 def gradient_at_minimum(penalty, end, read):
-    """The gradient of the loss at a minimum, which balances that of the penalty; as it was read where a coefficient is zero."""
-    coef, most = end[:-1], np.inf if penalty.lowest == 0.0 else penalty.l1
-    balanced = -penalty.l2 * coef - penalty.l1 * np.sign(coef)
-    return np.append(np.where((coef == 0.0) & penalty.makes_zeros, np.clip(read[:-1], -penalty.l1, most), balanced), 0.0)
+    """The gradient of the loss at a minimum, where it balances the penalty; as it was read if a coefficient of zero allows."""
+    return np.append(penalty.balanced(end[:-1], read[:-1]), 0.0)
 
 
 def penalty_at(penalty, coef):

@@ -2,11 +2,12 @@
 
 import numpy as np
 
+from skgd._geometry import ROWS_PER_ESTIMATE
 from skgd._metric import Metric
 from skgd._moments import NEGLIGIBLE
 from skgd._objective import loss_and_slope, mean_loss, rounding_of, with_intercept_moved
 from skgd._rows import SAMPLE
-from skgd._stream import CEILING, LEAST_SEEN, UNLIKELY, UNUSUAL, Stream
+from skgd._stream import CEILING, UNLIKELY, UNUSUAL, Stream
 
 
 def bounded_by(stream, rows, parameters, loss):
@@ -16,14 +17,14 @@ def bounded_by(stream, rows, parameters, loss):
     medians. Those that are predicted as well as the rows before allow count in full; of the others, none can raise what the
     stream takes for usual by more than a factor. In a first chunk, the rows that are not suspect are taken to come before.
     """
-    if rows.is_sparse or max(stream.n_met, len(rows)) < LEAST_SEEN:
+    if rows.is_sparse or max(stream.n_met, len(rows)) < ROWS_PER_ESTIMATE:
         return rows
     with np.errstate(over="ignore"):
         factor = factor_by_length(stream, rows) * factor_by_loss(stream, rows, parameters, loss)
     is_unusual = factor < 1.0
-    if is_unusual.any() and stream.n_met < LEAST_SEEN:
+    if is_unusual.any() and stream.n_met < ROWS_PER_ESTIMATE:
         stream, parameters = least_squares_of(rows.only(rows.numbers[~is_unusual]), loss)
-    if is_unusual.any() and stream.n_met >= LEAST_SEEN and stream.moments.is_full:
+    if is_unusual.any() and stream.n_met >= ROWS_PER_ESTIMATE and stream.moments.is_full:
         which = np.flatnonzero(is_unusual)
         factor[which[are_explained(stream, rows.only(rows.numbers[which]), parameters, loss)]] = 1.0
     if np.min(factor) == 1.0:
@@ -49,7 +50,7 @@ def factor_by_length(stream, rows):
 
     The longest row of a first chunk may be an outlier: UNUSUAL times the 0.9 quantile of squared lengths stands in for it.
     """
-    is_first = stream.n_met < LEAST_SEEN
+    is_first = stream.n_met < ROWS_PER_ESTIMATE
     metric = metric_of_medians(rows) if is_first else Metric.of_rows(rows, stream.moments, 0.0, True)
     norms = metric.squared_norms(rows) / rows.weights
     if not np.isfinite(norms).all():  # too large for moments: `check_range` reports it

@@ -109,7 +109,7 @@ def with_chunk(model, problem, stream, bounded, state, before):
             state = held_against_order(problem, stream, state)
         renewable = renewable.with_rows(bounded, n_new, before, model.half_life or np.inf)
     stream = stream.with_longest(problem.rows, bounded).with_level(before, len(problem.rows))
-    told = once(state.told, lost=of_lost(model, stream, is_complete(problem.loss, stream, renewable)))
+    told = once(state.told, lost=of_lost(model, stream, is_complete(problem.loss, renewable)))
     return replace(state, stream=stream, renewable=renewable, told=told)
 
 
@@ -129,14 +129,14 @@ def held_against_order(problem, stream, state):
     return replace(state, shuffle_test=test, told=once(state.told, order=of_order(has_failed)))
 
 
-def is_complete(loss, stream, renewable):
+def is_complete(loss, renewable):
     """Whether what a stream keeps determines the minimum over all rows seen, once there are enough."""
     return loss == SQUARED_ERROR or renewable.is_complete  # of the squared error, the moments are all that is needed
 
 
 def knows_minimum(problem, state):
     """Whether what a stream keeps determines the minimum over all rows seen now."""
-    return state.stream.has_enough_rows and is_complete(problem.loss, state.stream, state.renewable)
+    return state.stream.has_enough_rows and is_complete(problem.loss, state.renewable)
 
 
 def renewed(model, problem, bounded, state, parameters):

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from skgd._geometry import ROWS_PER_COLUMN
+from skgd._geometry import ROWS_PER_ESTIMATE
 from skgd._objective import NOTHING, gradient_at_minimum
 from skgd._reading import Sums, Target, derivatives_over
 
@@ -22,8 +22,8 @@ class PastRows:
     The last parameter is the intercept, the prediction at x = `origin`.
     """
 
-    weight: np.ndarray  # (n_targets,): of the rows in the model
-    squares: np.ndarray  # (n_targets,): the sum of their squared weights
+    weight: float  # of the rows in the model
+    squares: float  # the sum of their squared weights
     origin: np.ndarray  # (n_features,)
     curvature: np.ndarray  # A: (n_targets, n_features + 1, n_features + 1)
     linear: np.ndarray  # b: (n_targets, n_features + 1)
@@ -34,7 +34,6 @@ class PastRows:
         """Models of rows by the values, gradients and Hessians of their loss at a point for each target."""
         pull = np.array([hessian @ point for hessian, point in zip(curvature, points, strict=True)])
         constant = values - np.sum(gradients * points, axis=1) + 0.5 * np.sum(points * pull, axis=1)
-        weight, squares = np.full(len(points), weight), np.full(len(points), squares)
         return cls(weight, squares, origin, curvature, pull - gradients, constant)
 
     def __add__(self, other):
@@ -55,8 +54,9 @@ class PastRows:
         return replace(self, curvature=curvature, linear=linear, constant=factor * self.constant)
 
     def faded(self, factor):
-        """The model with the weight of its rows multiplied by a factor for each target."""
-        return replace(self.scaled(factor), weight=factor * self.weight, squares=factor**2 * self.squares)
+        """The model with the weight of its rows multiplied by a factor."""
+        scaled = self.scaled(np.full(len(self.linear), factor))
+        return replace(scaled, weight=factor * self.weight, squares=factor**2 * self.squares)
 
     def credible_at(self, parameters, loss, scale):
         """The model, scaled down if its gradient is larger than that of its rows can be.
@@ -89,7 +89,7 @@ class TargetOfStream(Target):
 
     @property
     def total_weight(self):
-        return self.rows.total_weight + (self.before.weight[self.k] if self.before else 0.0)
+        return self.rows.total_weight + (self.before.weight if self.before else 0.0)
 
     def completed(self, sums, parameters):
         """Sums over the latest rows, with those of the model."""
@@ -123,7 +123,7 @@ def model_at_minimum(problem, ends, widths, weight, squares):
     """
     residual = problem.rows.residuals(problem.published(ends))
     distance = np.sort(np.abs(np.abs(residual) - problem.loss.insensitive), axis=1)
-    near = distance[:, min(ROWS_PER_COLUMN * ends.shape[1], residual.shape[1] // 10)]
+    near = distance[:, min(ROWS_PER_ESTIMATE * ends.shape[1], residual.shape[1] // 10)]
     found = []
     for k, end in enumerate(ends):
         target = TargetOfStream(problem, k, max(widths[k], near[k]), None)

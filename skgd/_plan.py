@@ -21,7 +21,7 @@ from skgd._wide import CoordinateDescent, QuasiNewton
 
 
 def solver_of(rows, loss, penalty):
-    """The class of solver for the full batch; this is the only place that chooses it."""
+    """The class of solver for the full batch where there are no normal equations."""
     if is_quadratic(loss, penalty):
         return ConjugateGradients
     if not rows.is_wide:
@@ -104,12 +104,11 @@ def problem_of_chunk(model, rows, state):
     if model.learning_rate != "auto":
         geometry = Geometry(Metric.plain(rows.n_features, model.fit_intercept))
         return with_geometries(problem, lambda ridge: geometry), stream, rows
-    parameters = state.parameters[:, AVERAGE]
+    parameters, half_life = state.parameters[:, AVERAGE], model.half_life or np.inf
     if problem.loss.grows_linearly:  # far from the minimum the loss is as steep as the residuals met so far say
-        stream = stream.with_steepness(rows, parameters, problem.loss, model.half_life or np.inf)
+        stream = stream.with_steepness(rows, parameters, problem.loss, half_life)
         problem = replace(problem, curvature=secant_curvature(problem.loss, stream.slope, stream.size))
     bounded = bounded_by(stream, rows, parameters, problem.loss)
-    half_life = model.half_life or np.inf
     remembered = bounded.faded(half_life, np.finfo(np.float64).nmant)  # half-lives after which nothing is left of a row
     stream = stream.with_rows(remembered, len(rows), half_life)
     check_range(stream.moments, remembered)

@@ -26,7 +26,7 @@ from skgd._objective import (
 )
 from skgd._reading import LEAST_REACH, slopes_over
 from skgd._reference import COEF, GRADIENT, update
-from skgd._rows import BLOCK, AllRows, Rows
+from skgd._rows import BLOCK, BUFFER, UPKEEP, AllRows, Rows
 from skgd._stream import A_FEW
 
 try:
@@ -42,8 +42,6 @@ except ImportError:
     )
 
 LONGEST_RUN = BLOCK // 16  # batches in one compiled call: their steps, of six numbers each, then fit into the cache
-UPKEEP = 4  # numbers that a call on sparse rows reads at least for each column, since it visits every column once, too
-LARGEST_RUN = 2**26  # numbers that one call may read: some tenths of a second, after which Ctrl-C takes effect
 
 
 @dataclass(frozen=True)
@@ -214,12 +212,12 @@ class Problem:
     def longest_run(self, schedule):
         """Batches in one engine call: few enough for Ctrl-C, and on sparse rows enough to pay for a visit to all columns."""
         if not self.rows.is_sparse:
-            most = BLOCK if self.rows.is_unpacked else LARGEST_RUN
+            most = BLOCK if self.rows.is_unpacked else BUFFER
             return max(1, min(LONGEST_RUN, int(most / self.numbers_in_a_batch)))
         visited, n_columns = self.numbers_in_a_batch, self.rows.n_features
         if schedule.moves_all_columns(self.penalty):
             visited += n_columns
-        return max(1, min(max(LONGEST_RUN, int(UPKEEP * n_columns / visited)), int(LARGEST_RUN / visited)))
+        return max(1, min(max(LONGEST_RUN, int(UPKEEP * n_columns / visited)), int(BUFFER / visited)))
 
     def averaging_interval(self):
         """Steps between two updates of the average: on sparse rows each update visits all columns."""

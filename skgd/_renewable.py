@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from skgd._geometry import ROWS_PER_COLUMN
+from skgd._geometry import ROWS_PER_ESTIMATE
 from skgd._latest_rows import LatestRows, longest_half_life
 from skgd._newton import TIGHTER, DampedNewton, Newton
 from skgd._objective import loss_and_slope, penalty_at
@@ -113,7 +113,7 @@ class Renewable:
         intercepts are predictions at the problem's origin.
         """
         rows, factor = problem.rows, 0.5 ** (self.latest.age - self.faded_at)
-        before = self.past and self.past.moved_to(problem.origin).faded(np.full(len(starts), factor))
+        before = self.past and self.past.moved_to(problem.origin).faded(factor)
         n_seen = len(rows) + self.n_rows * factor
         if before is None:
             # A tenth of this promise takes a tenth longer; ten times as much may leave all that is promised in the model.
@@ -133,7 +133,7 @@ class Renewable:
         rows = problem.rows
         total, squares = rows.total_weight, rows.weights @ rows.weights
         if before is not None:
-            total, squares = total + before.weight.max(), squares + before.squares.max()
+            total, squares = total + before.weight, squares + before.squares
         latest = Residuals.at(problem, ends, min(1.0, total**2 / (n_seen * squares)))
         return latest if before is None else self.residuals.joined(latest, len(rows) / n_seen)
 
@@ -184,4 +184,4 @@ def no_worse_than_constants(problem, parameters):
 
 def n_first_rows(counting, n_parameters):
     """How many first rows a stream keeps: more where a smaller share of them is `Residuals.counting`, up to two megabytes."""
-    return max(min(FIRST_NUMBERS / counting, BLOCK) / n_parameters, ROWS_PER_COLUMN * n_parameters)
+    return max(min(FIRST_NUMBERS / counting, BLOCK) / n_parameters, ROWS_PER_ESTIMATE * n_parameters)

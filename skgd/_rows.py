@@ -22,7 +22,8 @@ MOST_THREADS = 8  # two are 1.6 times as fast as one; Python's lock, held a quar
 BLOCK = 2**18  # numbers in a block of rows, two megabytes: with 1/8 or 4 times as many, readings take a quarter longer
 MOST_COLUMNS = 1000  # up to here an eigendecomposition pays for itself, and sparse rows are unpacked
 SAMPLE = 10_000  # rows of the sample that stands for all, for example for the typical residual
-BUFFER = 2**23  # numbers of X that are shuffled together where not all are in memory: 64 megabytes
+BUFFER = 2**23  # numbers of X, 64 megabytes, that are shuffled together where not all are in memory, or read by one engine call
+UPKEEP = 4  # numbers of sparse rows that are read at once, at least, for each column: their sums visit all columns, too
 GROUP = 8 * BLOCK  # numbers in a group of rows, which one core sums: half as many cost 1 % more, twice as many leave cores idle
 FULL = 0.25  # sparse rows with a larger share of nonzeros are unpacked, too
 
@@ -91,13 +92,14 @@ class Rows:
     weight: np.ndarray
     numbers: np.ndarray  # int32: which rows of X these are; if they are as many as X has, all in their order
     offset: np.ndarray  # what has been subtracted from the columns given by the user
+    is_sparse: bool = False  # whether sparse rows stay so; parts of them do as all do
 
     @classmethod
     def of(cls, X, y, weight):
         """All rows of nonzero weight."""
         everything = weight.strides == (0,) or weight.all()  # a view of one number: see `is_unweighted`
         numbers = np.arange(X.shape[0], dtype=np.int32) if everything else np.flatnonzero(weight).astype(np.int32)
-        return cls(X, y, weight, numbers, np.zeros(X.shape[1]))
+        return cls(X, y, weight, numbers, np.zeros(X.shape[1]), stays_sparse(X))
 
     def __len__(self):
         return len(self.numbers)
@@ -108,7 +110,7 @@ class Rows:
 
     def without_columns(self):
         """The targets and weights alone."""
-        return replace(self, X=np.empty((self.X.shape[0], 0)), offset=np.empty(0))
+        return replace(self, X=np.empty((self.X.shape[0], 0)), offset=np.empty(0), is_sparse=False)
 
     def with_weight(self, weight):
         """These rows with other weights."""
@@ -139,8 +141,10 @@ class Rows:
     @cached_property
     def mean_weight(self):
         """sum_i s_i / n"""
-        largest = self.weight[self.numbers].max()  # by which they are divided first, since a sum may be too large or small
-        return 1.0 if self.is_unweighted else float(largest * np.mean(self.weight[self.numbers] / largest))
+        if self.is_unweighted:
+            return 1.0
+        largest = self.weights.max()  # by which they are divided first, since a sum may be too large or small
+        return float(largest * np.mean(self.weights / largest))
 
     @cached_property
     def total_weight(self):
@@ -153,8 +157,10 @@ class Rows:
 
         n times it is Kish's effective sample size (Kish 1965).
         """
+        if self.is_unweighted:
+            return 1.0
         weights = self.weights / self.weights.max()
-        return 1.0 if self.is_unweighted else float(weights.sum() ** 2 / (len(weights) * (weights @ weights)))
+        return float(weights.sum() ** 2 / (len(weights) * (weights @ weights)))
 
     def add_up(self, *requests):
         """The sum of each function(rows, *arguments) over the rows; many rows are summed in groups, on all cores."""
@@ -229,11 +235,6 @@ class Rows:
         return self.n_features > MOST_COLUMNS
 
     @cached_property
-    def is_sparse(self):
-        """Whether the rows are sparse and stay so."""
-        return issparse(self.X) and self.is_wide and self.X.nnz <= FULL * self.X.shape[0] * self.n_features
-
-    @cached_property
     def is_unpacked(self):
         """Whether the rows are sparse and to be unpacked before steps are taken."""
         return issparse(self.X) and not self.is_sparse
@@ -264,7 +265,7 @@ class Rows:
     def sparse_blocks(self):
         """Blocks of sparse rows as they are, and the same rows for `take`; long ones, since products visit all columns."""
         size = self.X.nnz / self.X.shape[0] + 1.0
-        return ((self.as_given(which), which) for _, which in self.blocks(size, at_least=4 * self.n_features))
+        return ((self.as_given(which), which) for _, which in self.blocks(size, at_least=UPKEEP * self.n_features))
 
     def centred(self, which, center):
         """Rows of X minus a center; sparse rows as they are, since their center is zero."""
@@ -272,7 +273,7 @@ class Rows:
 
     def blocks(self, numbers_in_a_row=None, at_least=1):
         """Blocks of about BLOCK numbers or `at_least` rows: pairs of a slice of `numbers` and the same rows for `take`."""
-        size = max(BLOCK, 4 * self.n_features) if self.is_sparse else BLOCK  # the sums of each block visit all columns, too
+        size = max(BLOCK, UPKEEP * self.n_features) if self.is_sparse else BLOCK
         length = max(at_least, int(size / (numbers_in_a_row or self.numbers_in_a_row)))
         everything = len(self) == self.X.shape[0]
         places = (slice(start, min(start + length, len(self))) for start in range(0, len(self), length))
@@ -331,7 +332,13 @@ class Rows:
         columns = csr_array((columns.ravel(), np.tile(far, len(columns)), starts), shape=self.X.shape)
         offset = np.zeros_like(mean)
         offset[far] = mean[far]
-        return replace(self, X=csr_array(others + columns, dtype=self.X.dtype), offset=offset)
+        X = csr_array(others + columns, dtype=self.X.dtype)
+        return replace(self, X=X, offset=offset, is_sparse=stays_sparse(X))
+
+
+def stays_sparse(X):
+    """Whether X is sparse and better not unpacked: it has many columns, and few of its numbers differ from zero."""
+    return issparse(X) and X.shape[1] > MOST_COLUMNS and X.nnz <= FULL * X.shape[0] * X.shape[1]
 
 
 def added(these, those):

@@ -82,12 +82,9 @@ def slopes_of(problem, parameters, moments, widths):
     widths = np.maximum(widths, INDISTINCT * problem.deviation)  # targets that are fitted exactly lie on the kink, too
     root = np.append(metric.root, 1.0)
     (slopes,) = rows.add_up((extreme_slopes_over, problem.loss, parameters, widths, metric.center, root))
-    # A coefficient of zero takes part of the l1 norm's slope. At a bound, the objective's slope may be positive, however large.
-    penalty, coef = penalty.per_weight(moments.n_rows, moments.weight), parameters[:, :-1]
-    pull, free = penalty.l2 * coef + penalty.l1 * np.sign(coef), np.where(coef == 0.0, penalty.l1, 0.0)
-    unit, of_intercept = rows.total_weight * root[:-1], np.zeros((len(coef), 1))
-    below = np.where((coef == 0.0) & (penalty.lowest == 0.0) & (unit > 0.0), np.inf, free)
-    slopes += Slopes(*(np.hstack([unit * bound, of_intercept]) for bound in (pull - below, pull + free)))
+    unit, of_intercept = rows.total_weight * root[:-1], np.zeros((len(parameters), 1))
+    ends = penalty.per_weight(moments.n_rows, moments.weight).slopes(parameters[:, :-1])
+    slopes += Slopes(*(np.hstack([unit * np.where(unit > 0.0, end, 0.0), of_intercept]) for end in ends))
     is_tested = np.append(unit > 0.0, metric.intercept > 0.0)  # without an intercept, its slope may be anything
     return slopes._replace(lowest=np.where(is_tested, slopes.lowest, 0.0), highest=np.where(is_tested, slopes.highest, 0.0))
 

@@ -18,7 +18,15 @@ from sklearn.utils._param_validation import (
 )
 from sklearn.utils.parallel import _get_threadpool_controller
 
-__all__ = ["Interval", "InvalidParameterError", "Options", "fit_context", "validate_parameter_constraints"]
+__all__ = [
+    "CheckedParameters",
+    "Interval",
+    "InvalidParameterError",
+    "Options",
+    "fit_context",
+    "number_of_threads",
+    "one_core",
+]
 
 Method = TypeVar("Method", bound=Callable[..., Any])
 

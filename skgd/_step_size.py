@@ -13,7 +13,6 @@ from skgd._stopping import Plateau
 FORGET = 3  # average="auto" weighs step t by about t^3: the average forgets where the descent began
 FEW_STEPS = 20  # "auto" judges progress over at least so many steps, of several short epochs; half or double: 1e-4 at most
 DECAY = 1 / 3  # factor of the step of "auto" after an epoch without progress; half or double: excess of up to 2e-4, not 5e-5
-SAFE_CAP = 2.0  # limit of eta |g|^2 / f: any eta <= 1 / (curvature of the batch) keeps it, so no ordinary step is cut
 
 # eta(t) of each schedule; `offset` places the beginning of "optimal".
 SCHEDULES = {
@@ -141,12 +140,12 @@ class Schedule:
 
 
 def cap_of(problem, in_fit):
-    """The `Schedule.cap` of "auto".
+    """The `Schedule.cap` of "auto": 2, since |g|^2 <= 2 L f for a loss f >= 0 of curvature L, so that eta <= 1 / L keeps it.
 
     In a fit of the squared error on single rows, none is needed: 1 / L(1) never overshoots a row. For larger batches L(b) is
     only an expectation, and a stream may bring a row far longer than L allows for.
     """
-    return np.inf if in_fit and problem.batch_size == 1 and problem.loss == SQUARED_ERROR else SAFE_CAP
+    return np.inf if in_fit and problem.batch_size == 1 and problem.loss == SQUARED_ERROR else 2.0
 
 
 def shortens(problem, in_fit):

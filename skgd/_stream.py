@@ -5,14 +5,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from skgd._geometry import SAFETY, Geometry, eigenvalue_of_sample, safe_length
+from skgd._geometry import ROWS_PER_ESTIMATE, SAFETY, Geometry, eigenvalue_of_sample, safe_length
 from skgd._metric import Metric
 from skgd._moments import Moments
 from skgd._objective import loss_and_slope, typical_size
 from skgd._rows import SAMPLE
 
 MOST_CORRELATED = 500  # columns plus targets up to which a stream keeps their covariance, which is decomposed for every chunk
-LEAST_SEEN = 10  # rows before the deviations of columns are trusted; until then, only the intercept moves
 UNUSUAL = 10.0  # row lengths, losses and residuals count as at most this many times what is usual so far
 UNLIKELY = 6.0  # standard errors that are no chance: a normal one has more twice in 1e9; 10: wrong rows pass; 4: splines fail
 CEILING = 1000.0  # rows with more than this many times the usual loss are outliers, and move the parameters less
@@ -69,7 +68,7 @@ class Stream(NamedTuple):
         weight, residual, total = rows.sampled.weights, rows.sampled.residuals(parameters), rows.total_weight
         slope = total * (np.abs(loss_and_slope(loss, residual)[1]) @ weight) / weight.sum()
         size = total * typical_size(residual, weight)
-        if self.n_met >= LEAST_SEEN:  # a limit on how far one chunk can raise the typical residual
+        if self.n_met >= ROWS_PER_ESTIMATE:  # a limit on how far one chunk can raise the typical residual
             size = np.where(np.greater(self.size, 0.0), np.minimum(size, UNUSUAL * self.size), size)
         fading = 0.5 ** (len(rows) / min(SAMPLE, half_life))
         return self._replace(slope=fading * self.slope + slope, size=fading * self.size + size)
@@ -91,7 +90,7 @@ class Stream(NamedTuple):
         """The geometry for steps on a chunk that is in the moments already; `bounded` has its rows with bounded weights."""
         moments = self.moments
         metric = Metric.of_rows(rows, moments, ridge, fit_intercept)
-        if self.n_met < LEAST_SEEN:
+        if self.n_met < ROWS_PER_ESTIMATE:  # deviations are not known: only the intercept moves
             metric = metric._replace(scale=np.zeros_like(metric.scale))
         penalised, b = np.max(ridge * metric.scale), min(batch_size, len(rows))
         norms = metric.squared_norms(bounded)

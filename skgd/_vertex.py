@@ -78,8 +78,8 @@ def solution_of_program(target, point, sums, rows, allowed):
     loss, penalty, total, size = target.loss, target.penalty, target.total_weight, len(point)
     slope, side = loss_and_slope(loss, rows.residual)[1], np.where(rows.residual < 0.0, -1.0, 1.0)
     cost = rows.weight * (loss.insensitive * side - rows.residual)
-    below, above = freedom_of_v(penalty, point, allowed)
     g = gradient_at_minimum(penalty, point, np.zeros(size))
+    below, above = freedom_of_v(penalty, point, g, allowed)
     of_far_rows = sums.v - (rows.weight * slope) @ rows.z
     is_free, scale, unit = below + above > 0.0, sums.size_of_terms, np.abs(cost).max() or 1.0
     program = linprog(
@@ -103,16 +103,13 @@ def bounds_of_slopes(loss, side):
     return [(0.0, loss.cap_above) if each > 0.0 else (-loss.cap_below, 0.0) for each in side]
 
 
-def freedom_of_v(penalty, point, allowed):
-    """By how much each entry of v may be below and above g.
+def freedom_of_v(penalty, point, g, allowed):
+    """By how much each entry of v may be below and above g, which itself balances the penalty at the point.
 
-    A coefficient of zero takes any slope that the l1 norm or the bound allows. With an l2 norm, a difference e adds
-    e^2 / (2 l2) to the gap.
+    With an l2 norm, an entry e beyond the slopes of the penalty adds e^2 / (2 l2) to the gap.
     """
-    is_zero = np.append((point[:-1] == 0.0) & penalty.makes_zeros, False)
-    differs = np.append(np.full(len(point) - 1, np.sqrt(2.0 * penalty.l2 * allowed / len(point))), 0.0)
-    most = np.inf if penalty.lowest == 0.0 else penalty.l1
-    return differs + np.where(is_zero, penalty.l1, 0.0), differs + np.where(is_zero, most, 0.0)
+    (low, high), beyond = penalty.slopes(point[:-1]), np.sqrt(2.0 * penalty.l2 * allowed / len(point))
+    return np.append(g[:-1] + high + beyond, 0.0), np.append(-low - g[:-1] + beyond, 0.0)
 
 
 def with_least_norm(target, step):

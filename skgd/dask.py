@@ -27,7 +27,6 @@ from skgd._moments import Moments
 from skgd._objective import rounding_of
 from skgd._rows import Rows, added
 from skgd._sklearn import fit_context
-from skgd._step_size import Schedule
 from skgd._stopping import explained
 from skgd._validation import (
     check_has_validation,
@@ -212,10 +211,9 @@ class DaskMiniBatchLinearRegressor(MiniBatchLinearRegressor):
         return super(DaskMiniBatchLinearRegressor, alone).__sklearn_clone__().set_params(client=self.client)
 
     def _passes(self, problem, state, in_fit, is_done):
-        if not isinstance(problem.rows, DaskRows) or problem.is_full_batch:
-            return super()._passes(problem, state, in_fit, is_done)
-        schedule = Schedule.of(self, problem, state, in_fit)
-        return PassesInParallel(problem, schedule, state.n_steps, state.seed, is_done, state.objective, state.largest)
+        if isinstance(problem.rows, DaskRows) and not problem.is_full_batch:
+            return PassesInParallel.of(self, problem, state, in_fit, is_done)
+        return super()._passes(problem, state, in_fit, is_done)
 
 
 class Partitions:
@@ -283,15 +281,15 @@ class DaskRows(RowsInChunks):
 class PassesInParallel(Passes):
     """Epochs of parallel passes, each over some parts of the rows, from common parameters; their ends are averaged."""
 
-    def __init__(self, problem, schedule, n_steps, seed, is_done, objective, largest):
-        super().__init__(problem, schedule, n_steps, seed, is_done, objective, largest)
+    def __init__(self, problem, *others):
+        super().__init__(problem, *others)
         partitions = problem.rows.source
-        self.parts, self.client = redistributed(partitions, problem.rows.prepared, seed), partitions.client
+        self.parts, self.client = redistributed(partitions, problem.rows.prepared, self.seed), partitions.client
         self.n_batches = -(-self.n_batches // min(len(self.parts), PARALLEL))
 
-    def make(self, epoch, parameters, history):
-        """Make an epoch; the mean of the objectives before its steps."""
-        about, n_chains = (replace(self.problem, rows=None), self.schedule, self.is_done), min(len(self.parts), PARALLEL)
+    def pass_over_rows(self, epoch, parameters, history):
+        problem, n_chains = replace(self.problem, rows=None, normal_equations=None), min(len(self.parts), PARALLEL)
+        about = problem, self.schedule, self.is_done
         start, ends = delayed(Progress(parameters, self.n_steps), pure=False), []
         for chain in range(n_chains):
             end = start
@@ -301,7 +299,6 @@ class PassesInParallel(Passes):
         mean, objective = computed(delayed(means_of, pure=False)(ends), self.client)
         parameters[self.targets], self.objective[self.targets] = mean[self.targets], objective[self.targets]
         self.n_steps += self.n_batches
-        self.check(self.objective, parameters, history)
         return self.objective.copy()
 
 

@@ -7,7 +7,7 @@ import warnings
 import numpy as np
 import pandas as pd
 import pytest
-from scipy.sparse import csr_array, issparse
+from scipy.sparse import csr_array, issparse, random_array
 from sklearn.base import clone
 from sklearn.linear_model import LinearRegression
 from sklearn.metrics import mean_pinball_loss
@@ -364,6 +364,23 @@ def test_a_few_chunks_are_in_memory_at_a_time(options, monkeypatch):
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak <= 14 * 8 * 200_000  # of 40: a chunk, its copy, a buffer of two, its copy, and a sample of 10,000 rows
+
+
+def test_narrow_sparse_chunks_are_unpacked_in_blocks_as_in_memory():
+    X = random_array((6000, 300), density=0.02, rng=np.random.default_rng(0), format="csr")
+    y = X.sum(axis=1)
+    chunks = [(X[i : i + 1000], y[i : i + 1000]) for i in range(0, 6000, 1000)]
+
+    def peak_of(method, *rows):
+        model = MiniBatchLinearRegressor(random_state=0, max_iter=2, tol=None)
+        tracemalloc.start()
+        getattr(model, method)(*rows)
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        return peak
+
+    peaks = [[peak_of("fit", X, y), peak_of("fit_chunks", chunks)] for _ in range(2)]  # the first has what is imported late
+    assert peaks[1][1] <= peaks[1][0] + 3 * (X.data.nbytes + X.indices.nbytes)  # what is shuffled together, and copies
 
 
 def on_disk(path, X):

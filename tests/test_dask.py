@@ -103,6 +103,8 @@ def test_mini_batches_come_as_near_as_promised_and_give_the_same_bits_again(batc
     np.testing.assert_array_equal(models[0].coef_, models[1].coef_)
     exact = MiniBatchLinearRegressor(None).fit(X, y)
     assert exact.score(X, y) - models[0].score(X, y) <= 1e-3
+    # The normal equations tell when the promise is kept; means of parallel passes may be there a little later.
+    assert models[0].n_iter_ <= MiniBatchLinearRegressor(batch_size, random_state=0).fit(X[rank], y[rank]).n_iter_ + 2
 
 
 def test_one_pass_side_by_side_is_the_mean_of_its_parts():
@@ -126,6 +128,13 @@ def test_sparse_partitions_of_many_columns_need_an_int():
     model = DaskMiniBatchLinearRegressor(8, alpha=1e-3, random_state=0).fit(rows, targets)
     local = MiniBatchLinearRegressor(8, alpha=1e-3, random_state=0).fit(csr_array(wide), target)
     assert model.score(rows, targets) == pytest.approx(local.score(csr_array(wide), target), abs=0.01)
+
+
+def test_partitions_that_are_sparse_and_dense_are_refused():
+    parts = da.from_array(csr_array(X[:1000]), chunks=-1, asarray=False), da.from_array(X[1000:], chunks=-1)
+    for order in parts, parts[::-1]:
+        with pytest.raises(ValueError, match=r"sparse and others dense. Make all alike, as by X.map_blocks\(csr_array\)"):
+            DaskMiniBatchLinearRegressor().fit(da.concatenate(order), da.from_array(y, chunks=1000))
 
 
 def test_several_targets_are_collections_too():

@@ -8,7 +8,6 @@ import polars as pl
 import pytest
 import sklearn
 from packaging.version import Version
-from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import GridSearchCV, cross_validate
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import PolynomialFeatures
@@ -120,6 +119,7 @@ def test_html_repr_documents_every_parameter_if_there_is_a_page_to_link_to(monke
         ("fit", {"batch_size": np.int16(7), "loss": "quantile", "quantile": np.float32(0.75), "max_iter": np.int8(20)}),
         ("fit", {"batch_size": np.uint64(32), "tol": None, "max_iter": np.uint8(3)}),
         ("fit", {"batch_size": np.int16(1000), "learning_rate": "constant", "eta0": np.float32(0.01), "average": np.int8(5)}),
+        ("fit", {"learning_rate": "constant", "eta0": np.float64(1e-9)}),
         ("fit", {"batch_size": None, "loss": "huber", "epsilon": np.float16(0.5), "alpha": np.float32(1e-3)}),
         ("fit", {"early_stopping": True, "validation_fraction": np.float16(0.3)}),
         ("chunks", {"batch_size": np.int16(100), "tol": np.float32(1e-3)}),
@@ -128,7 +128,7 @@ def test_html_repr_documents_every_parameter_if_there_is_a_page_to_link_to(monke
     ],
 )
 def test_parameters_of_numpys_types_count_as_the_numbers_that_they_are(way, parameters):
-    """Their own arithmetic overflows: 16 bits hold no product of 20,000 rows and 7."""
+    """Their own arithmetic overflows: 16 bits hold no product of 20,000 rows and 7. Warnings are the same, too."""
     rng = np.random.default_rng(0)
     X = rng.standard_normal((20_000, 3))
     y = X @ [1.0, 2.0, 3.0] + rng.standard_normal(20_000)
@@ -136,17 +136,19 @@ def test_parameters_of_numpys_types_count_as_the_numbers_that_they_are(way, para
 
     def learned(parameters):
         model = MiniBatchLinearRegressor(random_state=0, **parameters)
-        with warnings.catch_warnings(action="ignore", category=ConvergenceWarning):
+        with warnings.catch_warnings(record=True, action="always") as told:
             if way == "fit":
-                return model.fit(X, y)
-            if way == "chunks":
-                return model.fit_chunks(chunks)
-            for chunk in chunks:
-                model.partial_fit(*chunk)
-            return model
+                model.fit(X, y)
+            elif way == "chunks":
+                model.fit_chunks(chunks)
+            else:
+                for chunk in chunks:
+                    model.partial_fit(*chunk)
+        return model, [str(each.message) for each in told]
 
     plain = {name: value.item() if isinstance(value, np.generic) else value for name, value in parameters.items()}
-    given, expected = learned(parameters), learned(plain)
+    (given, warned), (expected, expected_warnings) = learned(parameters), learned(plain)
+    assert warned == expected_warnings
     np.testing.assert_array_equal(given.coef_, expected.coef_)
     assert given.step_size_ == expected.step_size_
     assert all(getattr(given, name) is value for name, value in parameters.items())  # they stay as they were given

@@ -116,7 +116,7 @@ def test_the_cap_keeps_a_stream_from_a_chunk_unlike_all_before(monkeypatch):
         return model.coef_[0]
 
     assert abs(run() - 3.3) < 0.5  # plain least squares of all these rows is near 3e-3
-    monkeypatch.setattr("skgd._step_size.SAFE_CAP", np.inf)
+    monkeypatch.setattr("skgd._step_size.cap_of", lambda problem, in_fit: np.inf)
     assert abs(run() - 3.3) > 0.5
 
 

@@ -4,7 +4,7 @@ import warnings
 
 import numpy as np
 import pytest
-from scipy.sparse import random_array
+from scipy.sparse import csr_array, random_array
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import ElasticNet, Lasso, LinearRegression, Ridge
@@ -434,3 +434,17 @@ def test_columns_that_differ_by_little_from_others_do_not_hide_what_is_left(batc
     least = np.mean((LinearRegression().fit(X, y).predict(X) - y) ** 2)
     promise = 1e-4 if batch_size is None else 1e-3
     assert np.mean((model.predict(X) - y) ** 2) - least <= promise * (y.var() - least)
+
+
+@pytest.mark.parametrize("options", [{"alpha": 0.1}, {"loss": "huber", "epsilon": 1.0, "alpha": 0.1}, {"batch_size": 32}])
+def test_sparse_rows_of_uneven_density_are_unpacked_all_or_none(options, monkeypatch):
+    """A part that has fewer numbers than all rows would otherwise not be centred, as the others are."""
+    monkeypatch.setattr(_rows, "GROUP", 2**16)  # parts of 59 rows
+    rng = np.random.default_rng(0)
+    density = np.where(np.arange(N) < N // 2, 0.05, 0.5)
+    X = np.where(rng.random((N, D)) < density[:, None], 1.0 + rng.random((N, D)), 0.0)
+    y = X[:, :20].sum(axis=1) + rng.standard_normal(N)
+    dense, sparse = (
+        MiniBatchLinearRegressor(**{"batch_size": None} | options, random_state=0).fit(Z, y) for Z in (X, csr_array(X))
+    )
+    np.testing.assert_array_equal(sparse.coef_, dense.coef_)
