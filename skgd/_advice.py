@@ -132,8 +132,8 @@ def of_few(model, renewable, n_parameters):
 
 def count_not_finite(rows):
     """How many numbers of X are NaN or infinity."""
-    taken = (rows.take(which) for _, which in rows.blocks())
-    return sum(np.count_nonzero(~np.isfinite(X.data if rows.is_sparse else X)) for X in taken)
+    tables = (part.columns for part in rows.blocks())
+    return sum(np.count_nonzero(~np.isfinite(X.data if rows.is_sparse else X)) for X in tables)
 
 
 def check_end(model, problem, passes, start, end, history):

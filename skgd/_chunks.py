@@ -343,7 +343,7 @@ def stacked(parts):
 
 def joined(several):
     """Several Rows as one, in arrays of its own."""
-    X = stacked([rows.X if len(rows) == rows.X.shape[0] else rows.X[rows.numbers] for rows in several])
+    X = stacked([rows.packed_columns for rows in several])
     y = np.hstack([rows.targets for rows in several])
     weight = np.concatenate([rows.weights for rows in several])
     numbers = np.arange(len(weight), dtype=np.int32)

@@ -44,7 +44,7 @@ def check_range(moments, rows):
         )
     lost = np.flatnonzero(moments.variance < np.finfo(np.float64).tiny)
     if len(lost) and not rows.is_sparse:
-        spread = np.max([np.ptp(rows.take(which)[:, lost], axis=0) for _, which in rows.blocks()], axis=0)
+        spread = np.max([np.ptp(part.columns[:, lost], axis=0) for part in rows.blocks()], axis=0)
         if np.any(spread > 0.0):
             raise ValueError(
                 f"Column {lost[spread > 0.0][0]} of X varies too little: its variance is below the range of float64. "
@@ -111,7 +111,7 @@ def sample_rows(rows, norms):
     """
     size = n_rows_that_tell(rows.n_features)
     if len(rows) <= size:
-        which, weight = rows.numbers, rows.weight[rows.numbers]
+        which, weight = rows.numbers, rows.weights
     elif not norms.any():
         which, weight = rows.numbers[:1], np.zeros(1)
     else:
@@ -156,8 +156,9 @@ class Triangle(NamedTuple):
     @classmethod
     def over(cls, rows, center, axes):
         """R of sqrt(s_i) z_i, with z_i the centred row i along the columns of `axes`."""
-        roots = ((which, np.sqrt(rows.weight[which])[:, None]) for _, which in rows.blocks(at_least=axes.shape[1]))
-        return reduce(add, (cls(np.linalg.qr(root * ((rows.take(which) - center) @ axes), "r")) for which, root in roots))
+        parts = rows.blocks(at_least=axes.shape[1])
+        tables = (np.sqrt(part.weights)[:, None] * ((part.columns - center) @ axes) for part in parts)
+        return reduce(add, (cls(np.linalg.qr(table, "r")) for table in tables))
 
     def __add__(self, other):
         return Triangle(np.linalg.qr(np.vstack([self.R, other.R]), "r"))

@@ -47,7 +47,7 @@ class LatestRows:
         """These rows with the newest ones copied, since the caller may reuse their arrays."""
         if self.newest is None:
             return self
-        rows, X = self.newest, np.array(self.newest.take(self.newest.numbers), dtype=np.float64, order="C")
+        rows, X = self.newest, np.array(self.newest.columns, dtype=np.float64, order="C")
         table = Table(X, rows.targets.copy(), rows.weights.copy(), np.full(len(rows), self.age))
         return LatestRows((*self.tables, table), age=self.age)
 

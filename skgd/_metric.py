@@ -56,16 +56,15 @@ class Metric(NamedTuple):
 
     def squared_norms(self, rows):
         """s (x - center)' D (x - center) of each row of weight s, the intercept included."""
-        norms = np.full(len(rows), self.intercept)
-        for place, which in rows.blocks():
-            X = rows.take(which)
+        norms = []
+        for part in rows.blocks():
             if rows.is_sparse:
-                norms[place] += X.power(2, dtype=np.float64) @ self.scale
+                squares = part.columns.power(2, dtype=np.float64)
             else:
-                z = X - self.center
-                norms[place] += np.square(z, out=z) @ self.scale
-            norms[place] *= rows.weight[which]
-        return norms
+                z = part.columns - self.center
+                squares = np.square(z, out=z)
+            norms.append(part.weights * (squares @ self.scale + self.intercept))
+        return np.concatenate(norms)
 
     def standardised(self, rows, which, weight):
         """Rows sqrt(s_i) z_i, where z_i is row i centred and scaled, with the intercept as its last column."""

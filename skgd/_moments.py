@@ -39,14 +39,14 @@ class Moments:
     def of(cls, rows, is_full):
         """The moments of some rows; `is_full` asks for products of different columns, too."""
         if is_full and rows.is_unpacked and rows.has_few_numbers:
-            return reduce(add, (cls.of_sparse_block(X, rows, which) for X, which in rows.sparse_blocks()))
+            return reduce(add, map(cls.of_sparse_rows, rows.sparse_blocks()))
         # A block of as many rows as columns, so that adding up second moments does not cost more than computing them.
         blocks = rows.blocks(at_least=rows.n_features + len(rows.y) if is_full else 1)
-        return reduce(add, (cls.of_block(rows, which, is_full) for _, which in blocks))
+        return reduce(add, (cls.of_block(part, is_full) for part in blocks))
 
     @classmethod
-    def of_block(cls, rows, which, is_full):
-        X, y, weight = rows.take(which), rows.y[:, which].T, np.ascontiguousarray(rows.weight[which])
+    def of_block(cls, part, is_full):
+        X, y, weight = part.columns, part.targets.T, np.ascontiguousarray(part.weights)
         total, n_features = weight.sum(), X.shape[1]
         counted = weight / total
         if issparse(X):
@@ -58,14 +58,14 @@ class Moments:
         return cls(len(weight), total, *found, n_features)
 
     @classmethod
-    def of_sparse_block(cls, X, rows, which):
-        """The moments of some sparse rows X, by products of columns as they are; `of_block`, if a mean would cost digits."""
-        y, weight = rows.y[:, which].T, np.ascontiguousarray(rows.weight[which])
+    def of_sparse_rows(cls, part):
+        """The moments of sparse rows, by products of columns as they are; `of_block`, if a mean would cost digits."""
+        X, y, weight = part.packed_columns, part.targets.T, np.ascontiguousarray(part.weights)
         counted = weight / weight.sum()
         mean = counted @ X
         covariance = sparse_products(X, counted) - np.outer(mean, mean)
         if np.any(mean**2 > 100.0 * np.diagonal(covariance)):
-            return cls.of_block(rows, which, True)
+            return cls.of_block(part, True)
         target_mean, of_targets, _ = moments_of_dense(y, counted, None)
         covariances = np.hstack([covariance, X.T @ (counted[:, None] * (y - target_mean))])
         variances = np.append(np.diagonal(covariance), of_targets)

@@ -234,7 +234,7 @@ def constant_loss(loss, rows, constant):
 def weighted_losses(rows, loss, parameters):
     """sum_i s_i l(r_i) for each target, by blocks of rows, so that nothing as long as y is held. Constants need no columns."""
     rows = rows if parameters.shape[1] > 1 else rows.without_columns()
-    parts = (rows.part(place) for place, _ in rows.blocks(rows.numbers_in_a_row + 3.0))  # of which three are residuals
+    parts = rows.blocks(rows.numbers_in_a_row + 3.0)  # of which three are residuals
     return sum(loss_and_slope(loss, part.residuals(parameters))[0] @ part.weights for part in parts)
 
 

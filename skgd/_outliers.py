@@ -78,7 +78,7 @@ def are_explained(stream, rows, parameters, loss):
     moments = stream.moments
     metric = Metric.of_rows(rows, moments, 0.0, True)
     values, vectors, _ = moments.spectrum(metric, 0.0)
-    along = ((rows.take(rows.numbers) - metric.center) * metric.root) @ vectors
+    along = ((rows.columns - metric.center) * metric.root) @ vectors
     least = max(NEGLIGIBLE * values[-1], np.finfo(np.float64).tiny)  # columns may not have varied yet
     h = (1.0 + along**2 @ (1.0 / np.maximum(values, least))) / moments.n_rows
     residual = rows.residuals(parameters) / np.sqrt(1.0 + h)
@@ -102,7 +102,7 @@ def usual_loss(stream, loss):
 
 def metric_of_medians(rows):
     """The metric of a first chunk by medians and median absolute deviations, which a few outliers do not change."""
-    X = rows.take(rows.sampled.numbers)
+    X = rows.sampled.columns
     center = np.median(X, axis=0)
     spread = np.median(np.abs(X - center), axis=0) ** 2
     scale = np.divide(1.0, spread, out=np.zeros_like(spread), where=spread > np.finfo(np.float64).tiny)

@@ -127,7 +127,7 @@ class Target:
         """Predictions minus targets for a sample of the rows."""
         sample = self.rows.sampled
         at_zero = with_intercept_moved(parameters, -self.center)
-        return sample.take(sample.numbers) @ at_zero[:-1] + at_zero[-1] - sample.targets[self.k]
+        return sample.columns @ at_zero[:-1] + at_zero[-1] - sample.target(self.k)
 
     def smoothed(self, parameters, cost):
         """The loss with the widest kinks that raise the objective by no more than the share `cost`, on a sample of the rows."""
@@ -198,9 +198,9 @@ class Sums(NamedTuple):
 def losses_over(rows, k, candidates, losses):
     """sum_i s_i l(r_i) for each loss, at each of several parameter vectors."""
     total = np.zeros((len(losses), len(candidates)))
-    for _, which in rows.blocks():
-        residual = rows.take(which) @ candidates[:, :-1].T + candidates[:, -1] - rows.y[k, which][:, None]
-        total += [rows.weight[which] @ loss_and_slope(loss, residual)[0] for loss in losses]
+    for part in rows.blocks():
+        residual = part.columns @ candidates[:, :-1].T + candidates[:, -1] - part.target(k)[:, None]
+        total += [part.weights @ loss_and_slope(loss, residual)[0] for loss in losses]
     return total
 
 
@@ -210,10 +210,10 @@ def slopes_over(rows, targets, parameters, loss, factor=1.0):
     y is multiplied by `factor`: 0 leaves it out.
     """
     total = np.zeros((len(targets), parameters.shape[1] + 1))
-    for _, which in rows.blocks(1.0 if rows.is_sparse else None):  # products of sparse rows need little room
-        X, weight = rows.take(which), rows.weight[which]
+    for part in rows.blocks(1.0 if rows.is_sparse else None):  # products of sparse rows need little room
+        X, weight = part.columns, part.weights
         predictions = (X @ parameters[:, :-1].T + parameters[:, -1]).T
-        value, slope = loss_and_slope(loss, predictions - factor * rows.y[:, which][targets])
+        value, slope = loss_and_slope(loss, predictions - factor * part.targets[targets])
         slope *= weight
         total[:, 0] += value @ weight
         total[:, 1:-1] += slope @ X
@@ -248,9 +248,9 @@ def derivatives_over_sparse(rows, at, _, losses):
     n_columns = len(at.center)
     values, slope, slopes = np.zeros(len(losses)), np.zeros(n_columns), 0.0
     raw = np.zeros((2, n_columns + 1, n_columns + 1))  # of (x, 1), for the Hessian and for M - H
-    for X, which in rows.sparse_blocks():
-        weight = rows.weight[which]
-        residual = X @ at.parameters[:-1] + (at.parameters[-1] - at.center @ at.parameters[:-1]) - rows.y[at.k, which]
+    for part in rows.sparse_blocks():
+        X, weight = part.packed_columns, part.weights
+        residual = X @ at.parameters[:-1] + (at.parameters[-1] - at.center @ at.parameters[:-1]) - part.target(at.k)
         found = {loss: loss_and_slope(loss, residual) for loss in {*losses}}
         values += [weight @ found[loss][0] for loss in losses]
         s, curvature = weight * found[losses[0]][1], bend(losses[0], residual)

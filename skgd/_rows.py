@@ -149,7 +149,7 @@ class Rows:
     @cached_property
     def total_weight(self):
         """sum_i s_i"""
-        return sum(self.weight[which].sum() for _, which in self.blocks(numbers_in_a_row=1))
+        return sum(part.weights.sum() for part in self.blocks(numbers_in_a_row=1))
 
     @cached_property
     def effective_share(self):
@@ -176,11 +176,11 @@ class Rows:
 
     def part(self, place):
         """The rows at a slice of `numbers`."""
-        if len(self) < self.X.shape[0]:
+        if not self.is_whole:
             return self.only(self.numbers[place])
         X = rows_between(self.X, place.start, place.stop) if issparse(self.X) else self.X[place]
         y, weight = self.y[:, place], self.weight[place]
-        return replace(self, X=X, y=y, weight=weight, numbers=np.arange(len(weight), dtype=np.int32))
+        return replace(self, X=X, y=y, weight=weight, numbers=self.numbers[: len(weight)])
 
     @cached_property
     def is_on_disk(self):
@@ -216,14 +216,33 @@ class Rows:
         return {"the type of X": self.dtype, "sparseness of X": issparse(self.X), "the number of targets in y": len(self.y)}
 
     @property
+    def is_whole(self):
+        """Whether these are all rows of X."""
+        return len(self.numbers) == self.X.shape[0]
+
+    @property
+    def packed_columns(self):
+        """The columns of these rows alone; sparse ones stay sparse."""
+        return self.X if self.is_whole else self.X[self.numbers]
+
+    @property
+    def columns(self):
+        """The columns of these rows alone, unpacked where that serves."""
+        return self.packed_columns.toarray() if self.is_unpacked else self.packed_columns
+
+    @property
     def targets(self):
         """The targets of these rows alone, of shape (n_targets, len(self))."""
-        return self.y[:, self.numbers]
+        return self.y if self.is_whole else self.y[:, self.numbers]
+
+    def target(self, k):
+        """The numbers of target k of these rows alone."""
+        return self.y[k] if self.is_whole else self.y[k, self.numbers]
 
     @property
     def weights(self):
         """The weights of these rows alone."""
-        return self.weight[self.numbers]
+        return self.weight if self.is_whole else self.weight[self.numbers]
 
     @property
     def n_features(self):
@@ -250,48 +269,32 @@ class Rows:
         return (self.X.nnz / self.X.shape[0] if self.is_sparse else self.n_features) + 1.0
 
     def take(self, which):
-        """Rows of X by a slice or an array of their numbers, unpacked where that serves."""
-        taken = self.as_given(which)
+        """Rows of X by their numbers, in any order, unpacked where that serves."""
+        taken = self.X[which]
         return taken.toarray() if self.is_unpacked else taken
 
-    def as_given(self, which):
-        """Rows of X by a slice or an array of their numbers; sparse ones stay sparse."""
-        if isinstance(which, slice) and which.stop - which.start == self.X.shape[0]:
-            return self.X
-        if isinstance(which, slice) and issparse(self.X):
-            return rows_between(self.X, which.start, which.stop)
-        return self.X[which]
-
-    def sparse_blocks(self):
-        """Blocks of sparse rows as they are, and the same rows for `take`; long ones, since products visit all columns."""
-        size = self.X.nnz / self.X.shape[0] + 1.0
-        return ((self.as_given(which), which) for _, which in self.blocks(size, at_least=UPKEEP * self.n_features))
-
-    def centred(self, which, center):
-        """Rows of X minus a center; sparse rows as they are, since their center is zero."""
-        return self.take(which) if self.is_sparse else self.take(which) - center
-
     def blocks(self, numbers_in_a_row=None, at_least=1):
-        """Blocks of about BLOCK numbers or `at_least` rows: pairs of a slice of `numbers` and the same rows for `take`."""
+        """These rows in parts of about BLOCK numbers, or of `at_least` rows."""
         size = max(BLOCK, UPKEEP * self.n_features) if self.is_sparse else BLOCK
         length = max(at_least, int(size / (numbers_in_a_row or self.numbers_in_a_row)))
-        everything = len(self) == self.X.shape[0]
-        places = (slice(start, min(start + length, len(self))) for start in range(0, len(self), length))
-        return [(place, place if everything else self.numbers[place]) for place in places]
+        if len(self) <= length:
+            return [self]
+        return [self.part(slice(start, start + length)) for start in range(0, len(self), length)]
+
+    def sparse_blocks(self):
+        """These sparse rows in longer parts, for products of their `packed_columns`, which visit all columns."""
+        return self.blocks(self.X.nnz / self.X.shape[0] + 1.0, at_least=UPKEEP * self.n_features)
 
     def residual_blocks(self, at):
-        """For each block: centred rows, weights, and residuals of a TargetAt."""
-        for _, which in self.blocks():
-            X = self.centred(which, at.center)
-            yield X, self.weight[which], X @ at.parameters[:-1] + at.parameters[-1] - self.y[at.k, which]
+        """For each block: centred columns, weights, and residuals of a TargetAt. Columns that stay sparse have center 0."""
+        for part in self.blocks():
+            X = part.columns if self.is_sparse else part.columns - at.center
+            yield X, part.weights, X @ at.parameters[:-1] + at.parameters[-1] - part.target(at.k)
 
     def residuals(self, parameters):
         """Predictions minus targets, of shape (n_targets, len(self)); the intercept is the prediction at x = 0."""
         coef, intercept = parameters[:, :-1].T, parameters[:, -1] + parameters[:, :-1] @ self.offset
-        residual = np.empty((len(parameters), len(self)))
-        for place, which in self.blocks():
-            residual[:, place] = (self.take(which) @ coef + intercept).T - self.y[:, which]
-        return residual
+        return np.hstack([(part.columns @ coef + intercept).T - part.targets for part in self.blocks()])
 
     def hold_out(self, n_rows, seed):
         """Split the rows at random: those that remain, and `n_rows` held out."""

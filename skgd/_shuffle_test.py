@@ -92,9 +92,8 @@ def slopes_of(problem, parameters, moments, widths):
 def extreme_slopes_over(rows, loss, parameters, widths, center, root):
     """The Slopes of some rows, without the penalty; columns are centred, and multiplied by `root`."""
     total = Slopes()
-    for place, _ in rows.blocks():
-        part = rows.part(place)
-        z = np.column_stack([part.take(part.numbers) - center, np.ones(len(part))]) * root
+    for part in rows.blocks():
+        z = np.column_stack([part.columns - center, np.ones(len(part))]) * root
         residual, weight = part.residuals(parameters), part.weights
         low, high = (weight * loss_and_slope(loss, residual + sign * widths[:, None])[1] for sign in (-1.0, 1.0))
         above, below, square = np.maximum(z, 0.0), np.minimum(z, 0.0), np.maximum(low**2, high**2)

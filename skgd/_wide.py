@@ -191,7 +191,7 @@ class CoordinateDescent(ByRounds):
     def __init__(self, targets, starts, promise, memory=None):
         super().__init__(targets, starts, promise, memory)
         target, rows, penalty = targets[0], targets[0].rows, targets[0].penalty
-        weight, X = rows.weights / rows.total_weight * len(rows), rows.take(rows.numbers)
+        weight, X = rows.weights / rows.total_weight * len(rows), rows.columns
         self.root, alpha = np.ones(len(rows)), 0.5 * (penalty.l1 + penalty.l2)
         self.how = {"alphas": [alpha], "l1_ratio": 0.5 * penalty.l1 / alpha}
         self.how |= {"positive": penalty.lowest == 0.0, "check_input": False, "precompute": False}

@@ -457,9 +457,7 @@ def test_threads_are_as_quiet_as_the_one_they_help():
     rows = rows_of(np.full((120_000, 40), 1e300), np.zeros(120_000))
 
     def squares(rows):
-        return np.array(
-            [threading.get_ident() != home, np.sum([np.square(rows.take(which)).max() for _, which in rows.blocks()])]
-        )
+        return np.array([threading.get_ident() != home, np.sum([np.square(part.columns).max() for part in rows.blocks()])])
 
     home = threading.get_ident()
     with warnings.catch_warnings(), threadpool_limits(2), np.errstate(over="ignore"):
@@ -482,4 +480,4 @@ def test_no_bit_of_sparse_sums_depends_on_the_number_of_cores(monkeypatch):
         np.testing.assert_array_equal(model.loss_curve_, found[0].loss_curve_)
     few = rows_of(X[:100])
     for start, stop in (0, 100), (3, 41), (90, 200):
-        assert (few.take(slice(start, stop)) != X[:100][start:stop]).nnz == 0
+        assert (few.part(slice(start, stop)).columns != X[:100][start:stop]).nnz == 0
