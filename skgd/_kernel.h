@@ -229,11 +229,22 @@ static int find_classes(const double *scale, ptrdiff_t n_features, Columns *colu
     return 1;
 }
 
+INLINE const Class *class_at(const Columns *columns, ptrdiff_t j) {
+    return columns->classes + columns->class_of[j];
+}
+
+/* coef_j; `decays`, whether there is an l2 norm, is a constant where inlined */
+INLINE double coef_at(const Columns *columns, ptrdiff_t j, const double *restrict coef, double l1, int decays) {
+    double value = coef[j];
+    if (l1 != 0.0) value = shrunk(value, class_at(columns, j)->threshold - columns->shrunk_by[j]);
+    return decays ? class_at(columns, j)->decay * value : value;
+}
+
 /* From u and v to the parameters themselves; the sums of all classes begin anew */
 INLINE void write_out(Columns *columns, const Run *run, Parameters p) {
     const double kept = columns->kept;
     for (ptrdiff_t j = 0; j < run->n_features; j++) {
-        const Class *class = columns->classes + columns->class_of[j];
+        const Class *class = class_at(columns, j);
         if (run->penalty.l1 != 0.0) {
             p.coef[j] = shrunk(p.coef[j], class->threshold - columns->shrunk_by[j]);
             columns->shrunk_by[j] = 0.0;

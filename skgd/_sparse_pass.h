@@ -5,20 +5,8 @@
  * that for all columns of equal scale at once, exactly, whatever varies from step to step. Only momentum, and an average
  * together with an l1 norm, cost all columns. Columns are not centred. */
 
-INLINE const Class *NAME(class_at)(const Columns *columns, ptrdiff_t j, int is_uniform) {
-    return columns->classes + (is_uniform ? columns->used[0] : columns->class_of[j]);
-}
-
-/* coef_j, but for the decay if that is the same for all columns; `decays` and `is_uniform` are constants where inlined */
-INLINE double NAME(coef_at)(const Columns *columns, ptrdiff_t j, const double *restrict coef, double l1, int decays,
-                            int is_uniform) {
-    double value = coef[j];
-    if (l1 != 0.0) value = shrunk(value, NAME(class_at)(columns, j, is_uniform)->threshold - columns->shrunk_by[j]);
-    return decays && !is_uniform ? NAME(class_at)(columns, j, is_uniform)->decay * value : value;
-}
-
 INLINE double NAME(sparse_residual)(const Run *run, ptrdiff_t row, const Columns *columns, const double *restrict coef,
-                                    int decays, int is_uniform) {
+                                    int decays) {
     const double l1 = run->penalty.l1;
     const REAL *restrict values = run->values;
     const int32_t *restrict numbers = run->columns;
@@ -26,40 +14,39 @@ INLINE double NAME(sparse_residual)(const Run *run, ptrdiff_t row, const Columns
     double even = 0.0, odd = 0.0;
     int64_t e = run->starts[row];
     for (; e + 1 < stop; e += 2) {
-        even += values[e] * NAME(coef_at)(columns, numbers[e], coef, l1, decays, is_uniform);
-        odd += values[e + 1] * NAME(coef_at)(columns, numbers[e + 1], coef, l1, decays, is_uniform);
+        even += values[e] * coef_at(columns, numbers[e], coef, l1, decays);
+        odd += values[e + 1] * coef_at(columns, numbers[e + 1], coef, l1, decays);
     }
-    if (e < stop) even += values[e] * NAME(coef_at)(columns, numbers[e], coef, l1, decays, is_uniform);
-    const double decay = decays && is_uniform ? columns->classes[columns->used[0]].decay : 1.0;
-    return decay * (even + odd) + coef[run->n_features] - run->y[row * run->row_stride];
+    if (e < stop) even += values[e] * coef_at(columns, numbers[e], coef, l1, decays);
+    return even + odd + coef[run->n_features] - run->y[row * run->row_stride];
 }
 
 /* gradient += slope * row; returns how much that adds to g'Dg */
 INLINE double NAME(add_sparse_row)(const Run *run, ptrdiff_t row, double slope, const Columns *columns,
-                                   double *restrict gradient, int is_uniform) {
+                                   double *restrict gradient) {
     const REAL *restrict values = run->values;
     const int32_t *restrict numbers = run->columns;
     double norm = 0.0;
     for (int64_t e = run->starts[row]; e < run->starts[row + 1]; e++) {
         const double added = slope * values[e], before = gradient[numbers[e]];
-        norm += NAME(class_at)(columns, numbers[e], is_uniform)->scale * added * (2.0 * before + added);
+        norm += class_at(columns, numbers[e])->scale * added * (2.0 * before + added);
         gradient[numbers[e]] = before + added;
     }
     return norm;
 }
 
 /* g'Dg of a gradient that is slope * row */
-INLINE double NAME(sparse_norm)(const Run *run, ptrdiff_t row, double slope, const Columns *columns, int is_uniform) {
+INLINE double NAME(sparse_norm)(const Run *run, ptrdiff_t row, double slope, const Columns *columns) {
     const REAL *restrict values = run->values;
     double norm = 0.0;
     for (int64_t e = run->starts[row]; e < run->starts[row + 1]; e++)
-        norm += NAME(class_at)(columns, run->columns[e], is_uniform)->scale * values[e] * values[e];
+        norm += class_at(columns, run->columns[e])->scale * values[e] * values[e];
     return slope * slope * norm;
 }
 
 /* Move a row's columns: by what has been collected in the gradient, or else straight by slope * row */
 INLINE void NAME(move_sparse_row)(const Run *run, ptrdiff_t row, int is_collected, double slope, const Columns *columns,
-                                  Parameters p, int is_uniform) {
+                                  Parameters p) {
     const REAL *restrict values = run->values;
     const int32_t *restrict numbers = run->columns;
     double *restrict coef = p.coef, *restrict average = p.average, *restrict gradient = p.gradient;
@@ -68,7 +55,7 @@ INLINE void NAME(move_sparse_row)(const Run *run, ptrdiff_t row, int is_collecte
     const double l1 = run->penalty.l1, lowest = run->penalty.lowest;
     for (int64_t e = run->starts[row]; e < run->starts[row + 1]; e++) {
         const int32_t j = numbers[e];
-        const Class *class = NAME(class_at)(columns, j, is_uniform);
+        const Class *class = class_at(columns, j);
         double change = class->length * (is_collected ? gradient[j] : slope * values[e]);
         if (is_collected) gradient[j] = 0.0;
         if (l1 == 0.0) {
@@ -92,8 +79,7 @@ INLINE void NAME(fetch_sparse)(const Run *run, ptrdiff_t row) {
     }
 }
 
-INLINE void NAME(run_sparse_batches)(Run run, const Step *step, Parameters p, Columns columns, double *objective, int decays,
-                                     int is_uniform) {
+INLINE void NAME(run_sparse_batches)(Run run, const Step *step, Parameters p, Columns columns, double *objective, int decays) {
     const ptrdiff_t d = run.n_features, n_rows = run.n_rows;
     const int32_t *order = run.order;
     const double *scale = run.scale;
@@ -114,12 +100,12 @@ INLINE void NAME(run_sparse_batches)(Run run, const Step *step, Parameters p, Co
             if (i + SPARSE_ROWS_AHEAD < n_rows) NAME(fetch_sparse)(&run, order[i + SPARSE_ROWS_AHEAD]);
             const double s = share * run.weight[row * run.weight_stride];
             double slope;
-            total += s * loss_at(&run.loss, NAME(sparse_residual)(&run, row, &columns, p.coef, decays, is_uniform), &slope);
+            total += s * loss_at(&run.loss, NAME(sparse_residual)(&run, row, &columns, p.coef, decays), &slope);
             slope *= s;
             columns.slopes[i - start] = slope;
             p.gradient[d] += slope;
-            if (is_collected) norm += NAME(add_sparse_row)(&run, row, slope, &columns, p.gradient, is_uniform);
-            else if (is_capped) norm += NAME(sparse_norm)(&run, row, slope, &columns, is_uniform);
+            if (is_collected) norm += NAME(add_sparse_row)(&run, row, slope, &columns, p.gradient);
+            else if (is_capped) norm += NAME(sparse_norm)(&run, row, slope, &columns);
         }
         *objective = total;
         if (moves_all) {
@@ -131,7 +117,7 @@ INLINE void NAME(run_sparse_batches)(Run run, const Step *step, Parameters p, Co
         const double eta = capped(step, total, norm);
         step_classes(&columns, eta, &run, p);
         for (ptrdiff_t i = start; i < stop; i++)
-            NAME(move_sparse_row)(&run, order[i], is_collected, columns.slopes[i - start], &columns, p, is_uniform);
+            NAME(move_sparse_row)(&run, order[i], is_collected, columns.slopes[i - start], &columns, p);
         p.coef[d] -= eta * scale[d] * p.gradient[d];
         p.gradient[d] = 0.0;
         if (step->averaging == 0.0) continue;
@@ -143,16 +129,14 @@ INLINE void NAME(run_sparse_batches)(Run run, const Step *step, Parameters p, Co
 
 CLONES
 void NAME(run_sparse)(const Run *run, Columns columns) {
-    const int decays = run->penalty.l2 != 0.0, is_uniform = columns.n_used == 1;
+    const int decays = run->penalty.l2 != 0.0;
     for (ptrdiff_t t = 0; t < run->n_targets; t++) {
         const Parameters p = parameters_of(run, t);
         const Step *step = run->steps + t * run->n_batches;
         double *objective = run->objectives + t * run->n_batches;
         Run of_target = *run;
         of_target.y += run->targets[t] * run->target_stride;
-        if (decays && is_uniform) NAME(run_sparse_batches)(of_target, step, p, columns, objective, 1, 1);
-        else if (decays) NAME(run_sparse_batches)(of_target, step, p, columns, objective, 1, 0);
-        else if (is_uniform) NAME(run_sparse_batches)(of_target, step, p, columns, objective, 0, 1);
-        else NAME(run_sparse_batches)(of_target, step, p, columns, objective, 0, 0);
+        if (decays) NAME(run_sparse_batches)(of_target, step, p, columns, objective, 1);
+        else NAME(run_sparse_batches)(of_target, step, p, columns, objective, 0);
     }
 }
