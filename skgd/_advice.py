@@ -115,7 +115,7 @@ def of_few(model, renewable, n_parameters):
     n_deciding = (renewable.n_rows + len(renewable.latest)) * residuals.counting
     # Of a quantile, half of these lie on the rarer side. Between the quantiles 0.1 and 0.9 with weights that are nearly even,
     # and after a fit, whose minimum is exact, fewer will do.
-    is_safe = renewable.is_of_fit or residuals.counting > 0.2
+    is_safe = renewable.phase == "model of a fit" or residuals.counting > 0.2
     needed = 2 * (1 if is_safe else ROWS_PER_ESTIMATE) * n_parameters
     if renewable.past is None or n_deciding >= needed:
         return None

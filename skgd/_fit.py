@@ -220,4 +220,4 @@ def renewable_after(model, problem, stream, end, history):
         return Renewable()
     if is_at_minimum(model, history) and problem.loss != SQUARED_ERROR and stream.moments.is_full:
         return Renewable.after_fit(problem, end, objective_of(model))
-    return Renewable(objective=objective_of(model), is_complete=False)
+    return Renewable("lost", objective=objective_of(model))

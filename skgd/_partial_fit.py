@@ -103,8 +103,8 @@ def with_chunk(model, problem, stream, bounded, state, before):
         renewable = replace(renewable, latest=renewable.latest.without_rows())
         renewable = renewable.with_waiting(n_new, before, before if stream.level is None else stream.level)
     elif model.average != "auto":  # steps are what was asked for: no minimum will need the rows
-        renewable = replace(renewable, latest=renewable.latest.without_rows(), is_complete=False)
-    elif stream.moments.is_full and renewable.is_complete:
+        renewable = replace(renewable, phase="lost", latest=renewable.latest.without_rows())
+    elif stream.moments.is_full and renewable.phase != "lost":
         if model.half_life is None:
             state = held_against_order(problem, stream, state)
         renewable = renewable.with_rows(bounded, n_new, before, model.half_life or np.inf)
@@ -131,7 +131,7 @@ def held_against_order(problem, stream, state):
 
 def is_complete(loss, renewable):
     """Whether what a stream keeps determines the minimum over all rows seen, once there are enough."""
-    return loss == SQUARED_ERROR or renewable.is_complete  # of the squared error, the moments are all that is needed
+    return loss == SQUARED_ERROR or renewable.phase != "lost"  # of the squared error, the moments are all that is needed
 
 
 def knows_minimum(problem, state):

@@ -10,6 +10,7 @@ The first rows are kept longer, until the minimum over them is accurate enough t
 """
 
 from dataclasses import dataclass, replace
+from typing import Literal, TypeAlias
 
 import numpy as np
 
@@ -29,15 +30,21 @@ GROWTH = 1e-3  # new share of all rows at which the minimum is found anew; twent
 CHEAP = 20  # columns up to which each row may bring a new minimum: it costs d^3, so with 500 columns it takes a hundred rows
 
 
+Phase: TypeAlias = Literal["first rows", "model", "model of a fit", "fading rows", "lost"]
+
+
 @dataclass(frozen=True)
 class Renewable:
     """The state of a stream: the model of past rows, the latest rows, and what decides when a new minimum is due.
 
-    A stream begins with all rows kept (`keeps_rows`, no `past`). Once these are enough, or after a fit of many rows, each
-    minimum leaves its rows behind in the model. With a short half-life rows are kept until they have faded; there is a model
-    only if the half-life was set later. If what is kept is not complete, partial_fit takes steps.
+    - "first rows": all rows are kept, and there is no model.
+    - "model": there were enough rows, and each minimum leaves its rows behind in the model.
+    - "model of a fit": the same after a fit of many rows, at whose exact minimum the model began.
+    - "fading rows": with a short half-life, rows are kept until they have faded. There is a model only if it was set later.
+    - "lost": the parameters have learned from rows that are neither kept nor in the model; partial_fit takes steps.
     """
 
+    phase: Phase = "first rows"
     past: PastRows | None = None  # the model of the rows left behind
     n_rows: float = 0.0  # in the model
     latest: LatestRows = LatestRows()  # noqa: RUF009 (immutable)
@@ -45,9 +52,6 @@ class Renewable:
     residuals: Residuals = Residuals()  # noqa: RUF009 (immutable); at the last minimum
     waiting: float = 0.0  # rows since the last minimum; heavy ones and those of badly predicted chunks count for more
     objective: tuple | None = None  # the one that the rows were learned for: see `objective_of`
-    keeps_rows: bool = True  # whether the latest rows stay after a minimum: the first ones, and those of a short half-life
-    is_complete: bool = True  # whether model and latest rows are all that the parameters have learned from
-    is_of_fit: bool = False  # whether the model is of the rows of a fit, at their exact minimum
 
     @classmethod
     def after_fit(cls, problem, ends, objective):
@@ -62,20 +66,19 @@ class Renewable:
         widths, weight = residuals.widths(n_parameters, len(rows)), problem.rows.total_weight
         squares = weight**2 / (residuals.evenness * n_rows)
         past = model_at_minimum(replace(problem, rows=rows), ends, widths, weight, squares)
-        return cls(past, float(n_rows), residuals=residuals, objective=objective, keeps_rows=False, is_of_fit=True)
+        return cls("model of a fit", past, float(n_rows), residuals=residuals, objective=objective)
 
     def for_objective(self, objective):
         """The state for rows of this objective; if the objective has changed, a new minimum is due.
 
-        A model of past rows was made near the minimum of another objective: it is dropped, and the state is no longer
-        complete.
+        A model of past rows was made near the minimum of another objective: it is dropped, and its rows are lost.
         """
         if self.objective == objective:
             return self
         if self.objective is None:
             return replace(self, objective=objective)
         if self.past is not None or not self.latest:
-            return Renewable(objective=objective, is_complete=False, waiting=np.inf)
+            return Renewable("lost", objective=objective, waiting=np.inf)
         return replace(self, objective=objective, waiting=np.inf)
 
     def is_due(self, n_new, n_seen, n_parameters):
@@ -87,7 +90,7 @@ class Renewable:
         w new rows of n lies above that with them by GROWTH of the noise: by about w d / n^2.
         """
         n_kept, costly = len(self.latest), (n_parameters / CHEAP) ** 1.5
-        if self.latest and self.keeps_rows:
+        if self.latest and self.phase in ("first rows", "fading rows"):
             is_cheap = n_new > 1 and n_kept * n_parameters <= FIRST_NUMBERS // 32
             return is_cheap or self.waiting >= max(20.0 * GROWTH * min(n_kept, n_seen), costly)
         return self.waiting >= min(max(GROWTH * n_seen, costly), n_parameters, GROWTH * n_seen**2 / n_parameters)
@@ -121,11 +124,11 @@ class Renewable:
         else:
             before, ends = self.later_minimum(problem, starts, before, n_seen, half_life < np.inf)
         residuals = self.residuals_at(problem, ends, before, n_seen)
+        renewed = replace(self, waiting=0, faded_at=self.latest.age, residuals=residuals)
         are_first = before is None and len(rows) < n_first_rows(residuals.counting, ends.shape[1])
-        keeps_rows = are_first or half_life <= longest_half_life(ends.shape[1])
-        renewed = replace(self, waiting=0, faded_at=self.latest.age, keeps_rows=keeps_rows, residuals=residuals)
-        if keeps_rows:
-            return replace(renewed, past=before, n_rows=n_seen - len(rows)), ends
+        if are_first or half_life <= longest_half_life(ends.shape[1]):
+            phase = "first rows" if are_first else "fading rows"
+            return replace(renewed, phase=phase, past=before, n_rows=n_seen - len(rows)), ends
         return renewed.left_behind(problem, ends, before, n_seen), ends
 
     def residuals_at(self, problem, ends, before, n_seen):
@@ -161,7 +164,8 @@ class Renewable:
             targets = [TargetOfStream(problem, k, width, before) for k, width in enumerate(widths)]
             found = [derivatives_at(target, end) for target, end in zip(targets, ends, strict=True)]
             past = PastRows.about(ends, problem.origin, weight, squares, *map(np.array, zip(*found, strict=True))) + before
-        return replace(self, latest=self.latest.without_rows(), past=past, n_rows=n_seen)
+        phase = self.phase if self.phase == "model of a fit" else "model"
+        return replace(self, phase=phase, latest=self.latest.without_rows(), past=past, n_rows=n_seen)
 
 
 def no_worse_than_constants(problem, parameters):
