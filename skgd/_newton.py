@@ -205,9 +205,11 @@ class Newton:
         """Bound the suboptimality after MOST_STEPS.
 
         The estimate counts only if steps were damped, and no duality gap has refuted an earlier one. So many nearly undamped
-        steps converge, unless rounding errors shorten them, and then the Newton decrement does not measure what is left.
+        steps converge, unless rounding errors shorten them, or the tiny ridge of the model does. Then the Newton decrement does
+        not measure what is left.
         """
         is_credible = self.n_refuted == 0 and self.damping > TIGHTER**3 and self.model.extra.any()
+        is_credible = is_credible and self.model.hidden(self.undamped) <= self.allowed
         self.left = min(self.left if is_credible else np.inf, *map(self.certify, (self.damped, self.undamped)))
         if self.left > self.allowed:
             self.left = min(self.left, self.cross_over())

@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 
 from skgd._moments import NEGLIGIBLE, NormalEquations
-from skgd._objective import Loss, Penalty, gradient_at_minimum, penalty_at, proximal
+from skgd._objective import Loss, Penalty, gradient_at_minimum, penalty_at, proximal, rounding_of
 from skgd._reading import Target
 
 FRACTIONS = 0.5 ** np.arange(8)  # of a step that are tried
@@ -45,11 +45,15 @@ class Model:
     hessian: np.ndarray
     extra: np.ndarray  # M - H
 
+    @cached_property
+    def ridge(self):
+        """What is added to the diagonal of the Hessian to keep it invertible."""
+        return rounding_of(max(np.trace(self.hessian), self.target.curvature))
+
     def step(self, damping):
         """The Step to the minimum of the damped model."""
         penalty, basis, coef, size = self.target.penalty, self.target.basis, self.point[:-1], len(self.gradient)
-        least = NEGLIGIBLE * max(np.trace(self.hessian), self.target.curvature)  # a tiny ridge keeps the Hessian invertible
-        gram = self.hessian + damping * self.extra + least * np.eye(size)
+        gram = self.hessian + damping * self.extra + self.ridge * np.eye(size)
         gram[:-1, :-1] += self.target.l2_in_basis
         slope = self.gradient + np.append(penalty.l2 * (basis.T @ coef), 0.0)
         v, strength, lowest = np.zeros(size), np.zeros(size), np.full(size, -np.inf)
@@ -64,6 +68,17 @@ class Model:
         gain = of_penalty - self.gradient @ moved - 0.5 * moved @ self.hessian @ moved
         damped_gain = gain - 0.5 * damping * moved @ self.extra @ moved
         return Step(damping, np.append(there, self.point[-1] + moved[-1]), moved, gain, damped_gain)
+
+    def hidden(self, step):
+        """What an undamped step would gain beyond this one without the tiny ridge, with the same zeros.
+
+        Along directions in which columns nearly depend on each other, the ridge may be all that keeps a step short.
+        """
+        is_free = np.append(step.end[:-1] != 0.0, True) if self.target.penalty.makes_zeros else np.full(len(step.moved), True)
+        hessian, pull = self.hessian.copy(), self.ridge * step.moved[is_free]
+        hessian[:-1, :-1] += self.target.l2_in_basis
+        values, vectors = np.linalg.eigh(hessian[np.ix_(is_free, is_free)])
+        return 0.5 * np.sum((vectors.T @ pull) ** 2 / np.maximum(values, np.finfo(np.float64).eps * values[-1]))
 
 
 @dataclass(frozen=True)

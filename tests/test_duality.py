@@ -293,3 +293,37 @@ def test_a_constant_column_that_is_rounding_errors_puts_no_constraint_on_a_dual_
         target = Target(problem.on_few_rows(moments), 0)  # there the column is no constant, but rounding errors
         _, excess = approach(target, target.constant_parameters, 1e-6)
         assert excess <= 1e-6
+
+
+@pytest.mark.parametrize("apart", [1e-3, 1e-5, 1e-6, 1e-7, 3e-8, 1e-8])
+def test_what_the_tiny_ridge_hides_from_a_step_is_told(apart):
+    """Of two columns that are nearly alike, only the difference explains y: it takes large coefficients of opposite sign."""
+    z, e = np.linalg.qr(np.random.default_rng(0).standard_normal((200, 3)) - 0.5)[0][:, :2].T * np.sqrt(200)
+    z, e = z - z.mean(), e - e.mean()
+    model = MiniBatchLinearRegressor(None, loss="huber", epsilon=100.0, penalty="l1", alpha=1e-9 * apart)
+    problem, _ = problem_of_fit(model, rows_of(np.column_stack([z, z + apart * e]), e))
+    way = Newton.far(Target(problem, 0), np.zeros(3), 1e-6)
+    way.read()
+    missed = way.model.value - way.undamped.gain  # at the minimum next to nothing is left
+    hidden = way.model.hidden(way.undamped)
+    assert hidden >= 0.1 * missed - 1e-6  # the Hessian has rounding errors as large as the square of 1e-8
+    assert hidden <= 1e-6 or apart <= 1e-6
+
+
+@pytest.mark.parametrize("apart", [1e-3, 3e-8])
+def test_an_estimate_that_the_tiny_ridge_has_made_small_does_not_count(apart, monkeypatch):
+    rng = np.random.default_rng(0)
+    z, e = rng.standard_normal((2, 200))
+    y = e + 0.1 * rng.standard_t(2, 200)
+    model = MiniBatchLinearRegressor(None, loss="quantile", penalty="l1", alpha=1e-9 * apart)
+    problem, _ = problem_of_fit(model, rows_of(np.column_stack([z, z + apart * e]), y))
+    way = Newton.far(Target(problem, 0), np.zeros(3), 1e-6)
+    for _ in range(40):
+        way.read()
+    exact = MiniBatchLinearRegressor(None, loss="quantile").fit(np.column_stack([z, e]), y)
+    excess = way.best_value - 0.5 * np.abs(y - exact.predict(np.column_stack([z, e]))).mean()
+    for bound in "certify", "cross_over":  # as where dual variables are not feasible
+        monkeypatch.setattr(Newton, bound, lambda *_: np.inf)
+    way.give_up()
+    assert way.left >= excess
+    assert (way.left <= way.allowed) == (apart == 1e-3)
