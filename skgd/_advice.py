@@ -9,7 +9,7 @@ from skgd._metric import Metric
 from skgd._objective import NOTHING, SQUARED_ERROR, rounding_of
 from skgd._reading import ROUNDING, objectives_at
 from skgd._stopping import MUCH, score_name
-from skgd._stream import ENOUGH_ROWS, UNUSUAL, n_remembered
+from skgd._stream import ENOUGH_ROWS, MOST_CORRELATED, UNUSUAL, n_remembered
 from skgd._validation import warn
 
 
@@ -69,6 +69,16 @@ def of_half_life(model, stream):
         f"half_life={model.half_life:g} forgets rows before there are {ENOUGH_ROWS} for each column and target, {needed} in "
         f"all. The model takes steps instead of going to the minimum over the latest rows, and may be far from it. Raise "
         f"half_life to {np.ceil(needed * np.log(2.0)):g} or more."
+    )
+
+
+def of_wide(model, stream):
+    """What to say of more columns than a stream keeps products of, so that partial_fit only takes steps."""
+    if stream.moments.is_full or model.average != "auto":
+        return None
+    return (
+        f"X and y have more than {MOST_CORRELATED} columns together: partial_fit takes steps, and may end far from the minimum "
+        f"over the rows seen. Keep fewer columns, or give all rows to fit or fit_chunks, which tell how near they come."
     )
 
 
@@ -192,23 +202,28 @@ def warn_of_epsilon(model, problem):
 
 
 def warn_of_alpha(model, problem, history, parameters):
-    """Warn if the penalty leaves next to nothing of the fit, because the loss is in units of y and not of y squared."""
+    """Warn if the penalty leaves next to nothing of the fit, because the loss is in units of y and not of y squared.
+
+    Returns whether it does.
+    """
     if not problem.loss.grows_linearly or model.loss == "huber" or model.penalty is None or model.alpha == 0.0:
-        return
+        return False
     ridges, geometries = problem.penalty.l2 / problem.curvature, problem.geometries
     scales = [np.maximum(each.metric.scale, np.finfo(np.float64).tiny) for each in geometries]
     usual = [np.median(1.0 / scale) for scale in scales]  # variances, the ridge included
     is_strong = np.all(parameters[:, :-1] == 0.0, axis=1) | (2.0 * ridges > usual)
-    if np.any(is_strong & (history.objective[-1] > (1.0 - NOTHING) * problem.constant_loss)):
+    leaves_nothing = is_strong & (history.objective[-1] > (1.0 - NOTHING) * problem.constant_loss)
+    if leaves_nothing.any():
         warn(
             f"alpha={model.alpha:g} with penalty={model.penalty!r} leaves next to nothing of the fit. loss={model.loss!r} is "
             f"in units of y, not of y squared: alpha weighs about {np.max(2.0 / problem.curvature):.2g} times as much as "
             f"beside the squared error. Lower it."
         )
+    return leaves_nothing.all()
 
 
 def warn_if_poor(model, outcome, promise):
-    """Warn if the descent ended before its plateau, or on one that is not the minimum."""
+    """Warn if the descent ended before its plateau, or on one that is not the minimum; a promise of inf does not mind."""
     problem, history = outcome.problem, outcome.history
     if history.interrupted:
         return
@@ -226,14 +241,17 @@ def of_too_few_epochs(model, problem, history):
     unit = np.where(problem.unit > 0.0, problem.unit, 1.0)
     change = np.max(np.abs(recent[0] - recent[-1]) / unit)
     is_plain, exact = model.learning_rate != "auto", full_batch_instead(problem)
+    is_short = change <= model.tol and problem.is_full_batch and not is_plain  # a solver goes on until the minimum is near
     what = "R^2" if problem.loss == SQUARED_ERROR else "the objective, as a share of that of the best constant,"
     seen = f", over the last {len(recent)} epochs {what} still changed by {change:.1e}, against tol={model.tol:g}"
+    seen = ", steps have become short, but the minimum is not known to be near" if is_short else seen
     return (  # the first sentence is always the same, so that a filter can name it
         "max_iter ended the descent before it reached a plateau. "
         + f"With max_iter={model.max_iter}"
         + (f"{seen}. " if len(recent) > 1 else ", there was one epoch. ")
         + ("Use learning_rate='auto', or raise" if is_plain else f"Use {exact}, which is exact, or raise" if exact else "Raise")
         + (" max_iter or tol." if len(recent) > 1 else " max_iter.")
+        + (f" {of_dependence(problem)}" if is_short and len(recent) > 1 else "")
     )
 
 
@@ -252,12 +270,18 @@ def of_excess(model, outcome, promise):
             f"The descent ended on a plateau far from its minimum: a step on standardised columns lowers the objective by "
             f"{np.max(excess):.1e} of the excess of the best constant prediction, or more. {of_steps(model, outcome)}"
         )
+    return (
+        f"The descent ended on a plateau, but the objective may still fall by up to {np.max(excess):.1e} of the "
+        f"excess of the best constant prediction over the minimum. {of_dependence(problem)}"
+    )
+
+
+def of_dependence(problem):
+    """Why a solver may not reach the minimum, and what to do."""
     other, is_penalised = full_batch_instead(problem), max(problem.penalty.l1, problem.penalty.l2) > 0.0
     return (
-        f"The descent ended on a plateau, but the objective may still fall by about {np.max(excess):.1e} of the "
-        f"excess of the best constant prediction over the minimum. Columns may be too nearly "
-        f"dependent or too many, or a few rows too far from all others, for the descent to reach the minimum. "
-        + (f"Use {other}, drop" if other else "Drop")
+        "Columns may be too nearly dependent or too many, or a few rows too far from all others, for the descent to reach the "
+        + (f"minimum. Use {other}, drop" if other else "minimum. Drop")
         + (" such columns or rows, or raise alpha." if is_penalised else " such columns or rows, or add a penalty.")
     )
 

@@ -590,8 +590,8 @@ class MiniBatchLinearRegressor(CheckedParameters, CallbackSupportMixin, Regresso
         if self.early_stopping:
             self.validation_scores_ = np.mean(history.score, axis=1)
         warn_of_epsilon(model, problem)
-        warn_of_alpha(model, problem, history, outcome.parameters)
-        warn_if_poor(model, outcome, promise_of(model, problem))
+        is_worthless = warn_of_alpha(model, problem, history, outcome.parameters)
+        warn_if_poor(model, outcome, np.inf if is_worthless else promise_of(model, problem))
         watch.end_fit()
 
     def _passes(self, problem, state, in_fit, is_done):

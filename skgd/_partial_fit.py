@@ -12,6 +12,7 @@ from skgd._advice import (
     of_order,
     of_schedule,
     of_unusual,
+    of_wide,
     once,
 )
 from skgd._descent import History
@@ -36,7 +37,12 @@ def fit_chunk(model, rows, state, go_on, watch):
     with np.errstate(over="ignore", invalid="ignore"):
         before = mean_loss(problem.loss, problem.rows, state.parameters[:, AVERAGE]) if go_on else problem.constant_loss
     if model.learning_rate == "auto":
-        told = once(told, unusual=of_unusual(problem.rows, bounded), half_life=of_half_life(model, stream))
+        told = once(
+            told,
+            unusual=of_unusual(problem.rows, bounded),
+            half_life=of_half_life(model, stream),
+            wide=of_wide(model, stream),
+        )
         state = with_chunk(model, problem, stream, bounded, replace(state, told=told), before)
         outcome = learn(model, problem, bounded, state, watch, before)
         if not go_on:  # what the constant leaves is not usual

@@ -59,6 +59,8 @@ def of_shapes(error, X, y):
     """What is wrong with shapes that do not go together, or None."""
     if len(X) == 1 and "Expected 2D array" in str(error):
         return f"Expected 2D array X, got shape {X}. Reshape your data: X[:, None] for one column, X[None] for one row."
+    if len(y) == 2 and y[1] == 0:
+        return f"y has shape {y}: it holds no target. Give one column or more."
     if len(X) != 2 or "inconsistent numbers of samples" not in str(error):
         return None
     if X[0] < X[1] == y[0]:

@@ -8,6 +8,7 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 from joblib import Parallel
+from scipy.sparse import issparse
 from sklearn.base import BaseEstimator
 from sklearn.utils import check_array
 
@@ -159,6 +160,8 @@ def unchanged_on_error(estimator):
 def check_numbers(name, values):
     """One number or an array of any shape, as finite float64."""
     check_mask(values, name)
+    if issparse(values):
+        raise TypeError(f"{name} is sparse, but must be dense: give {name}.toarray().")
     values = np.asarray(values)
     if values.dtype.kind in "USmM" and values.size:
         raise ValueError(f"{name} must be numbers, got {str(values.flat[0])!r}.")
@@ -173,7 +176,8 @@ def check_weight(sample_weight, n_samples):
     weight = check_numbers("sample_weight", sample_weight)
     weight = np.full(n_samples, weight) if weight.ndim == 0 else weight
     if weight.shape != (n_samples,):
-        raise ValueError(f"sample_weight must be one number for each of {n_samples} rows, got shape {weight.shape}.")
+        cure = " Give sample_weight.ravel()." if weight.size == n_samples else ""
+        raise ValueError(f"sample_weight must be one number for each of {n_samples} rows, got shape {weight.shape}.{cure}")
     if np.any(weight < 0.0):
         row = np.flatnonzero(weight < 0.0)[0]
         raise ValueError(f"sample_weight must be >= 0, got {weight[row]:g} in row {row}. Use 0 to leave a row out.")
@@ -238,4 +242,6 @@ def check_start(name, value, shape, single_target):
         value = value[None]
     if value.shape != shape:
         raise ValueError(f"{name} must have shape {shape[1:] if single_target else shape}, got {value.shape}.")
+    if np.any(np.abs(value) > LARGEST):
+        raise ValueError(f"{name} must be below {LARGEST:.0e}, got {np.abs(value).max():g}. Start nearer to zero.")
     return value

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
-from scipy.sparse import coo_array, csc_matrix, csr_array
+from scipy.sparse import coo_array, csc_matrix, csr_array, random_array
 from sklearn import config_context
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning, FitFailedWarning
@@ -56,7 +56,8 @@ UNUSABLE = {
     "sample_weight all zero": (X, y, np.zeros(60), "sample_weight is zero for every row"),
     "sample_weight beyond all measure": (X, y, np.full(60, 1e200), r"sample_weight must be below 1e\+100"),
     "sample_weight of another length": (X, y, np.ones(59), "sample_weight must be one number for each of 60 rows"),
-    "sample_weight of two dimensions": (X, y, np.ones((60, 1)), "sample_weight must be one number for each"),
+    "sample_weight of two dimensions": (X, y, np.ones((60, 1)), r"got shape \(60, 1\). Give sample_weight.ravel"),
+    "y without a target": (X, np.empty((60, 0)), None, "it holds no target"),
     "a column beyond float64": (X * [1, 1e200, 1], y, None, "Column 1 of X is too large"),
     "a target beyond float64": (X, y * 1e200, None, "y is too large"),
 }
@@ -307,11 +308,17 @@ def test_early_stopping_needs_rows_to_hold_out():
         ({"coef_init": [1.0]}, r"coef_init must have shape \(3,\), got \(1,\)"),
         ({"intercept_init": [1.0, 2.0]}, r"intercept_init must have shape \(\), got \(2,\)"),
         ({"coef_init": [1.0, np.nan, 0.0]}, "NaN"),
+        ({"coef_init": [1.0, -1e200, 0.0]}, r"coef_init must be below 1e\+100, got 1e\+200"),
     ],
 )
-def test_a_start_of_the_wrong_shape_is_refused(init, message):
+def test_a_start_of_the_wrong_shape_or_size_is_refused(init, message):
     with pytest.raises(ValueError, match=message):
         MiniBatchLinearRegressor().fit(X, y, **init)
+
+
+def test_sparse_weights_are_refused_by_name():
+    with pytest.raises(TypeError, match=r"sample_weight is sparse, but must be dense: give sample_weight.toarray\(\)"):
+        MiniBatchLinearRegressor().fit(X, y, csr_array(np.ones((60, 1))))
 
 
 def test_a_start_is_where_the_path_begins():
@@ -950,6 +957,12 @@ def test_shapes_that_are_turned_are_told_how_to_turn():
         MiniBatchLinearRegressor().fit_chunks(X, y)
 
 
+def test_short_steps_that_max_iter_ends_are_not_said_to_exceed_tol():
+    model = MiniBatchLinearRegressor(None, loss="quantile", quantile=0.05, tol=0.1, max_iter=3, n_iter_no_change=1)
+    with pytest.warns(ConvergenceWarning, match="With max_iter=3, steps have become short, but .* Columns may be too nearly"):
+        model.fit(*diabetes())
+
+
 @pytest.mark.parametrize("penalty", ["l1", "l2"])
 def test_an_alpha_that_ruins_a_loss_in_units_of_y_is_warned_of(penalty):
     X, y = diabetes()
@@ -960,6 +973,16 @@ def test_an_alpha_that_ruins_a_loss_in_units_of_y_is_warned_of(penalty):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         ruined.set_params(alpha=1e-3).fit(X, y)
+
+
+def test_an_alpha_that_is_told_to_be_lowered_is_not_told_to_be_raised():
+    """The fit also ends a little above its minimum, for which a larger penalty would be the cure."""
+    X = random_array((150, 1100), density=0.02, rng=np.random.default_rng(0), format="csr")
+    y = np.random.default_rng(100).poisson(1.5, 150).astype(float)
+    model = MiniBatchLinearRegressor(loss="quantile", quantile=0.05, penalty="elasticnet", alpha=0.01, random_state=0)
+    with pytest.warns(UserWarning, match="leaves next to nothing of the fit") as told:
+        model.fit(X, y)
+    assert len(told) == 1
 
 
 def test_validation_targets_of_another_scale_are_named():

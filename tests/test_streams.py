@@ -292,6 +292,19 @@ def test_what_is_asked_of_steps_is_kept_without_an_average():
     assert excess(ended, X, y) < excess(kept, X, y)
 
 
+@pytest.mark.parametrize("loss", ["squared_error", "median"])
+def test_a_stream_of_too_many_columns_says_once_that_it_takes_steps(loss):
+    X = np.random.default_rng(0).standard_normal((600, 500))
+    model = MiniBatchLinearRegressor(random_state=0, **EVERY_LOSS[loss])
+    with pytest.warns(ConvergenceWarning, match="X and y have more than 500 columns together: partial_fit takes steps"):
+        model.partial_fit(X[:300], X[:300, 0])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        model.partial_fit(X[300:], X[300:, 0])
+        clone(model).partial_fit(X[:, 1:], X[:, 0])
+        clone(model).set_params(average=False).partial_fit(X, X[:, 0])
+
+
 @pytest.mark.parametrize("before", ["squared_error", "median"])
 def test_a_loss_that_changes_after_rows_were_left_behind_is_told_of(before):
     X, y = table(2400, 40)
