@@ -198,7 +198,7 @@ typedef struct {
 #define N_CLASSES 2048 /* exponents of a double; that of zero is a class, too */
 #define LEAST_KEPT 1e-100
 #define LEAST_DECAY 1e-100
-#define LEAST_AVERAGED_DECAY 1e-4 /* entries of u that far apart cost the average four digits */
+#define LEAST_AVERAGED_DECAY 1e-4 /* v + entered * u cancels numbers 1 / decay as large: this costs four digits at most */
 
 typedef struct {
     Class *classes;

@@ -266,8 +266,8 @@ def curvature_at(loss, rows, constant):
     weight, residual = rows.weights, constant[:, None] - rows.targets
     slope = np.abs(loss_and_slope(loss, residual)[1]) @ weight / weight.sum()
     distance, rounding = np.abs(residual), rounding_of(constant)
-    # Rounding errors say nothing. Neither does the smallest distance, if the best constant lies about epsilon beside a value
-    # that many targets share; but if all targets share it, there is no other.
+    # Two kinds of distances do not count. Rounding errors are one. The smallest distance is the other, unless all are alike:
+    # where many targets share a value, the best constant lies about epsilon beside it.
     nearest = distance.min(axis=1)
     least = np.where(nearest + rounding < distance.max(axis=1), nearest, 0.0) + rounding
     size, share = typical_size(residual, weight, least), (distance > least[:, None]) @ weight / weight.sum()

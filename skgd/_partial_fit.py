@@ -45,7 +45,7 @@ def fit_chunk(model, rows, state, go_on, watch):
         )
         state = with_chunk(model, problem, stream, bounded, replace(state, told=told), before)
         outcome = learn(model, problem, bounded, state, watch, before)
-        if not go_on:  # what the constant leaves is not usual
+        if not go_on:  # the loss before is that of the best constant, which is no measure of later losses
             outcome = with_level_of_end(outcome, bounded)
     else:
         outcome = take_plain_steps(model, problem, replace(state, told=told), watch)

@@ -26,7 +26,7 @@ from skgd._rows import BLOCK
 from skgd._stopping import LEAST_PROMISE
 
 FIRST_NUMBERS = 2**16  # numbers of X, half a megabyte, up to which a stream keeps its first rows and ends where a fit does
-GROWTH = 1e-3  # new share of all rows at which the minimum is found anew; twenty times as large of first rows, ten being slower
+GROWTH = 1e-3  # share of new rows at which the minimum is found anew; of first rows 20 times as much, since 10 times is slower
 CHEAP = 20  # columns up to which each row may bring a new minimum: it costs d^3, so with 500 columns it takes a hundred rows
 
 

@@ -18,7 +18,7 @@ from scipy.sparse import csr_array, issparse
 from skgd._moments import Moments
 from skgd._sklearn import number_of_threads, one_core
 
-MOST_THREADS = 8  # two are 1.6 times as fast as one; Python's lock, held a quarter of the time, leaves more nothing to gain
+MOST_THREADS = 8  # two are 1.6 times as fast as one; more than 8 would wait for Python's lock, held a quarter of the time
 BLOCK = 2**18  # numbers in a block of rows, two megabytes: with 1/8 or 4 times as many, readings take a quarter longer
 MOST_COLUMNS = 1000  # up to here an eigendecomposition pays for itself, and sparse rows are unpacked
 SAMPLE = 10_000  # rows of the sample that stands for all, for example for the typical residual

@@ -63,7 +63,8 @@ INLINE void NAME(move_sparse_row)(const Run *run, ptrdiff_t row, int is_collecte
             coef[j] -= change;
             if (is_averaged) average[j] += class->entered * change;
         } else if (shrunk_by[j] != class->threshold || class->threshold - class->cut == class->threshold) {
-            /* not yet visited in this step; if the cut is too small to tell, a second visit finds a gradient of zero */
+            /* The threshold tells whether an earlier row of the batch has moved column j in this step. Where the cut is too
+             * small to change the threshold, the column is moved again: by nothing, since its gradient is zero by then. */
             const double due = class->threshold - class->cut - shrunk_by[j];
             coef[j] = proximal(shrunk(coef[j], due) - change, class->cut, lowest);
             shrunk_by[j] = class->threshold;

@@ -11,7 +11,7 @@ from skgd._reference import STEP
 from skgd._stopping import Plateau
 
 FORGET = 3  # average="auto" weighs step t by about t^3: the average forgets where the descent began
-FEW_STEPS = 20  # "auto" judges progress over at least so many steps, of several short epochs; half or double: 1e-4 at most
+FEW_STEPS = 20  # "auto" judges progress over at least so many steps, of several short epochs; half or double: excess 1e-4 more
 DECAY = 1 / 3  # factor of the step of "auto" after an epoch without progress; half or double: excess of up to 2e-4, not 5e-5
 
 # eta(t) of each schedule; `offset` places the beginning of "optimal".

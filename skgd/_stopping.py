@@ -138,7 +138,7 @@ class Differences(NamedTuple):
     """Sums over rows: l is the loss of some parameters, d by how much it exceeds that of others, s a weight."""
 
     loss: np.ndarray  # of s l
-    majority: np.ndarray  # of s c sign(d), with c the slope of the loss in the end on the row's side, or 1 if it has none
+    majority: np.ndarray  # of s c sign(d), where c is the largest slope of the loss on the residual's side, or 1 if it has none
     difference: np.ndarray  # of s d
     weighted: np.ndarray  # of s^2 d
     square: np.ndarray  # of s^2 d^2
