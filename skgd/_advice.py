@@ -237,22 +237,22 @@ def warn_if_poor(model, outcome, promise):
 
 
 def of_too_few_epochs(model, problem, history):
+    """What to say of a descent that max_iter has ended. The first sentence is always the same, so that a filter can name it."""
     recent = np.array(history.objective)[-model.n_iter_no_change - 1 :]
+    ended = f"max_iter ended the descent before it reached a plateau. With max_iter={model.max_iter}"
+    exact = full_batch_instead(problem)
+    cure = f"Use {exact}, which is exact, or raise" if exact else "Raise"
+    cure = "Use learning_rate='auto', or raise" if model.learning_rate != "auto" else cure
+    if len(recent) == 1:
+        return f"{ended}, there was one epoch. {cure} max_iter."
     unit = np.where(problem.unit > 0.0, problem.unit, 1.0)
     change = np.max(np.abs(recent[0] - recent[-1]) / unit)
-    is_plain, exact = model.learning_rate != "auto", full_batch_instead(problem)
-    is_short = change <= model.tol and problem.is_full_batch and not is_plain  # a solver goes on until the minimum is near
+    if change <= model.tol and problem.is_full_batch and model.learning_rate == "auto":  # a solver goes on to the minimum
+        short = "steps have become short, but the minimum is not known to be near"
+        return f"{ended}, {short}. {cure} max_iter or tol. {of_dependence(problem)}"
     what = "R^2" if problem.loss == SQUARED_ERROR else "the objective, as a share of that of the best constant,"
-    seen = f", over the last {len(recent)} epochs {what} still changed by {change:.1e}, against tol={model.tol:g}"
-    seen = ", steps have become short, but the minimum is not known to be near" if is_short else seen
-    return (  # the first sentence is always the same, so that a filter can name it
-        "max_iter ended the descent before it reached a plateau. "
-        + f"With max_iter={model.max_iter}"
-        + (f"{seen}. " if len(recent) > 1 else ", there was one epoch. ")
-        + ("Use learning_rate='auto', or raise" if is_plain else f"Use {exact}, which is exact, or raise" if exact else "Raise")
-        + (" max_iter or tol." if len(recent) > 1 else " max_iter.")
-        + (f" {of_dependence(problem)}" if is_short and len(recent) > 1 else "")
-    )
+    seen = f"over the last {len(recent)} epochs {what} still changed by {change:.1e}, against tol={model.tol:g}"
+    return f"{ended}, {seen}. {cure} max_iter or tol."
 
 
 def full_batch_instead(problem):
