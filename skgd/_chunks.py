@@ -50,10 +50,43 @@ class Chunks:
         if self.is_indexed:
             numbers = range(len(self.source)) if rng is None else rng.permutation(len(self.source)).tolist()
         numbered = ((number, self.source[number]) for number in numbers) if self.is_indexed else enumerate(self.source)
-        for number, chunk in ahead(numbered, self.is_surveyed) if self.reads_ahead else numbered:
+        for number, chunk in self.ahead(numbered) if self.reads_ahead else numbered:
             rows = checked(self.check_kind, "Chunk", number, chunk)
             if len(rows):
                 yield rows
+
+    def ahead(self, numbered):
+        """Pairs of a number and a chunk, each read in a thread while the one before is processed.
+
+        In the first pass over a source, the second chunk is read only after the first is processed. If the first changes then,
+        the source reuses its arrays, and nothing is read ahead. Nor is it if a chunk lies in the memory of the one before: both
+        may be parts of an array that is filled anew. A later chunk that does has been read too early.
+        """
+        pairs = iter(numbered)
+        with ThreadPoolExecutor(1, "skgd-reads-ahead") as reader:
+            try:
+                before = reader.submit(next, pairs, None).result()
+            except Exception as error:
+                if self.is_surveyed:
+                    raise
+                raise CannotReadAhead from error
+            if before is None:
+                return
+            checksum = None if self.is_surveyed else checksum_of(before[1])
+            yield before
+            coming = reader.submit(next, pairs, None)
+            while (pair := coming.result()) is not None:
+                if self.reads_ahead and not self.is_surveyed and is_reused(before[1], pair[1], checksum):
+                    if checksum is None:
+                        raise CannotReadAhead
+                    self.reads_ahead = False
+                before, checksum = pair, None
+                if self.reads_ahead:
+                    coming = reader.submit(next, pairs, None)
+                    yield pair
+                else:
+                    yield pair
+                    coming = reader.submit(next, pairs, None)
 
     def check_kind(self, X, y, sample_weight):
         """The Rows of a chunk, which must be of the kind of the first; columns are compared elsewhere."""
@@ -85,40 +118,37 @@ class CannotReadAhead(Exception):
     """The source reuses the arrays of its chunks, cannot be read in another thread, or gives what cannot be compared."""
 
 
-def ahead(numbered, is_surveyed):
-    """Pairs of a number and a chunk, each read in a thread while the one before is processed.
-
-    In the first pass over a source, the second chunk is read only after the first is processed. If the first changes then, or
-    both share memory, the source reuses its arrays and cannot be read ahead.
-    """
-    pairs = iter(numbered)
-    with ThreadPoolExecutor(1, "skgd-reads-ahead") as reader:
-        try:
-            before = reader.submit(next, pairs, None).result()
-        except Exception as error:
-            if is_surveyed:
-                raise
-            raise CannotReadAhead from error
-        if before is None:
-            return
-        checksum = None if is_surveyed else checksum_of(before[1])
-        yield before
-        coming = reader.submit(next, pairs, None)
-        while (pair := coming.result()) is not None:
-            is_same = checksum is None or checksum_of(before[1]) == checksum
-            arrays = () if is_surveyed else arrays_of(before[1])
-            if not is_same or any(np.may_share_memory(a, b) for a in arrays for b in arrays_of(pair[1])):
-                raise CannotReadAhead
-            checksum = None
-            before, coming = pair, reader.submit(next, pairs, None)
-            yield pair
+def is_reused(before, chunk, checksum):
+    """Whether a chunk lies in the memory of the one before, or has changed it, if its checksum is known."""
+    has_changed = checksum is not None and checksum_of(before) != checksum
+    return has_changed or not are_apart(arrays_of(before), arrays_of(chunk))
 
 
 def arrays_of(chunk):
     """The arrays that a chunk comes in, as far as one can tell."""
-    parts = chunk if isinstance(chunk, tuple | list) else ()
-    numbers = (part.data if issparse(part) else part for part in parts)
-    return [each for each in numbers if isinstance(each, np.ndarray)]
+    arrays = []
+    for part in chunk if isinstance(chunk, tuple | list) else ():
+        if issparse(part):
+            arrays += [part.data, part.indices, part.indptr] if hasattr(part, "indptr") else [part.data]
+        elif hasattr(part, "iloc"):  # of pandas, whose frames may be views of an array; those of others cannot be changed
+            arrays += [part.to_numpy()] if part.ndim == 1 else [part.iloc[:, j].to_numpy() for j in range(part.shape[1])]
+        elif isinstance(part, np.ndarray):
+            arrays.append(part)
+    return arrays
+
+
+def are_apart(these, those):
+    """Whether no arrays are parts of the same array, file or buffer, nor overlap with those in their place."""
+    owners = [[owner_of(array) for array in arrays] for arrays in (these, those)]  # whose ids hold as long as they live
+    are_others = set(map(id, owners[0])).isdisjoint(map(id, owners[1]))
+    return are_others and not any(map(np.may_share_memory, these, those))
+
+
+def owner_of(array):
+    """What owns the memory of an array: an array, a file, or a buffer."""
+    while getattr(array, "base", None) is not None:
+        array = array.base
+    return getattr(array, "obj", array)  # of a memoryview
 
 
 def checksum_of(chunk):

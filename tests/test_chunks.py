@@ -383,6 +383,44 @@ def test_narrow_sparse_chunks_are_unpacked_in_blocks_as_in_memory():
     assert peaks[1][1] <= peaks[1][0] + 3 * (X.data.nbytes + X.indices.nbytes)  # what is shuffled together, and copies
 
 
+class HalvesOfABuffer:
+    """Chunks are the two halves of an array, which is filled anew for every other chunk."""
+
+    def __init__(self, chunks):
+        self.chunks = chunks
+
+    def __iter__(self):
+        n = len(self.chunks[0][0])
+        X, y = np.empty((2 * n, self.chunks[0][0].shape[1])), np.empty(2 * n)
+        for first, second in zip(self.chunks[::2], self.chunks[1::2], strict=True):
+            X[:n], X[n:], y[:n], y[n:] = first[0], second[0], first[1], second[1]
+            yield X[:n], y[:n]
+            yield X[n:], y[n:]
+
+
+class FramesOfABuffer(HalvesOfABuffer):
+    """After the first chunk, the same data frame, a view of an array that is filled anew."""
+
+    def __iter__(self):
+        yield self.chunks[0]
+        X = np.empty(self.chunks[0][0].shape)
+        frame = pd.DataFrame(X, copy=False)
+        for part, y in self.chunks[1:]:
+            X[:] = part
+            yield frame, y.copy()
+
+
+@pytest.mark.parametrize("source", [HalvesOfABuffer, FramesOfABuffer])
+@pytest.mark.parametrize("batch_size", [None, 32])
+def test_chunks_that_are_parts_of_one_buffer_are_not_read_ahead(source, batch_size):
+    rng = np.random.default_rng(0)
+    chunks = [(k * rng.standard_normal((20_000, 3)), k + rng.standard_normal(20_000)) for k in range(1, 9)]
+    given, expected = (
+        MiniBatchLinearRegressor(batch_size, random_state=0).fit_chunks(each) for each in (source(chunks), chunks)
+    )
+    np.testing.assert_allclose(given.coef_, expected.coef_, rtol=1e-9)
+
+
 def on_disk(path, X):
     np.save(path / "X.npy", X)
     return np.load(path / "X.npy", mmap_mode="r")
