@@ -29,6 +29,7 @@ from skgd._stopping import promise_of
 from skgd._tables import check_kind, in_words
 from skgd._validation import (
     check_has_validation,
+    check_mean_weight,
     check_parameters,
     check_sign,
     check_validation,
@@ -191,7 +192,8 @@ class MiniBatchLinearRegressor(CheckedParameters, CallbackSupportMixin, Regresso
     them, if n_features + n_targets is at most 500. For losses other than the squared error, a warning says if the rows do not
     come shuffled.
 
-    Several targets are independent problems that share the order of the rows; each ends as its own fit would.
+    Several targets are independent problems that share the order of the rows; each ends as its own fit would. In a stream, a
+    row that contradicts all before in one target counts less for all of them.
 
     References
     ----------
@@ -470,6 +472,8 @@ class MiniBatchLinearRegressor(CheckedParameters, CallbackSupportMixin, Regresso
             if self.early_stopping and are_new:
                 warn("early_stopping=True has no effect in partial_fit: one pass has no epochs to stop between.")
             watch, (rows, state) = Watch(self), self._begin(X, y, sample_weight, go_on, are_new)
+            if not go_on:
+                check_mean_weight(rows)
             with one_core():  # see _fit
                 rows, model = rows.with_weight_over(state.mean_weight), with_plain_numbers(self)
                 outcome, before = fit_chunk(model, rows, state, go_on, watch)

@@ -89,8 +89,11 @@ def fit_rows(model, rows, state, go_on, watch, held_out=None, start=(None, None)
 def subject_of(model, moments, rows, held_out):
     """What identifies a fit: its parameters, and checksums of its rows. A fit of the same goes on where one has paused."""
     values = [getattr(model, name) for name in sorted(set(model._parameter_constraints) - NOT_OF_THE_DESCENT)]
-    known = (part for part in (moments.mean, moments.variances, moments.products) if part is not None)
-    sums = (crc32(part.tobytes()) for part in known)
+    known = [moments.mean, moments.variances, moments.products]
+    if held_out:
+        watched = held_out.moments(False)
+        known += [watched.mean, watched.variances]
+    sums = (crc32(part.tobytes()) for part in known if part is not None)
     return (*values, moments.n_rows, *sums, checksum_of_sample(rows), held_out and checksum_of_sample(held_out))
 
 

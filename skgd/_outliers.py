@@ -6,7 +6,6 @@ from skgd._geometry import ROWS_PER_ESTIMATE
 from skgd._metric import Metric
 from skgd._moments import NEGLIGIBLE
 from skgd._objective import loss_and_slope, mean_loss, rounding_of, with_intercept_moved
-from skgd._rows import SAMPLE
 from skgd._stream import CEILING, UNLIKELY, UNUSUAL, Stream
 
 
@@ -55,8 +54,7 @@ def factor_by_length(stream, rows):
     norms = metric.squared_norms(rows) / rows.weights
     if not np.isfinite(norms).all():  # too large for moments: `check_range` reports it
         return np.ones(len(rows))
-    some = norms[:: 1 + len(norms) // SAMPLE]
-    longest = UNUSUAL * np.quantile(some, 0.9) if is_first else max(stream.longest, rows.n_features + 1.0)
+    longest = UNUSUAL * np.quantile(norms, 0.9) if is_first else max(stream.longest, rows.n_features + 1.0)
     return np.minimum(1.0, UNUSUAL * longest / np.maximum(norms, 1.0))
 
 

@@ -78,13 +78,18 @@ class Stream(NamedTuple):
         if self.level is None or self.n_met <= A_FEW:
             believed = n_rows / self.n_met
         else:
-            believed, loss = 1.0 - 0.5 ** (n_rows / A_FEW), np.minimum(loss, UNUSUAL * self.level)
+            believed, loss = 1.0 - 0.5 ** (n_rows / A_FEW), np.minimum(loss, UNUSUAL * self.known_level)
         before = 0.0 if self.level is None else self.level
         return self._replace(level=before + believed * (loss - before))
 
+    @property
+    def known_level(self):
+        """The usual loss, or inf where there has been none: all rows so far may have had the same target."""
+        return np.where(np.greater(self.level, 0.0), self.level, np.inf)
+
     def ceiling(self):
         """The largest mean loss of a batch that counts in full, of each target, if it is known."""
-        return None if self.level is None or self.n_met <= A_FEW else CEILING * self.level
+        return None if self.level is None or self.n_met <= A_FEW else CEILING * self.known_level
 
     def geometry(self, rows, bounded, batch_size, ridge, fit_intercept):
         """The geometry for steps on a chunk that is in the moments already; `bounded` has its rows with bounded weights."""

@@ -195,6 +195,12 @@ def check_weighted(rows):
         )
 
 
+def check_mean_weight(rows):
+    """Refuse weights so small that a stream, which takes them as they are, would lose its first rows."""
+    if rows.mean_weight < 1.0 / LARGEST:
+        raise ValueError(f"sample_weight is too small: its mean is {rows.mean_weight:g}. Multiply it by a power of ten.")
+
+
 def is_validation_given(model, X_val, y_val, sample_weight_val):
     """Whether rows for early stopping are given; an error if X_val or y_val is missing, or if early_stopping is off."""
     if X_val is None and y_val is None and sample_weight_val is None:

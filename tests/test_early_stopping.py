@@ -367,3 +367,17 @@ def test_rows_that_all_are_worse_by_the_same_amount_are_worse_by_no_chance():
     validation = Validation(rows_of(X, y), LOSSES["quantile"](None, 0.5), 1e-4, best)
     validation.observe(best, np.zeros(1, bool))
     assert validation.compare(other)[1].all()
+
+
+def test_a_warm_start_beside_other_rows_to_watch_does_not_keep_what_scored_best_on_the_former():
+    """A checksum of a sample would not tell: only every fourth of the rows that are watched stays."""
+    rng = np.random.default_rng(0)
+    X, X_val = rng.standard_normal((500, 3)), rng.standard_normal((3000, 3))
+    y, y_val = X @ [1.0, 2.0, 3.0], X_val @ [1.0, 2.0, 3.0]
+    plain = {"learning_rate": "constant", "eta0": 1e-3, "max_iter": 2, "early_stopping": True, "warm_start": True}
+    model = MiniBatchLinearRegressor(random_state=0, tol=None, **plain).fit(X, y, X_val=X_val, y_val=y_val)
+    before = model.coef_
+    with warnings.catch_warnings(action="ignore"):
+        model.fit(X, y, X_val=X_val, y_val=np.where(np.arange(3000) % 4 == 0, y_val, -y_val))
+    assert model.validation_scores_.max() < 0.0
+    assert not np.array_equal(model.coef_, before)

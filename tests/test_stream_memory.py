@@ -120,6 +120,35 @@ def test_the_cap_keeps_a_stream_from_a_chunk_unlike_all_before(monkeypatch):
     assert abs(run() - 3.3) > 0.5
 
 
+@pytest.mark.parametrize(("n_first", "is_constant"), [(1, False), (50, True), (200, True)])
+def test_steps_go_on_after_first_rows_that_have_no_loss(n_first, is_constant):
+    chunk, w = regression_stream()
+    model, (X, y) = MiniBatchLinearRegressor(average=False, random_state=0), chunk(n_first)
+    model.partial_fit(X, 0.0 * y if is_constant else y)
+    for _ in range(40):
+        model.partial_fit(*chunk(500))
+    np.testing.assert_allclose(model.coef_, w, atol=0.3)  # with a ceiling of zero for losses, no step would move
+
+
+def test_periodic_rows_of_a_first_chunk_count_as_shuffled_ones_do():
+    rng = np.random.default_rng(0)
+    X, is_long = rng.standard_normal((20_000, 2)), np.arange(20_000) % 3 == 1
+    X[is_long] *= 100.0
+    y, order = X @ [1.0, 2.0] + rng.standard_normal(20_000) * np.where(is_long, 100.0, 1.0), rng.permutation(20_000)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        periodic, shuffled = (MiniBatchLinearRegressor(random_state=0).partial_fit(X[i], y[i]) for i in (slice(None), order))
+    np.testing.assert_allclose(periodic.coef_, shuffled.coef_, rtol=1e-9)
+
+
+def test_first_weights_that_are_lost_in_sums_are_refused():
+    X, y = regression_stream()[0](50)
+    model = MiniBatchLinearRegressor()
+    with pytest.raises(ValueError, match=r"sample_weight is too small: its mean is 1e-302. Multiply it by a power of ten"):
+        model.partial_fit(X, y, np.full(50, 1e-302))
+    assert not hasattr(model, "coef_")
+
+
 @pytest.mark.parametrize("size", [1, 50])
 @pytest.mark.parametrize("what", ["X", "y"])
 @pytest.mark.parametrize("loss", ["squared_error", "huber"])
