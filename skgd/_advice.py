@@ -223,7 +223,7 @@ def warn_of_alpha(model, problem, history, parameters):
 
 
 def warn_if_poor(model, outcome, promise):
-    """Warn if the descent ended before its plateau, or on one that is not the minimum; a promise of inf does not mind."""
+    """Warn if the descent ended before its plateau, or on one that is farther from the minimum than promised."""
     problem, history = outcome.problem, outcome.history
     if history.interrupted:
         return

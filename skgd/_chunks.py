@@ -64,29 +64,24 @@ class Chunks:
         """
         pairs = iter(numbered)
         with ThreadPoolExecutor(1, "skgd-reads-ahead") as reader:
+            read = partial(reader.submit, next, pairs, None)
             try:
-                before = reader.submit(next, pairs, None).result()
+                pair = read().result()
             except Exception as error:
                 if self.is_surveyed:
                     raise
                 raise CannotReadAhead from error
-            if before is None:
-                return
-            checksum = None if self.is_surveyed else checksum_of(before[1])
-            yield before
-            coming = reader.submit(next, pairs, None)
-            while (pair := coming.result()) is not None:
-                if self.reads_ahead and not self.is_surveyed and is_reused(before[1], pair[1], checksum):
-                    if checksum is None:
+            checksum = None if self.is_surveyed or pair is None else checksum_of(pair[1])
+            while pair is not None:
+                coming = read() if self.reads_ahead and checksum is None else None
+                yield pair
+                before, pair = pair, (coming or read()).result()
+                is_unknown = pair is not None and self.reads_ahead and not self.is_surveyed
+                if is_unknown and is_reused(before[1], pair[1], checksum):
+                    if coming:
                         raise CannotReadAhead
                     self.reads_ahead = False
-                before, checksum = pair, None
-                if self.reads_ahead:
-                    coming = reader.submit(next, pairs, None)
-                    yield pair
-                else:
-                    yield pair
-                    coming = reader.submit(next, pairs, None)
+                checksum = None
 
     def check_kind(self, X, y, sample_weight):
         """The Rows of a chunk, which must be of the kind of the first; columns are compared elsewhere."""
@@ -131,7 +126,8 @@ def arrays_of(chunk):
         if issparse(part):
             arrays += [part.data, part.indices, part.indptr] if hasattr(part, "indptr") else [part.data]
         elif hasattr(part, "iloc"):  # of pandas, whose frames may be views of an array; those of others cannot be changed
-            arrays += [part.to_numpy()] if part.ndim == 1 else [part.iloc[:, j].to_numpy() for j in range(part.shape[1])]
+            columns = [part] if part.ndim == 1 else [part.iloc[:, j] for j in range(part.shape[1])]
+            arrays += [column.to_numpy() for column in columns if isinstance(column.dtype, np.dtype)]  # others would be copied
         elif isinstance(part, np.ndarray):
             arrays.append(part)
     return arrays

@@ -189,8 +189,8 @@ class MiniBatchLinearRegressor(CheckedParameters, CallbackSupportMixin, Regresso
     constant prediction. A plain schedule that ends on a plateau far from the minimum warns.
 
     `partial_fit` under "auto" ends at the minimum over all rows seen so far [3]_, once there are 3 (n_features + n_targets) of
-    them, if n_features + n_targets is at most 500. For losses other than the squared error, a warning says if the rows do not
-    come shuffled.
+    them, if n_features + n_targets is at most 500. With more, it takes steps, and says so once. For losses other than the
+    squared error, a warning says if the rows do not come shuffled.
 
     Several targets are independent problems that share the order of the rows; each ends as its own fit would. In a stream, a
     row that contradicts all before in one target counts less for all of them.

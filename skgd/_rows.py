@@ -278,8 +278,8 @@ class Rows:
         size = max(BLOCK, UPKEEP * self.n_features) if self.is_sparse else BLOCK
         length = max(at_least, int(size / (numbers_in_a_row or self.numbers_in_a_row)))
         if len(self) <= length:
-            return [self]
-        return [self.part(slice(start, start + length)) for start in range(0, len(self), length)]
+            return iter([self])
+        return (self.part(slice(start, start + length)) for start in range(0, len(self), length))
 
     def sparse_blocks(self):
         """These sparse rows in longer parts, for products of their `packed_columns`, which visit all columns."""
