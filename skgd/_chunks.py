@@ -58,30 +58,43 @@ class Chunks:
     def ahead(self, numbered):
         """Pairs of a number and a chunk, each read in a thread while the one before is processed.
 
-        In the first pass over a source, the second chunk is read only after the first is processed. If the first changes then,
-        the source reuses its arrays, and nothing is read ahead. Nor is it if a chunk lies in the memory of the one before: both
-        may be parts of an array that is filled anew. A later chunk that does has been read too early.
+        In the first pass over a source, the second chunk is read only after the first is processed, which tells whether the
+        source reuses its arrays.
         """
         pairs = iter(numbered)
         with ThreadPoolExecutor(1, "skgd-reads-ahead") as reader:
             read = partial(reader.submit, next, pairs, None)
-            try:
-                pair = read().result()
-            except Exception as error:
-                if self.is_surveyed:
-                    raise
-                raise CannotReadAhead from error
-            checksum = None if self.is_surveyed or pair is None else checksum_of(pair[1])
-            while pair is not None:
+            pair = self.first_of(read)
+            checksum = checksum_of(pair[1]) if pair and not self.is_surveyed else None
+            while pair:
                 coming = read() if self.reads_ahead and checksum is None else None
                 yield pair
                 before, pair = pair, (coming or read()).result()
-                is_unknown = pair is not None and self.reads_ahead and not self.is_surveyed
-                if is_unknown and is_reused(before[1], pair[1], checksum):
-                    if coming:
-                        raise CannotReadAhead
-                    self.reads_ahead = False
+                if pair and not self.is_surveyed:
+                    self.compare(before[1], pair[1], checksum)
                 checksum = None
+
+    def first_of(self, read):
+        """The first pair of a pass. The first pass finds out whether the source can be read in another thread at all."""
+        try:
+            return read().result()
+        except Exception as error:
+            if self.is_surveyed:
+                raise
+            raise CannotReadAhead from error
+
+    def compare(self, before, chunk, checksum):
+        """Read nothing ahead if the source reuses its arrays: if reading a chunk has changed the one before, or may do so.
+
+        It may if both are parts of one array, which may be filled anew. Without the checksum of the one before, the chunk was
+        read while that was processed: too early.
+        """
+        has_changed = checksum is not None and checksum_of(before) != checksum
+        if not self.reads_ahead or (are_apart(arrays_of(before), arrays_of(chunk)) and not has_changed):
+            return
+        if checksum is None:
+            raise CannotReadAhead
+        self.reads_ahead = False
 
     def check_kind(self, X, y, sample_weight):
         """The Rows of a chunk, which must be of the kind of the first; columns are compared elsewhere."""
@@ -111,12 +124,6 @@ class Chunks:
 
 class CannotReadAhead(Exception):
     """The source reuses the arrays of its chunks, cannot be read in another thread, or gives what cannot be compared."""
-
-
-def is_reused(before, chunk, checksum):
-    """Whether a chunk lies in the memory of the one before, or has changed it, if its checksum is known."""
-    has_changed = checksum is not None and checksum_of(before) != checksum
-    return has_changed or not are_apart(arrays_of(before), arrays_of(chunk))
 
 
 def arrays_of(chunk):
