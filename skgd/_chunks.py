@@ -12,7 +12,7 @@ from zlib import crc32
 import numpy as np
 from scipy.sparse import issparse, vstack
 
-from skgd._moments import Moments
+from skgd._moments import HALF_OF_THE_DIGITS, Moments
 from skgd._rows import BUFFER, MOST_COLUMNS, SAMPLE, Rows, added, stays_sparse
 from skgd._stream import UNUSUAL
 from skgd._validation import check_weighted, warn
@@ -233,6 +233,11 @@ class Survey:
         return between.max() <= max(UNLIKE, UNUSUAL * to_expect)
 
 
+def tally_of(rows):
+    """What shows whether rows have changed: their number and, for each target, its sum by weight."""
+    return np.append(len(rows), rows.targets @ rows.weights)
+
+
 def prepared(rows, unit, far):
     """A chunk's rows as the descent takes them: weights divided by `unit`, and, given `far`, sparse columns centred."""
     rows = rows.with_weight_over(unit)
@@ -294,19 +299,26 @@ class RowsInChunks:
         return type(self)(self.source, self.survey, centred=True)
 
     def parts(self, chunks=None):
-        """The `prepared` rows of each chunk; an error if their number has changed."""
-        n_rows = 0
-        for rows in chunks or self.source:
-            n_rows += len(rows)
-            yield self.prepared(rows)
-        self.check_number(n_rows)
+        """The `prepared` rows of each chunk; an error if they are not those that were first read."""
+        tally = np.zeros(1 + self.n_targets)
+        for rows in map(self.prepared, chunks or self.source):
+            tally += tally_of(rows)
+            yield rows
+        self.check_tally(tally)
 
-    def check_number(self, n_rows):
-        """Refuse chunks that have changed."""
-        if n_rows != len(self):
+    def check_tally(self, tally):
+        """Refuse chunks that have changed, by the sum of `tally_of` over all."""
+        (n_rows, *sums), n_before, moments = tally, len(self), self.mean_moments
+        if n_rows != n_before:
             raise ValueError(
-                f"chunks held {len(self)} rows with a weight when they were first read, and {n_rows} now. Each iteration must "
-                f"give the same rows."
+                f"chunks held {n_before} rows with a weight when they were first read, and {n_rows:.0f} now. Each iteration "
+                f"must give the same rows."
+            )
+        size = np.sqrt(moments.target_mean**2 + moments.target_variance)
+        if np.any(np.abs(np.array(sums) / n_rows - moments.target_mean) > HALF_OF_THE_DIGITS * size):
+            raise ValueError(
+                "The mean of the targets in chunks is another than when they were first read. Each iteration must give the "
+                "same rows, in any order."
             )
 
     def add_up(self, *requests):

@@ -40,11 +40,10 @@ class ClosedForm(Solver):
         return cls(problem, state.for_engine(problem)[:, COEF])
 
     def step(self):
-        """Go to the minimum; the objectives before."""
-        problem = self.problem
-        objective = np.maximum(problem.least + problem.normal_equations.left(self.best), 0.0)  # below 0 only by rounding
-        self.is_done = np.full(len(self.best), self.has_moved)
-        self.best, self.has_moved = problem.minimum_from(self.best), True
+        """Go to the minimum, unless it is there; the objectives before."""
+        objective, self.is_done = self.problem.objectives(self.best), np.full(len(self.best), self.has_moved)
+        if not self.has_moved:
+            self.best, self.has_moved = self.problem.minimum_from(self.best), True
         return objective
 
     def excess(self):

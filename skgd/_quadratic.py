@@ -109,10 +109,14 @@ class NormalEquationsWithZeros(NormalEquations):
         error = 0.25 * np.square((gradients - balanced)[:, :-1] @ geometry.whitening).sum(axis=1)
         return cls(*vars(equations).values(), penalty, ends, error)
 
+    @cached_property
+    def at_ends(self):
+        """|W'(c - C w)|^2 plus the penalty at the minima, from where `left` counts; of shape (n_targets,)."""
+        return super().left(self.ends) + penalty_at(self.penalty, self.ends[:, :-1])
+
     def left(self, parameters):
         """The suboptimality of the parameters of all targets."""
-        of_zeros = penalty_at(self.penalty, parameters[:, :-1]) - penalty_at(self.penalty, self.ends[:, :-1])
-        return super().left(parameters) - super().left(self.ends) + of_zeros
+        return super().left(parameters) + penalty_at(self.penalty, parameters[:, :-1]) - self.at_ends
 
     def minimum(self, parameters):
         """The minimum, wherever the parameters are."""

@@ -20,7 +20,7 @@ except ImportError as error:
     raise ImportError('skgd.dask needs Dask: pip install "skgd[dask]"') from error
 
 from skgd._callbacks import Watch, with_callbacks
-from skgd._chunks import RowsInChunks, Survey, check_number_of_columns, checked, joined
+from skgd._chunks import RowsInChunks, Survey, check_number_of_columns, checked, joined, tally_of
 from skgd._descent import History, Passes
 from skgd._estimator import MiniBatchLinearRegressor
 from skgd._moments import Moments
@@ -273,8 +273,8 @@ class DaskRows(RowsInChunks):
     """Rows in partitions."""
 
     def add_up(self, *requests):
-        *sums, n_rows = self.source.add_up(sums_over, self.prepared, requests)
-        self.check_number(n_rows)
+        *sums, tally = self.source.add_up(sums_over, self.prepared, requests)
+        self.check_tally(tally)
         return sums
 
 
@@ -420,8 +420,8 @@ def added_up(sums):
 
 
 def sums_over(rows, number, prepared, requests):
-    """What the requests add up to, and the number of rows."""
-    return prepared(rows).add_up(*requests, (len,))
+    """What the requests add up to, and what shows whether the rows have changed."""
+    return prepared(rows).add_up(*requests, (tally_of,))
 
 
 def moments_of_residuals(rows, number, parameters):

@@ -298,6 +298,20 @@ def test_chunks_that_change_are_refused():
         MiniBatchLinearRegressor(None, loss="huber", epsilon=0.5).fit_chunks(Source())
 
 
+@pytest.mark.parametrize("batch_size", [None, 32])
+def test_targets_that_change_are_refused(batch_size):
+    class Source:
+        def __iter__(self):  # one target of 900 is off by a hundredth of its deviation after the first reading
+            chunks, self.targets = cut(X, self.targets), self.targets.copy()
+            self.targets[7] += 0.01 * y.std()
+            return iter(chunks)
+
+    source = Source()
+    source.targets = y
+    with pytest.raises(ValueError, match="The mean of the targets in chunks is another"):
+        MiniBatchLinearRegressor(batch_size, loss="huber", epsilon=0.5, random_state=0).fit_chunks(source)
+
+
 def test_chunks_without_rows_are_left_out():
     zero = np.zeros(300)
     chunks = [(X[:0], y[:0]), (X[:300], y[:300], zero), *cut(X, y, weight), (X[:0], y[:0])]
