@@ -329,7 +329,7 @@ def of_end(model, outcome):
     if not is_above.any():
         return None
     ends, constants = np.mean(value[is_above]), np.mean(problem.constant_loss[is_above])
-    above = f"objective of {ends:.3g}, above the {constants:.3g} of a constant prediction"
+    above = f"objective of {ends:.6g}, above the {constants:.6g} of a constant prediction"
     if model.learning_rate == "auto":
         return f"The descent ended at an {above}: {model.max_iter} epochs are too few. Raise max_iter, or set tol."
     return f"The descent ended at an {above}. {of_steps(model, outcome)}"

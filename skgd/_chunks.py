@@ -27,6 +27,8 @@ class Chunks:
     """
 
     def __init__(self, source, check):
+        if hasattr(source, "columns"):
+            raise TypeError(f"chunks must be an iterable of (X, y), got a {type(source).__name__}: give a single table to fit.")
         if not isinstance(source, (Iterable, Sized)) or isinstance(source, str | bytes | Mapping):
             raise TypeError(
                 f"chunks must be an iterable of (X, y) or (X, y, sample_weight), got {type(source).__name__}. Files are read "
@@ -352,7 +354,10 @@ def checked(check, noun, number, chunk):
     """The rows that `check` makes of (X, y) or (X, y, sample_weight), empty if there are none; errors name the chunk."""
     try:
         if not isinstance(chunk, tuple | list):
-            cure = "Read the file and give (X, y)." if isinstance(chunk, str | PathLike) else "Give a single table to fit."
+            is_path = isinstance(chunk, str | PathLike)
+            cure = (
+                "Read the file and give (X, y)." if is_path else "Split y off and give (X, y); or give a single table to fit."
+            )
             raise TypeError(f"must be (X, y) or (X, y, sample_weight), got {type(chunk).__name__}. {cure}")
         if not 2 <= len(chunk) <= 3:
             raise ValueError(f"must be (X, y) or (X, y, sample_weight), got {len(chunk)} parts.")

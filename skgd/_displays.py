@@ -59,10 +59,15 @@ def by_name(estimator):
     return final
 
 
-def line_style(style, n_points, own):
-    """One of STYLES, in which each of up to 40 points is marked, and what the user wants instead."""
+def line_style(k, n_points, own):
+    """The style of line number k, in which each of up to 40 points is marked, and what the user wants instead.
+
+    There are as many styles as pairs of a colour and a line.
+    """
     from matplotlib import cbook, lines
 
+    n = len(STYLES)
+    style = STYLES[(k + k // n) % n] | {"color": STYLES[k % n]["color"]}
     return {**style, "marker": style["marker"] if n_points <= 40 else "", **cbook.normalize_kwargs(own, lines.Line2D)}
 
 
@@ -168,7 +173,7 @@ class LossCurveDisplay:
         taken = len(ax.lines) + (len(score_ax.lines) if score_ax else 0)  # of the styles, where curves are added to others
         for k, (axes, label, curve) in enumerate(curves):
             number = np.arange(1, len(curve) + 1)
-            style = {"markersize": 4} | line_style(STYLES[(taken + k) % len(STYLES)], len(number), line_kw)
+            style = {"markersize": 4} | line_style(taken + k, len(number), line_kw)
             self.lines_ += axes.plot(number, curve, **({"label": label} if len(curves) > 1 or not is_alone else {}) | style)
         what = "loss before learning" if self.per == "chunk" else "objective"
         ax.set(xlabel=self.per, ylabel=f"{what} ({self.loss})" if self.loss else what)
@@ -182,8 +187,9 @@ class LossCurveDisplay:
         lines = [line for axes in (ax, score_ax) if axes for line in axes.lines if not line.get_label().startswith("_")]
         if below and below.get_legend():
             below.get_legend().remove()
-        if lines:
-            on_top.legend(handles=lines, framealpha=0.9)
+        if lines:  # beside two axes no corner is known to be free
+            above = {"loc": "lower center", "bbox_to_anchor": (0.5, 1.0), "ncols": 2, "frameon": False}
+            on_top.legend(handles=lines, **(above if score_ax else {"framealpha": 0.9}))
         return self
 
 
@@ -204,16 +210,16 @@ def score_axes(ax, is_needed):
 class DescentPathDisplay:
     """A plot of the path of two parameters over the contours of the objective, or of one on the objective's curve.
 
-    A circle marks the start, a cross the minimum. A star marks the parameters that predict uses: the last point, or with
-    averaging the average. The frame holds them all, and is so chosen that both columns count alike, whatever their units. Use
-    `from_estimator` to make a display.
+    A circle marks the start, a cross the minimum. A star marks the parameters that predict uses: the last point, the average, or
+    under "auto" the minimum to which the fit went on. The frame holds them all, and is so chosen that both columns count alike,
+    whatever their units. Use `from_estimator` to make a display.
 
     Parameters
     ----------
     paths : dict of str to ndarray of shape (n_steps + 1, 2) or (n_steps + 1, 1)
         The parameters at the start and after each step, by the name of the estimator.
     ends : dict of str to ndarray of shape (2,) or (1,)
-        What predict uses: the last point, or under averaging the average.
+        What predict uses: the last point, the average, or the minimum.
     objective : callable
         The objective at arrays of the parameters, which it takes as so many arguments.
     minimum : ndarray of shape (2,) or (1,)
@@ -357,7 +363,7 @@ class DescentPathDisplay:
         draw_objective = self._draw_contours if len(self.labels) == 2 else self._draw_curve
         draw_objective(frame, contour_kw or {})
         for k, (name, path) in enumerate(self.paths.items()):
-            style = line_style(STYLES[k % len(STYLES)], len(path), line_kw)
+            style = line_style(k, len(path), line_kw)
             label = {"label": str(name)} if name != "" else {}
             faint = {"alpha": 1.0 if len(path) <= 200 else 0.5}  # what fluctuates for long covers itself
             self.lines_ += ax.plot(*self._places(path), **{"markersize": 3.5, "linewidth": 1.2} | faint | label | style)

@@ -78,7 +78,7 @@ class MiniBatchLinearRegressor(CheckedParameters, CallbackSupportMixin, Regresso
         - "huber": ``r^2`` where ``|r| <= epsilon``, ``2 * epsilon * |r| - epsilon^2`` beyond
         - "epsilon_insensitive": ``max(|r| - epsilon, 0)``
         - "squared_epsilon_insensitive": ``max(|r| - epsilon, 0)^2``
-        - "quantile": ``-quantile * r`` where r < 0, ``(1 - quantile) * r`` beyond
+        - "quantile": ``-quantile * r`` where r < 0, ``(1 - quantile) * r`` where r >= 0
     epsilon : float, default=0.1
         Threshold of the losses that have one, in units of y. For "huber", about the size of an ordinary error.
     quantile : float, default=0.5
@@ -96,7 +96,7 @@ class MiniBatchLinearRegressor(CheckedParameters, CallbackSupportMixin, Regresso
     positive : bool, default=False
         Whether the coefficients must be >= 0.
     learning_rate : {"auto", "constant", "invscaling", "optimal", "adaptive"}, default="auto"
-        The step size eta at step t = 1, 2, ...
+        The step size eta at step t = 1, 2, ... All but "auto" are the plain schedules, which take the columns as they are.
 
         - "auto": the largest safe step, found from the data, and shorter after epochs without progress
         - "constant": eta0
@@ -129,14 +129,14 @@ class MiniBatchLinearRegressor(CheckedParameters, CallbackSupportMixin, Regresso
     early_stopping : bool, default=False
         Whether to watch rows that are not learned from, held out or given as X_val, and to take the parameters that predict
         them best, once later ones are worse by more than chance explains: those after an epoch or, under "auto" in
-        mini-batches, the minimum. They are judged by D^2 of the model's own loss (R^2 for the squared error). With
-        batch_size=None, "auto" may be at the minimum after one epoch: nothing is left to stop.
+        mini-batches, the minimum. They are judged by D^2 of the model's own loss (R^2 for the squared error). Since "auto" may
+        be near the minimum after an epoch, and with batch_size=None at it, `alpha` is the better remedy for overfitting.
     validation_fraction : float, default=0.1
         Share of the rows that early_stopping holds out, unless X_val is given.
     half_life : float or None, default=None
         Number of rows after which an earlier row of `partial_fit` counts half as much, also within one call. None never
         forgets: old rows pull as hard as new ones. For losses other than the squared error, the model follows a change late if
-        it exceeds 2^18 / (7 (n_features + 1)).
+        half_life exceeds 2^18 / (7 (n_features + 1)).
     record_steps : bool, default=False
         Whether to keep `loss_path_`, `coef_path_` and `intercept_path_`.
     warm_start : bool, default=False
@@ -165,7 +165,8 @@ class MiniBatchLinearRegressor(CheckedParameters, CallbackSupportMixin, Regresso
     validation_scores_ : ndarray of shape (n_epochs,)
         D^2 on the rows that early_stopping watches.
     coef_path_ : ndarray of shape (n_steps + 1, n_features) or (n_steps + 1, n_targets, n_features)
-        The coefficients where recording began and after each step since, with record_steps.
+        The coefficients where recording began and after each step since, with record_steps. The last ones need not be `coef_`,
+        which may be their average or, under "auto", the minimum.
     intercept_path_ : ndarray of shape (n_steps + 1,) or (n_steps + 1, n_targets)
         The intercepts where recording began and after each step since, with record_steps.
     loss_path_ : ndarray of shape (n_steps,)
@@ -355,7 +356,7 @@ class MiniBatchLinearRegressor(CheckedParameters, CallbackSupportMixin, Regresso
             Initial intercept; default the best constant prediction under learning_rate="auto", otherwise zero.
         X_val : {array-like, sparse matrix} of shape (n_val, n_features), optional
             Rows for early_stopping to watch, in place of a random part of X: later rows of a time series, or other groups. In a
-            Pipeline, ``transform_input=["X_val"]`` transforms them as X.
+            Pipeline with metadata routing, ``transform_input=["X_val"]`` transforms them as X.
         y_val : array-like of shape (n_val,) or (n_val, n_targets), optional
         sample_weight_val : array-like of shape (n_val,), optional
 

@@ -50,6 +50,7 @@ MEANT = {
     ("penalty", "ridge"): "penalty='l2'",
     ("batch_size", "auto"): "batch_size=32, the default, or None for all rows",
     ("batch_size", "full"): "batch_size=None",
+    ("batch_size", "all"): "batch_size=None",
 } | {("batch_size", loss): f"loss={loss!r}" for loss in LOSSES}  # given as the first argument
 
 
@@ -73,8 +74,11 @@ def cure_of(name, value, options):
         meant = f"{name}={value / 100:g}"
     elif name == "learning_rate" and is_number:
         meant = f"learning_rate='constant' with eta0={value}"
-    elif name == "quantile" and np.ndim(value) == 1:
-        meant = "one number; several quantiles take a model each"
+    elif name == "batch_size" and is_number and value <= 0:
+        meant = "batch_size=None for all rows"
+    elif isinstance(value, list | tuple | np.ndarray):
+        each = "each quantile takes a model of its own" if name == "quantile" else "GridSearchCV tries several"
+        meant = f"one value: {each}"
     else:
         meant = None
     return f" Give {meant}." if meant else ""

@@ -286,6 +286,12 @@ def test_what_can_be_read_only_once_is_refused():
         MiniBatchLinearRegressor(None).fit_chunks(3)
 
 
+@pytest.mark.parametrize("table", [pd.DataFrame(X), X, [pd.DataFrame(X)]])
+def test_a_table_in_the_place_of_chunks_is_refused(table):
+    with pytest.raises(TypeError, match="give a single table to fit"):
+        MiniBatchLinearRegressor(None).fit_chunks(table)
+
+
 def test_chunks_that_change_are_refused():
     class Source:
         n = 900

@@ -51,6 +51,21 @@ def test_several_curves_have_a_legend_and_a_validation_score_its_own_axis():
     assert len({line.get_color() for line in display.lines_}) == 3
 
 
+def test_thirty_curves_look_different():
+    model = MiniBatchLinearRegressor(None).fit(X, y)
+    display = LossCurveDisplay.from_estimator(dict.fromkeys(range(30), model))
+    assert len({(line.get_color(), line.get_marker()) for line in display.lines_}) == 30
+
+
+def test_a_legend_beside_two_axes_covers_no_curve():
+    options = PLAIN | {"max_iter": 30, "early_stopping": True}
+    models = {b: MiniBatchLinearRegressor(b, **options).fit(X, y) for b in (1, 32, 128)}
+    display = LossCurveDisplay.from_estimator(models)
+    display.figure_.canvas.draw()
+    legend = display.score_ax_.get_legend().get_window_extent()
+    assert legend.y0 >= display.ax_.get_window_extent().y1
+
+
 def test_a_curve_without_scores_is_added_to_the_legend_of_one_with_scores():
     first = LossCurveDisplay.from_estimator(
         {"watched": MiniBatchLinearRegressor(early_stopping=True, random_state=0).fit(X, y)}

@@ -298,7 +298,7 @@ def test_parameters_out_of_range_are_refused(parameters, message):
 
 
 def test_early_stopping_needs_rows_to_hold_out():
-    with pytest.raises(ValueError, match=r"would hold out 2 rows, but n_samples=2"):
+    with pytest.raises(ValueError, match=r"would hold out 2 rows, but only 2 rows have a weight"):
         MiniBatchLinearRegressor(early_stopping=True).fit(X[:2], y[:2])
 
 
@@ -728,7 +728,10 @@ def test_a_plain_descent_below_its_start_has_not_diverged_though_a_constant_is_b
         ({"penalty": "none"}, "Give penalty=None"),
         ({"penalty": "L1"}, "Give penalty='l1'"),
         ({"learning_rate": 0.01}, "Give learning_rate='constant' with eta0=0.01"),
-        ({"loss": "quantile", "quantile": [0.1, 0.9]}, "several quantiles take a model each"),
+        ({"batch_size": 0}, "Give batch_size=None for all rows"),
+        ({"batch_size": "all"}, "Give batch_size=None"),
+        ({"loss": "quantile", "quantile": [0.1, 0.9]}, "Give one value: each quantile takes a model of its own"),
+        ({"alpha": (0.1, 1.0)}, "Give one value: GridSearchCV tries several"),
         ({"learning_rate": "fast"}, "{'auto', 'constant', 'invscaling', 'optimal', 'adaptive'}"),  # as the docstring has them
     ],
 )

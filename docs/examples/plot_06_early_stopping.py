@@ -7,8 +7,9 @@ keeps falling long after the predictions have begun to get worse. ``early_stoppi
 (R² for the squared error) on rows that are not learned from. They are a random part of the rows, or
 some of your own as ``X_val`` and ``y_val``: later rows of a time series, say, or other groups. If
 the score has become worse by more than chance, the fit ends with the parameters that scored best.
-Early stopping only makes sense with small steps, so this example uses a plain schedule with a small
-step size, on columns of standard deviation 1.
+Its use is greatest with small steps: the steps of "auto" are so long that the score may peak within
+an epoch. So this example uses a plain schedule with a small step size, on columns of standard
+deviation 1.
 """
 
 import matplotlib.pyplot as plt

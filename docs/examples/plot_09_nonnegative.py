@@ -3,8 +3,8 @@ Coefficients that stay positive
 ===============================
 
 A measured spectrum is a mixture of known spectra, and no substance can have a negative share. With
-``positive=True`` the coefficients are at least zero, and those of substances that are absent are
-exactly zero. Without it, noise is explained by shares below zero.
+``positive=True`` the coefficients are at least zero: many absent substances have exactly zero, the
+others a small share. Without it, noise is explained by shares below zero.
 """
 
 import matplotlib.pyplot as plt
@@ -25,7 +25,7 @@ loss = {"loss": "huber", "epsilon": 0.1, "batch_size": None, "fit_intercept": Fa
 free = MiniBatchLinearRegressor(**loss).fit(spectra, measured)
 positive = MiniBatchLinearRegressor(**loss, positive=True).fit(spectra, measured)
 
-# sphinx_gallery_alt = "A measured spectrum with its fit, and bars of twelve shares: with positive=True only three are not zero"
+# sphinx_gallery_alt = "A measured spectrum with its fit, and bars of twelve shares: with positive=True three are large and the others zero or small"
 fig, (left, right) = plt.subplots(1, 2, figsize=(9, 3.6), layout="constrained")
 left.plot(wavelength, measured, ".", color="0.7", markersize=3, label="measured")
 left.plot(wavelength, positive.predict(spectra), label="fitted, positive=True")

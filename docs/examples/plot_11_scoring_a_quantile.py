@@ -48,7 +48,8 @@ print(f"alpha {search.best_params_['minibatchlinearregressor__alpha']:.2g}")
 print(f"share of targets below their prediction {np.mean(y <= best.predict(X)):.2f}")
 
 # %%
-# Early stopping watches the same score:
+# Early stopping watches the same score. It takes the best of its candidates, which are the epochs and,
+# for mini-batches under "auto", the minimum:
 
 stopped = MiniBatchLinearRegressor(
     loss="quantile", quantile=0.9, early_stopping=True, random_state=0
@@ -57,4 +58,4 @@ train, later = slice(0, 350), slice(350, None)
 stopped.fit(X[train], y[train], X_val=X[later], y_val=y[later])
 score = d2_pinball_score(y[later], stopped.predict(X[later]), alpha=0.9)
 print(f"d2_pinball_score of the model {score:.3f}")
-print(f"validation_scores_ at the end {stopped.validation_scores_[-1]:.3f}")
+print(f"validation_scores_ of the best epoch {stopped.validation_scores_.max():.3f}")
