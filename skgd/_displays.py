@@ -210,9 +210,9 @@ def score_axes(ax, is_needed):
 class DescentPathDisplay:
     """A plot of the path of two parameters over the contours of the objective, or of one on the objective's curve.
 
-    A circle marks the start, a cross the minimum. A star marks the parameters that predict uses: the last point, the average, or
-    under "auto" the minimum to which the fit went on. The frame holds them all, and is so chosen that both columns count alike,
-    whatever their units. Use `from_estimator` to make a display.
+    A circle marks the start, a cross the minimum. A star marks what predict uses: the last point, the average, or under "auto"
+    the minimum to which the fit went on. The frame holds them all, and is so chosen that both columns count alike, whatever
+    their units. Use `from_estimator` to make a display.
 
     Parameters
     ----------
