@@ -150,7 +150,7 @@ def hold_out(model, rows, seed):
     if len(rows) <= n_held_out:
         raise ValueError(
             f"early_stopping=True with validation_fraction={model.validation_fraction} would hold out {n_held_out} rows, "
-            f"but only {len(rows)} rows have a weight. Give more rows or some of your own as X_val and y_val, lower "
+            f"but only n_samples={len(rows)} rows have a weight. Give more rows or some of your own as X_val and y_val, lower "
             f"validation_fraction, or set early_stopping=False."
         )
     return rows.hold_out(n_held_out, seed)

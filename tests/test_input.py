@@ -298,7 +298,7 @@ def test_parameters_out_of_range_are_refused(parameters, message):
 
 
 def test_early_stopping_needs_rows_to_hold_out():
-    with pytest.raises(ValueError, match=r"would hold out 2 rows, but only 2 rows have a weight"):
+    with pytest.raises(ValueError, match=r"would hold out 2 rows, but only n_samples=2 rows"):
         MiniBatchLinearRegressor(early_stopping=True).fit(X[:2], y[:2])
 
 
