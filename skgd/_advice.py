@@ -124,9 +124,8 @@ def of_few(model, renewable, n_parameters):
     residuals = renewable.residuals
     n_deciding = (renewable.n_rows + len(renewable.latest)) * residuals.counting
     # Of a quantile, half of these lie on the rarer side. Between the quantiles 0.1 and 0.9 with weights that are nearly even,
-    # and after a fit, whose minimum is exact, fewer will do.
-    is_safe = renewable.phase == "model of a fit" or residuals.counting > 0.2
-    needed = 2 * (1 if is_safe else ROWS_PER_ESTIMATE) * n_parameters
+    # fewer will do.
+    needed = 2 * (1 if residuals.counting > 0.2 else ROWS_PER_ESTIMATE) * n_parameters
     if renewable.past is None or n_deciding >= needed:
         return None
     name, cure = ("quantile", "choose a quantile nearer to 0.5") if model.loss == "quantile" else ("epsilon", "lower epsilon")

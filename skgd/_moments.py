@@ -71,6 +71,7 @@ class Moments:
         variances = np.append(np.diagonal(covariance), of_targets)
         return cls(len(weight), weight.sum(), np.append(mean, target_mean), variances, covariances, len(mean))
 
+    @np.errstate(over="ignore", invalid="ignore")  # check_range reports it
     def __add__(self, other):
         total = self.weight + other.weight
         fraction, delta = other.weight / total, other.mean - self.mean

@@ -183,12 +183,15 @@ class Signed:
         return way[falls[0]] if len(falls) else None
 
     def gains(self, v, is_fixed):
-        """What the release of each fixed coefficient of a minimum for some signs gains, and the sign that it would take."""
+        """What the release of each fixed coefficient of a minimum for some signs gains, and the sign that it would take.
+
+        What may be a rounding error of the gradient or of the value counts as no gain.
+        """
         gradient = self.gram @ v - self.linear
         pull = np.maximum(-gradient, np.where(self.lowest == 0.0, 0.0, gradient)) - self.strength
         size = self.sizes @ np.abs(v) + np.abs(self.linear) + self.strength
-        asks = is_fixed & (pull > NEGLIGIBLE * size)
-        return np.divide(pull**2, np.diag(self.gram), out=np.zeros_like(pull), where=asks), -np.sign(gradient)
+        gains = np.divide(pull**2, np.diag(self.gram), out=np.zeros_like(pull), where=is_fixed & (pull > NEGLIGIBLE * size))
+        return np.where(gains > np.finfo(np.float64).eps * np.abs(self.value(v)), gains, 0.0), -np.sign(gradient)
 
 
 def minimum_of(gram, linear, strength, lowest, v):

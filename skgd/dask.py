@@ -463,7 +463,7 @@ def with_only(model, *names):
 
 def predict_rows(X, model):
     """Predictions for a block of an array."""
-    return model.predict(X) if len(X) else np.zeros((0, *np.shape(model.intercept_)))
+    return model.predict(X) if X.shape[0] else np.zeros((0, *np.shape(model.intercept_)))
 
 
 def predict_frame(frame, model):

@@ -128,6 +128,7 @@ def test_sparse_partitions_of_many_columns_need_an_int():
     model = DaskMiniBatchLinearRegressor(8, alpha=1e-3, random_state=0).fit(rows, targets)
     local = MiniBatchLinearRegressor(8, alpha=1e-3, random_state=0).fit(csr_array(wide), target)
     assert model.score(rows, targets) == pytest.approx(local.score(csr_array(wide), target), abs=0.01)
+    np.testing.assert_allclose(model.predict(rows).compute(), model.to_local().predict(wide), rtol=1e-12)
 
 
 def test_partitions_that_are_sparse_and_dense_are_refused():

@@ -4,7 +4,9 @@ import warnings
 
 import numpy as np
 import pytest
-from scipy.sparse import csr_array, random_array
+from scipy.optimize import linprog
+from scipy.sparse import csr_array, hstack, random_array
+from scipy.sparse import eye_array as sparse_eye
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import ElasticNet, Lasso, LinearRegression, Ridge
@@ -365,6 +367,32 @@ def test_wide_columns_that_bring_the_loss_to_zero_end_there(batch_size, epsilon)
         model.fit(X, X[:, 0])
     # within 10 tol of the minimum, as a share of the loss of a constant
     assert np.mean(np.maximum(np.abs(model.predict(X) - X[:, 0]) - epsilon, 0.0)) <= 1e-3
+
+
+@pytest.mark.parametrize("batch_size", [None, 32])
+@pytest.mark.parametrize("options", [{"loss": "quantile", "quantile": 0.9}, {"loss": "epsilon_insensitive"}], ids=str)
+def test_an_effect_for_each_of_a_thousand_groups_is_as_exact_as_promised_without_a_warning(batch_size, options):
+    rng = np.random.default_rng(0)
+    n, n_groups = 3000, 1200
+    group, x = rng.integers(n_groups, size=n), rng.standard_normal(n)
+    X = csr_array((np.ones(2 * n), (np.tile(np.arange(n), 2), np.append(group, np.full(n, n_groups)))), (n, n_groups + 1))
+    X.data[X.indices == n_groups] = x
+    y = 3.0 * rng.standard_normal(n_groups)[group] + x + rng.standard_t(2, n)
+    model = MiniBatchLinearRegressor(batch_size, random_state=0, **options)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", ConvergenceWarning)
+        value = objective_at(model.fit(X, y), X, y)
+    sign = sparse_eye(n)
+    slopes, zone = ((0.9, 0.1), 0.0) if model.loss == "quantile" else ((1.0, 1.0), model.epsilon)
+    # y = X w + b + u - v: u and v are what lies above and below the zone
+    free = hstack([X, np.ones((n, 1)), sign, -sign])
+    if zone:
+        free = hstack([free, sign])  # within which a residual is free
+    cost = np.concatenate([np.zeros(n_groups + 2), np.repeat(slopes, n) / n, np.zeros(n if zone else 0)])
+    bounds = [(None, None)] * (n_groups + 2) + [(0, None)] * (2 * n) + [(-zone, zone)] * (n if zone else 0)
+    least = linprog(cost, A_eq=free.tocsr(), b_eq=y, bounds=bounds, method="highs").fun
+    constant = objective_at(clone(model).fit(0.0 * X[:, :1], y), 0.0 * X[:, :1], y)
+    assert value - least <= (1e-4 if batch_size is None else 1e-3) * (constant - least)
 
 
 def test_a_refit_of_what_has_converged_over_wide_columns_stays_there():
