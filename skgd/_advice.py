@@ -3,7 +3,7 @@
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
-from skgd._geometry import ROWS_PER_ESTIMATE, SAFETY, safe_step
+from skgd._geometry import ROWS_PER_ESTIMATE, SAFETY, eigenvalue_of_sample, safe_length
 from skgd._latest_rows import longest_half_life
 from skgd._metric import Metric
 from skgd._objective import NOTHING, SQUARED_ERROR, rounding_of
@@ -130,7 +130,7 @@ def of_few(model, renewable, n_parameters):
         return None
     name, cure = ("quantile", "choose a quantile nearer to 0.5") if model.loss == "quantile" else ("epsilon", "lower epsilon")
     reason = f"With {name}={getattr(model, name):g}"
-    if residuals.evenness < np.min(residuals.deciding):
+    if residuals.effective_share < np.min(residuals.deciding):
         reason, cure = "With weights as uneven as these", "limit the largest weights"
     return (
         f"{reason}, about {n_deciding:.0f} of the rows that a stream has kept decide where the minimum lies, fewer than "
@@ -255,7 +255,7 @@ def of_too_few_epochs(model, problem, history):
 
 
 def full_batch_instead(problem):
-    """The parameter that makes another, exact solver of mini-batches; empty if there is none."""
+    """What to set so that an exact solver replaces the steps in mini-batches; empty where that is impossible or done."""
     is_possible = problem.rows.is_in_memory or not problem.rows.is_wide
     return "batch_size=None" if is_possible and not problem.is_full_batch else ""
 
@@ -289,7 +289,7 @@ def of_score(model, outcome):
     problem, validation = outcome.problem, outcome.validation
     if validation is None:
         return None
-    scores, is_worse, _ = validation.beside(validation.constant, outcome.parameters)
+    scores, is_worse, _ = validation.beside(validation.constant_parameters, outcome.parameters)
     score = np.min(scores, where=is_worse | (scores < -MUCH), initial=0.0)  # one row may be the reason: no chance can tell
     if score >= 0.0:
         return None
@@ -304,7 +304,7 @@ def of_score(model, outcome):
     if moments is not None:
         shift = np.abs(of_others.column_means - moments.column_means)
         counts = np.any(np.abs(outcome.parameters[:, :-1]) * shift > problem.deviation[:, None], axis=0)
-        apart = counts & (shift > UNUSUAL * np.sqrt(np.maximum(moments.variance, 0.0)))
+        apart = counts & (shift > UNUSUAL * np.sqrt(np.maximum(moments.column_variances, 0.0)))
         column = np.argmax(apart)
         if apart[column]:
             return (
@@ -368,5 +368,6 @@ def plain_safe_step(model, problem):
     rows = problem.rows.representatives
     batch_size = len(rows) if problem.is_full_batch else problem.batch_size
     metric = Metric.plain(rows.n_features, model.fit_intercept)
-    step = safe_step(rows, batch_size, metric)
+    norms = metric.squared_norms(rows)
+    step = safe_length(norms.max(), SAFETY * eigenvalue_of_sample(rows, metric, norms), len(rows), batch_size)
     return 1.0 / (np.max(problem.curvature) / step + problem.penalty.l2) if step > 0.0 else np.inf

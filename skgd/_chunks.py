@@ -13,8 +13,9 @@ import numpy as np
 from scipy.sparse import issparse, vstack
 
 from skgd._moments import HALF_OF_THE_DIGITS, Moments
-from skgd._rows import BUFFER, MOST_COLUMNS, SAMPLE, Rows, added, stays_sparse
+from skgd._rows import BUFFER, MOST_COLUMNS, SAMPLE, Rows, added
 from skgd._stream import UNUSUAL
+from skgd._tables import of_kind
 from skgd._validation import check_weighted, warn
 
 UNLIKE = 0.02  # chunks differ if their means have more of a column's variance than this, and UNUSUAL times that of chance
@@ -53,7 +54,7 @@ class Chunks:
             numbers = range(len(self.source)) if rng is None else rng.permutation(len(self.source)).tolist()
         numbered = ((number, self.source[number]) for number in numbers) if self.is_indexed else enumerate(self.source)
         for number, chunk in self.ahead(numbered) if self.reads_ahead else numbered:
-            rows = checked(self.check_kind, "Chunk", number, chunk)
+            rows = checked(self.rows_of_kind, "Chunk", number, chunk)
             if len(rows):
                 yield rows
 
@@ -98,7 +99,7 @@ class Chunks:
             raise CannotReadAhead
         self.reads_ahead = False
 
-    def check_kind(self, X, y, sample_weight):
+    def rows_of_kind(self, X, y, sample_weight):
         """The Rows of a chunk, which must be of the kind of the first; columns are compared elsewhere."""
         rows = self.check(X, y, sample_weight)
         self.kind = self.kind or rows.kind
@@ -218,7 +219,7 @@ class Survey:
     @classmethod
     def of(cls, rows, number, is_full):
         moments = Moments.of(rows, is_full and not rows.is_wide)
-        within = np.append(moments.variance, moments.target_variance)
+        within = np.append(moments.column_variances, moments.target_variance)
         return cls(moments, Sample.of(rows, number), within, 1, rows.dtype)
 
     def __add__(self, other):
@@ -229,7 +230,7 @@ class Survey:
     @property
     def are_alike(self):
         """Whether chunks differ no more than those of shuffled rows would."""
-        all_in_all = np.append(self.moments.variance, self.moments.target_variance)
+        all_in_all = np.append(self.moments.column_variances, self.moments.target_variance)
         between = 1.0 - np.divide(self.within, all_in_all, out=np.ones_like(all_in_all), where=all_in_all > 0.0)
         to_expect = (self.n_chunks - 1) / max(self.moments.n_rows - 1, 1)
         return between.max() <= max(UNLIKE, UNUSUAL * to_expect)
@@ -257,7 +258,7 @@ class RowsInChunks:
             raise ValueError(f"sample_weight is too small: its sum is {moments.weight:g}. Multiply it by a power of ten.")
         self.source, self.survey = source, survey
         self.mean_moments = replace(moments, weight=float(n_rows))
-        far = (moments.column_means, moments.variance) if centred else None
+        far = (moments.column_means, moments.column_variances) if centred else None
         self.mean_weight = float(moments.weight / n_rows)
         self.prepared = partial(prepared, unit=self.mean_weight, far=far)
         self.sampled = self.representatives = self.prepared(survey.sample.as_rows(moments))
@@ -365,8 +366,7 @@ def checked(check, noun, number, chunk):
         is_empty = all((each.shape if hasattr(each, "shape") else np.shape(each))[:1] == (0,) for each in (X, y))
         return () if is_empty else check(X, y, sample_weight)
     except (TypeError, ValueError) as error:
-        kind = TypeError if isinstance(error, TypeError) else ValueError  # a subclass may take other arguments
-        raise kind(f"{noun} {number}: {error}") from error
+        raise of_kind(error, f"{noun} {number}: {error}") from error
 
 
 def check_number_of_columns(n_features):
@@ -396,5 +396,4 @@ def joined(several):
     X = stacked([rows.packed_columns for rows in several])
     y = np.hstack([rows.targets for rows in several])
     weight = np.concatenate([rows.weights for rows in several])
-    numbers = np.arange(len(weight), dtype=np.int32)
-    return Rows(X, np.ascontiguousarray(y), weight, numbers, several[0].offset, stays_sparse(X))
+    return replace(Rows.of(X, np.ascontiguousarray(y), weight), offset=several[0].offset)

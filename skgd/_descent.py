@@ -50,13 +50,13 @@ def descend(epochs, parameters, passes, plateau, watch, fitted, score=None, reco
     for epoch in epochs:
         watch.begin_epoch()
         was_done = passes.is_done | plateau.ended
-        # 1. to 3. the rows in this epoch's order, and a step for each mini-batch
+        # 1. to 3. the rows in this epoch's order, a step size and a step for each mini-batch
         monitored = passes.make(epoch, parameters, history)
-        # 4. what was minimised
+        # 4. what is minimised
         history.objective.append(monitored)
         if score is not None:
             history.score.append(score(parameters, was_done))
-        # 5. stop
+        # 5. stop on a plateau
         if plateau.patience < np.inf:
             plateau.observe(monitored)
             history.converged = bool(passes.finished(plateau))
@@ -112,9 +112,9 @@ class Solver:
     most_steps: int  # of `approach`
 
     @classmethod
-    def of(cls, model, problem, state, in_fit, is_done):
+    def of(cls, model, problem, state, is_done):
         """The solver of a call of fit."""
-        return cls(targets_of(problem), state.for_engine(problem)[:, COEF], model.tol or 0.0, state.reading)
+        return cls(targets_of(problem), state.for_engine(problem)[:, COEF], model.tol or 0.0, state.memory)
 
     @classmethod
     def approach(cls, targets, starts, promise):
@@ -159,7 +159,7 @@ class Solver:
 
     def length(self, t):
         """Step sizes of 1, since a solver finds the length of its own steps."""
-        return np.ones(len(self.targets))
+        return np.ones(len(self.best))
 
     def end(self, parameters):
         return self.best.copy()
@@ -178,7 +178,7 @@ class Passes:
         self.problem, self.schedule, self.n_steps, self.seed = problem, schedule, n_steps, seed
         self.is_shuffled = seed is not None and not problem.is_full_batch and problem.rows.is_in_memory
         self.order = problem.rows.numbers.copy() if self.is_shuffled else problem.rows.numbers
-        self.run = problem.longest_run(schedule)
+        self.most_batches = problem.longest_run(schedule)
         self.largest = np.maximum(problem.constant_loss, largest)
         self.objective = np.zeros(len(is_done)) if objective is None else np.array(objective)
         self.equations, self.has_arrived = problem.normal_equations, np.zeros(len(is_done), dtype=bool)
@@ -190,12 +190,11 @@ class Passes:
     def leave(self, is_done):
         """Stop moving the targets that are done."""
         self.is_done, self.targets = is_done, np.flatnonzero(~is_done).astype(np.int32)
-        self.places = self.targets if is_done.any() else slice(None)
 
     @classmethod
-    def of(cls, model, problem, state, in_fit, is_done):
+    def of(cls, model, problem, state, is_done):
         """For a call of fit or partial_fit."""
-        schedule, seed = Schedule.of(model, problem, state, in_fit), state.seed if model.shuffle else None
+        schedule, seed = Schedule.of(model, problem, state), state.seed if model.shuffle else None
         promise = promise_of(model, problem)
         return cls(problem, schedule, state.n_steps, seed, is_done, state.objective, state.largest, promise)
 
@@ -244,11 +243,11 @@ class Passes:
     def pass_over_rows(self, epoch, parameters, history):
         """Make an epoch without a check for divergence; returns the mean of the objectives before its steps."""
         n_batches, targets, made, total = self.n_batches, self.targets, 0, 0.0
-        for problem, order in self.runs(epoch, 1 if history.path else self.run):
+        for problem, order in self.runs(epoch, 1 if history.path else self.most_batches):
             n_steps = -(-len(order) // problem.batch_size)
             first = self.n_steps + made + 1.0
             t = np.arange(first, first + n_steps)
-            steps = self.schedule.steps(t, self.places, self.n_steps, self.n_steps + n_batches)
+            steps = self.schedule.steps(t, targets, self.n_steps, self.n_steps + n_batches)
             objectives = np.empty((len(targets), n_steps))
             problem.take_steps(order, steps, targets, parameters, objectives)
             if first == 1.0:  # the start
@@ -258,7 +257,7 @@ class Passes:
                 self.objective[targets] = objectives[:, 0]
                 history.note_step(self.objective, parameters)
         self.n_steps += n_batches
-        self.objective[self.places] = total / n_batches
+        self.objective[targets] = total / n_batches
         return self.objective.copy()
 
     def check(self, objective, parameters, history):

@@ -15,7 +15,6 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from skgd._advice import warn_if_poor, warn_of_alpha, warn_of_epsilon
 from skgd._callbacks import CallbackSupportMixin, Watch, with_callbacks
 from skgd._chunks import Chunks, RowsInChunks
-from skgd._descent import Passes
 from skgd._fit import fit_rows
 from skgd._objective import INDISTINCT, LOSSES
 from skgd._partial_fit import fit_chunk
@@ -26,7 +25,7 @@ from skgd._sklearn import CheckedParameters, Interval, Options, fit_context, one
 from skgd._state import State
 from skgd._step_size import SCHEDULES
 from skgd._stopping import promise_of
-from skgd._tables import check_kind, in_words
+from skgd._tables import check_kind, in_words, of_kind
 from skgd._validation import (
     check_has_validation,
     check_mean_weight,
@@ -370,12 +369,11 @@ class MiniBatchLinearRegressor(CheckedParameters, CallbackSupportMixin, Regresso
         ValueError
             If the input is invalid or the descent diverges. The estimator is then left as it was before the call.
         """
-        validation = {"X_val": X_val, "y_val": y_val, "sample_weight_val": sample_weight_val}
         watch = Watch(self, X=X, y=y, metadata=None if sample_weight is None else {"sample_weight": sample_weight})
         with unchanged_on_error(self):
             go_on = self.warm_start and hasattr(self, "_state") and coef_init is None and intercept_init is None
             rows, state = self._begin(X, y, sample_weight, go_on)
-            held_out = self._check_validation(rows, **validation)
+            held_out = self._check_validation(rows, X_val, y_val, sample_weight_val)
             if self.early_stopping and held_out is None:
                 rows, held_out = hold_out(with_plain_numbers(self), rows, state.seed)
             self._fit(rows, state, go_on, watch, held_out, (coef_init, intercept_init))
@@ -429,13 +427,12 @@ class MiniBatchLinearRegressor(CheckedParameters, CallbackSupportMixin, Regresso
         """
         if y is not None:
             raise TypeError("fit_chunks takes chunks that hold their targets: give fit_chunks([(X, y)]), or fit(X, y).")
-        validation = {"X_val": X_val, "y_val": y_val, "sample_weight_val": sample_weight_val}
         watch = Watch(self, X=chunks, y=None, metadata=None)
         with unchanged_on_error(self):
             go_on = self.warm_start and hasattr(self, "_state")
             check_has_validation(self, X_val)
             rows, state = self._begin_chunks(chunks, go_on)
-            self._fit(rows, state, go_on, watch, self._check_validation(rows, **validation))
+            self._fit(rows, state, go_on, watch, self._check_validation(rows, X_val, y_val, sample_weight_val))
         return self
 
     @fit_context
@@ -561,7 +558,7 @@ class MiniBatchLinearRegressor(CheckedParameters, CallbackSupportMixin, Regresso
         try:
             return check_validation(self._rows_to_watch(X_val, y_val, sample_weight_val), rows.n_targets)
         except (TypeError, ValueError) as error:
-            raise type(error)(f"X_val, y_val or sample_weight_val: {error}") from error
+            raise of_kind(error, f"X_val, y_val or sample_weight_val: {error}") from error
 
     def _rows_to_watch(self, X_val, y_val, sample_weight_val):
         return self._check(X_val, y_val, sample_weight_val, reset=False)
@@ -599,10 +596,9 @@ class MiniBatchLinearRegressor(CheckedParameters, CallbackSupportMixin, Regresso
         warn_if_poor(model, outcome, np.inf if is_worthless else promise_of(model, problem))
         watch.end_fit()
 
-    def _passes(self, problem, state, in_fit, is_done):
+    def _passes(self, problem, state, is_done):
         """What makes the epochs."""
-        epochs = epochs_of(self, problem) if in_fit else Passes
-        return epochs.of(self, problem, state, in_fit, is_done)
+        return epochs_of(self, problem).of(self, problem, state, is_done)
 
     def _publish(self, outcome):
         """Set the attributes that fit and partial_fit have in common."""

@@ -63,7 +63,7 @@ def fit_rows(model, rows, state, go_on, watch, held_out=None, start=(None, None)
     state = state.about(subject_of(model, moments, rows, held_out))
     before = state.best or {"parameters": state.parameters[:, AVERAGE]}
     validation = held_out and Validation(held_out, problem.loss, model.tol or 0.0, **before)
-    run = run_of(model, problem, state, watch, model.max_iter, validation)
+    run = run_of(model, problem, state, watch, validation)
     end, excess = end_of(model, problem, run, validation)
     value = value_at(model, problem, run, state, end)
     passes, history, is_auto = run.passes, run.history, model.learning_rate == "auto"
@@ -78,7 +78,7 @@ def fit_rows(model, rows, state, go_on, watch, held_out=None, start=(None, None)
         largest=problem.constant_loss if is_auto else passes.largest,
         plateau={} if history.converged else run.plateau.state,
         objective=history.objective[-1],
-        reading=None if history.converged else passes.memory,
+        memory=None if history.converged else passes.memory,
         best=validation.state if validation else None,
     )
     length = passes.length(max(state.n_steps, 1.0))
@@ -121,13 +121,12 @@ def start_of(model, problem, coef_init=None, intercept_init=None):
     return start
 
 
-def run_of(model, problem, state, watch, n_epochs=None, validation=None):
-    """Descend from the state: `n_epochs` of a fit or, if None, one pass over a chunk of a stream."""
-    in_fit, parameters = n_epochs is not None, state.for_engine(problem)
-    plateau = plateau_of(model, problem, state, in_fit)
+def run_of(model, problem, state, watch, validation=None):
+    """Descend from the state: the epochs of a fit, or one pass over a chunk of a stream."""
+    parameters, plateau = state.for_engine(problem), plateau_of(model, problem, state)
     if validation:
         plateau.ended = validation.waited >= plateau.patience
-    passes = model._passes(problem, state, in_fit, plateau.stalled)
+    passes = model._passes(problem, state, plateau.stalled)
 
     def given(parameters):
         """What predict uses, in the user's units."""
@@ -141,7 +140,7 @@ def run_of(model, problem, state, watch, n_epochs=None, validation=None):
         plateau.ended = validation.waited >= plateau.patience
         return found
 
-    epochs = range(state.n_passes, state.n_passes + (n_epochs or 1))
+    epochs = range(state.n_passes, state.n_passes + (1 if problem.is_stream else model.max_iter))
     try:
         with np.errstate(over="ignore", invalid="ignore"):
             history = descend(epochs, parameters, passes, plateau, watch, fitted, validation and score, model.record_steps)
@@ -214,15 +213,11 @@ def stream_after(problem, rows, moments, end):
     return Stream.after_fit(rows, moments, problem.geometries[0].eigenvalue, losses)
 
 
-def is_at_minimum(model, history):
-    """Whether a fit has ended at the minimum over its rows."""
-    return model.learning_rate == "auto" and history.converged and not model.early_stopping
-
-
 def renewable_after(model, problem, stream, end, history):
     """What a stream that goes on from a fit knows of its loss."""
     if model.learning_rate != "auto":
         return Renewable()
-    if is_at_minimum(model, history) and problem.loss != SQUARED_ERROR and stream.moments.is_full:
+    is_at_minimum = history.converged and not model.early_stopping
+    if is_at_minimum and problem.loss != SQUARED_ERROR and stream.moments.is_full:
         return Renewable.after_fit(problem, end, objective_of(model))
     return Renewable("lost", objective=objective_of(model))

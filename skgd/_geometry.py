@@ -35,14 +35,14 @@ SAFETY = 1.1  # factor on an eigenvalue estimated from a sample
 
 def check_range(moments, rows):
     """Refuse columns whose variance float64 cannot hold."""
-    if not np.isfinite(moments.variance).all():
-        column = np.flatnonzero(~np.isfinite(moments.variance))[0]
+    if not np.isfinite(moments.column_variances).all():
+        column = np.flatnonzero(~np.isfinite(moments.column_variances))[0]
         if not np.isfinite(moments.mean[column]):
             raise ValueError(f"Column {column} of X contains NaN or infinity, which assume_finite=True has let through.")
         raise ValueError(
             f"Column {column} of X is too large: its variance exceeds the range of float64. Divide it by a power of ten."
         )
-    lost = np.flatnonzero(moments.variance < np.finfo(np.float64).tiny)
+    lost = np.flatnonzero(moments.column_variances < np.finfo(np.float64).tiny)
     if len(lost) and not rows.is_sparse:
         spread = np.max([np.ptp(part.columns[:, lost], axis=0) for part in rows.blocks()], axis=0)
         if np.any(spread > 0.0):
@@ -197,9 +197,3 @@ class Longest(float):
 
     def __add__(self, other):
         return Longest(max(self, other))
-
-
-def safe_step(rows, batch_size, metric):
-    """The step 1 / L(b) in a given metric: what a constant step should not exceed, for a loss of curvature 1."""
-    norms = metric.squared_norms(rows)
-    return safe_length(norms.max(), SAFETY * eigenvalue_of_sample(rows, metric, norms), len(rows), batch_size)

@@ -21,7 +21,7 @@ import numpy as np
 
 from skgd._descent import Solver
 from skgd._moments import HALF_OF_THE_DIGITS
-from skgd._objective import SQUARED_ERROR
+from skgd._objective import SQUARED_ERROR, quotient
 from skgd._reading import ROUNDING, look_at
 from skgd._reference import COEF
 
@@ -36,7 +36,7 @@ class ClosedForm(Solver):
         self.has_moved, self.is_done = False, np.zeros(len(starts), dtype=bool)
 
     @classmethod
-    def of(cls, model, problem, state, in_fit, is_done):
+    def of(cls, model, problem, state, is_done):
         return cls(problem, state.for_engine(problem)[:, COEF])
 
     def step(self):
@@ -48,9 +48,6 @@ class ClosedForm(Solver):
 
     def excess(self):
         return np.zeros(len(self.best))
-
-    def length(self, t):
-        return np.ones(len(self.best))
 
 
 class ConjugateGradients(Solver):
@@ -68,8 +65,8 @@ class ConjugateGradients(Solver):
         self.go_on(memory)
 
     @classmethod
-    def of(cls, model, problem, state, in_fit, is_done):
-        solver = super().of(model, problem, state, in_fit, is_done)
+    def of(cls, model, problem, state, is_done):
+        solver = super().of(model, problem, state, is_done)
         if solver.whitening is not None:  # a step costs far less than the whitening has: go on up to rounding errors
             solver.promise = 0.0
         return solver
@@ -116,11 +113,11 @@ class ConjugateGradients(Solver):
         gradient, direction, targets = self.gradient[which], self.direction[which], [self.targets[k] for k in which]
         _, bent = look_at(targets, direction, SQUARED_ERROR, without_targets=True)
         slope, curvature = np.sum(gradient * direction, axis=1), np.sum(direction * bent, axis=1)
-        length = np.divide(-slope, curvature, out=np.zeros_like(slope), where=curvature > 0.0)
+        length = quotient(-slope, curvature)
         before = np.sum(gradient * self.preconditioned(gradient), axis=1)
         gradient += length[:, None] * bent
         downhill = self.preconditioned(gradient)
-        ratio = np.divide(np.sum(gradient * downhill, axis=1), before, out=np.zeros_like(before), where=before > 0.0)
+        ratio = quotient(np.sum(gradient * downhill, axis=1), before)
         self.value[which] = np.maximum(self.value[which] + 0.5 * length * slope, 0.0)  # below 0 only by rounding errors
         self.best[which] += length[:, None] * direction
         self.gradient[which] = gradient

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.sparse import diags_array, hstack
 
-from skgd._objective import rounding_of
+from skgd._objective import quotient, rounding_of
 
 
 class Metric(NamedTuple):
@@ -30,7 +30,7 @@ class Metric(NamedTuple):
         center = mean if fit_intercept and not is_sparse else np.zeros_like(mean)
         square = variance + (mean - center) ** 2  # about the center
         square = np.where(square > rounding_of(mean) ** 2, square, 0.0) + ridge
-        scale = np.divide(1.0, square, out=np.zeros_like(square), where=square > 0.0)
+        scale = quotient(1.0, square)
         if is_sparse:
             scale = np.where(scale > 0.0, np.ldexp(0.5, np.frexp(scale)[1]), 0.0)
         return cls(center, scale, float(fit_intercept))
@@ -38,7 +38,7 @@ class Metric(NamedTuple):
     @classmethod
     def of_rows(cls, rows, moments, ridge, fit_intercept):
         """The standard metric of rows, from the moments of these rows or of more."""
-        return cls.standard(moments.column_means - rows.offset, moments.variance, ridge, fit_intercept, rows.is_sparse)
+        return cls.standard(moments.column_means - rows.offset, moments.column_variances, ridge, fit_intercept, rows.is_sparse)
 
     @property
     def root(self):

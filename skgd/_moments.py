@@ -10,6 +10,7 @@ from scipy.sparse import issparse
 from sklearn.utils.sparsefuncs import mean_variance_axis
 
 from skgd._metric import Metric
+from skgd._objective import quotient
 
 NEGLIGIBLE = 1e-13  # an eigenvalue below this share of the largest is a rounding error: a redundant column
 HALF_OF_THE_DIGITS = 1e-8  # share of a sum, or of the largest eigenvalue, below which a result has lost half of its digits
@@ -106,7 +107,7 @@ class Moments:
         return self.mean[self.n_features :]
 
     @property
-    def variance(self):
+    def column_variances(self):
         """The variances of the columns."""
         return self.variances[: self.n_features]
 
@@ -141,10 +142,9 @@ class Moments:
         Intercepts are the predictions at the metric's center. Coefficients stay at a start of that shape along directions lost
         to rounding errors, of which it may know from the rows themselves. Those of constant columns are zero.
         """
-        (second, cross), (values, vectors, is_kept) = self.about(metric.center, ridge), self.spectrum(metric, ridge)
+        values, vectors, is_kept = self.spectrum(metric, ridge)
         whitening = metric.root[:, None] * vectors[:, is_kept] / np.sqrt(values[is_kept])
-        equations = NormalEquations(whitening, whitening.T @ second, whitening.T @ cross, metric.intercept * self.target_mean)
-        return equations.minimum(start * (metric.scales > 0.0))
+        return NormalEquations.of(self, metric, whitening, ridge).minimum(start * (metric.scales > 0.0))
 
     def minimum_through_zero(self, ridge, start):
         """Ridge regression on these moments without an intercept: intercepts are zero.
@@ -157,7 +157,7 @@ class Moments:
         exact, hidden = (np.vstack([self.mean, self.table(share), penalty]) for share in (0.0, NEGLIGIBLE))
         X, residual = hidden[:, :n], exact[:, n:] - exact[:, :n] @ start.T
         size = np.linalg.norm(X, axis=0)
-        scale = np.divide(1.0, size, out=np.zeros(n), where=size > 0.0)
+        scale = quotient(1.0, size)
         moved = scale[:, None] * np.linalg.lstsq(X * scale, residual, rcond=NEGLIGIBLE)[0]
         return np.column_stack([(start + moved.T) * (size > 0.0), np.zeros(len(start))])
 
@@ -168,13 +168,13 @@ class Moments:
         of variance v, the columns are L^(1/2) V' above a row of zeros, and the target is L^(-1/2) V'c above the root of what is
         left of v. Eigenvalues lost to rounding become the share `hidden` of the largest.
         """
-        n, metric = self.n_features, Metric.standard(self.column_means, self.variance, 0.0, True)
+        n, metric = self.n_features, Metric.standard(self.column_means, self.column_variances, 0.0, True)
         values, vectors, is_kept = self.spectrum(metric, 0.0)
         root = np.sqrt(np.where(is_kept, values, hidden * max(values[-1], 0.0)))
         y = np.zeros((n, len(self.target_mean)))
         y[is_kept] = vectors[:, is_kept].T @ (self.products[:, n:] * metric.root[:, None]) / root[is_kept, None]
         left = np.sqrt(np.maximum(self.target_variance - np.sum(y**2, axis=0), 0.0))
-        return np.block([[root[:, None] * vectors.T * np.sqrt(self.variance), y], [np.zeros(n), left]])
+        return np.block([[root[:, None] * vectors.T * np.sqrt(self.column_variances), y], [np.zeros(n), left]])
 
     def as_rows(self, origin):
         """X - origin and y of an equivalent small table: it has exactly these moments, and two rows more than columns.
@@ -204,10 +204,10 @@ class NormalEquations:
     mean: np.ndarray  # (n_targets,): of the targets, the best intercept; 0 without one
 
     @classmethod
-    def of(cls, moments, geometry, ridge):
-        """The normal equations of full moments; the intercept is the prediction at the center of the geometry's metric."""
-        (second, cross), whitening = moments.about(geometry.metric.center, ridge), geometry.whitening
-        return cls(whitening, whitening.T @ second, whitening.T @ cross, geometry.metric.intercept * moments.target_mean)
+    def of(cls, moments, metric, whitening, ridge):
+        """The normal equations of full moments; the intercept is the prediction at the center of the metric."""
+        second, cross = moments.about(metric.center, ridge)
+        return cls(whitening, whitening.T @ second, whitening.T @ cross, metric.intercept * moments.target_mean)
 
     def along(self, parameters):
         """W'(c - C w) for the parameters of all targets."""

@@ -272,7 +272,12 @@ def curvature_at(loss, rows, constant):
     least = np.where(nearest + rounding < distance.max(axis=1), nearest, 0.0) + rounding
     size, share = typical_size(residual, weight, least), (distance > least[:, None]) @ weight / weight.sum()
     # The slope is the mean over all rows, so that their typical loss is the slope times the median of the sizes that count.
-    return secant_curvature(loss, slope, size), np.divide(slope * size, share, out=np.zeros_like(size), where=share > 0.0)
+    return secant_curvature(loss, slope, size), quotient(slope * size, share)
+
+
+def quotient(a, b):
+    """a / b, and 0 where b is not above 0."""
+    return np.divide(a, b, out=np.zeros(np.broadcast_shapes(np.shape(a), np.shape(b))), where=b > 0.0)
 
 
 def rounding_of(value):
@@ -284,11 +289,6 @@ def rounding_loss(loss, constant):
     """The loss of residuals as large as the rounding errors of constant predictions, wherever its insensitive zone ends."""
     exact = loss._replace(width=0.0, insensitive=0.0)
     return loss_and_slope(exact, rounding_of(np.abs(constant) + loss.insensitive))[0]
-
-
-def is_quadratic(loss, penalty):
-    """Whether the objective is a quadratic function of unbounded parameters."""
-    return loss == SQUARED_ERROR and not penalty.makes_zeros
 
 
 def secant_curvature(loss, slope, size):

@@ -60,7 +60,7 @@ def with_level_of_end(outcome, rows):
     return replace(outcome, state=replace(outcome.state, stream=stream._replace(level=level)))
 
 
-def published(problem, state, parameters, length, history):
+def outcome_of_pass(problem, state, parameters, length, history):
     """The Outcome of a pass over a chunk."""
     # A fit that max_iter has paused can no longer be resumed.
     state = state.about(()).after(problem, parameters, 1, problem.n_batches)
@@ -73,7 +73,7 @@ def take_plain_steps(model, problem, state, watch):
     run = run_of(model, problem, replace(state, largest=np.maximum(state.largest, start)), watch)
     check_chunk(model, problem, run.passes, run.parameters[:, AVERAGE], run.history)
     state, length = replace(state, largest=run.passes.largest), run.passes.length(state.n_steps + run.passes.n_batches)
-    return published(problem, state, run.parameters, length, run.history)
+    return outcome_of_pass(problem, state, run.parameters, length, run.history)
 
 
 def learn(model, problem, bounded, state, watch, before):
@@ -82,10 +82,10 @@ def learn(model, problem, bounded, state, watch, before):
     With record_steps, steps come before the minimum. With an average other than "auto", steps are what was asked for.
     """
     is_sought = model.average == "auto"
-    is_known = is_sought and knows_minimum(problem, state)
+    is_known = is_sought and state.stream.has_enough_rows and is_complete(problem.loss, state.renewable)
     if is_known and not model.record_steps:
         watch.end_epoch(History(objective=[before]), None)
-        return published(problem, *renewed(model, problem, bounded, state, state.for_engine(problem)), 1.0, History())
+        return outcome_of_pass(problem, *renewed(model, problem, bounded, state, state.for_engine(problem)), 1.0, History())
     measured, stream = measured_for_steps(model, problem, state.stream, bounded)
     state = replace(state, stream=stream)
     run = run_of(model, measured, state, watch)
@@ -98,7 +98,7 @@ def learn(model, problem, bounded, state, watch, before):
         of_latest = problem_of_latest(model, latest.rows, state.stream.moments, is_all=False)
         parameters[:, AVERAGE] = no_worse_than_constants(of_latest, parameters[:, AVERAGE])
         state = replace(state, renewable=replace(state.renewable, latest=latest))
-    return published(measured, state, parameters, length, run.history)
+    return outcome_of_pass(measured, state, parameters, length, run.history)
 
 
 def with_chunk(model, problem, stream, bounded, state, before):
@@ -128,7 +128,7 @@ def held_against_order(problem, stream, state):
     widths = renewable.residuals.widths(parameters.shape[1], stream.n_rows)
     slopes = slopes_of(problem, parameters, stream.moments, np.broadcast_to(widths, len(parameters)))
     metric = problem.geometries[0].metric
-    spread = before.variance + (1.0 - metric.intercept) * before.column_means**2
+    spread = before.column_variances + (1.0 - metric.intercept) * before.column_means**2
     squares = before.weight * np.append(spread * metric.scale, 1.0)
     deciding, has_minimum = np.min(renewable.residuals.deciding), renewable.past is not None
     test, has_failed = state.shuffle_test.after(problem.rows.weights, slopes, squares if has_minimum else None, deciding)
@@ -138,11 +138,6 @@ def held_against_order(problem, stream, state):
 def is_complete(loss, renewable):
     """Whether what a stream keeps determines the minimum over all rows seen, once there are enough."""
     return loss == SQUARED_ERROR or renewable.phase != "lost"  # of the squared error, the moments are all that is needed
-
-
-def knows_minimum(problem, state):
-    """Whether what a stream keeps determines the minimum over all rows seen now."""
-    return state.stream.has_enough_rows and is_complete(problem.loss, state.renewable)
 
 
 def renewed(model, problem, bounded, state, parameters):

@@ -58,14 +58,14 @@ class PastRows:
         scaled = self.scaled(np.full(len(self.linear), factor))
         return replace(scaled, weight=factor * self.weight, squares=factor**2 * self.squares)
 
-    def credible_at(self, parameters, loss, scale):
+    def credible_at(self, parameters, loss, root):
         """The model, scaled down if its gradient is larger than that of its rows can be.
 
         A quadratic ignores that the slope of the loss is capped. Along a column of standard deviation 1, rows of weights s
-        have a gradient of at most sum_i s_i times the larger cap. `scale` standardises the columns.
+        have a gradient of at most sum_i s_i times the larger cap. `root`, of the metric's scales, standardises the columns.
         """
         pull = np.einsum("kij,kj->ki", self.curvature, parameters) - self.linear
-        most, size = max(loss.cap_above, loss.cap_below) * self.weight, np.max(np.abs(pull) * scale, axis=1)
+        most, size = max(loss.cap_above, loss.cap_below) * self.weight, np.max(np.abs(pull) * root, axis=1)
         if np.all(size <= (1.0 + NOTHING) * most):
             return self
         return self.scaled(np.divide(most, size, out=np.ones_like(size), where=size > most))
@@ -96,11 +96,11 @@ class TargetOfStream(Target):
         values, gradient, hessian, extra = sums = super().completed(sums, parameters)
         if self.before is None:
             return sums
-        scale = np.append(self.scaling, self.has_intercept)
+        root = np.append(self.scaling, self.has_intercept)
         curvature, linear = self.before.curvature[self.k], self.before.linear[self.k]
         pull = curvature @ parameters
         value = 0.5 * parameters @ pull - linear @ parameters + self.before.constant[self.k]
-        return Sums(values + value, gradient + scale * (pull - linear), hessian + np.outer(scale, scale) * curvature, extra)
+        return Sums(values + value, gradient + root * (pull - linear), hessian + np.outer(root, root) * curvature, extra)
 
     def reach(self, value):
         """The objective itself, since the loss of the best constant over all rows seen is not known."""

@@ -11,7 +11,7 @@ from skgd._least_squares import ClosedForm, ConjugateGradients
 from skgd._metric import Metric
 from skgd._moments import NormalEquations
 from skgd._newton import DampedNewton
-from skgd._objective import SQUARED_ERROR, is_quadratic, secant_curvature
+from skgd._objective import SQUARED_ERROR, secant_curvature
 from skgd._outliers import bounded_by
 from skgd._problem import Problem
 from skgd._quadratic import NormalEquationsWithZeros
@@ -22,7 +22,7 @@ from skgd._wide import CoordinateDescent, QuasiNewton
 
 def solver_of(rows, loss, penalty):
     """The class of solver for the full batch where there are no normal equations."""
-    if is_quadratic(loss, penalty):
+    if loss == SQUARED_ERROR and not penalty.makes_zeros:  # a quadratic function of unbounded parameters
         return ConjugateGradients
     if not rows.is_wide:
         return DampedNewton
@@ -34,7 +34,7 @@ def solver_of(rows, loss, penalty):
 def epochs_of(model, problem):
     """The class that makes the epochs: a solver for the full batch of "auto" without momentum or average, else Passes."""
     is_asked = model.learning_rate == "auto" and model.momentum == 0.0 and model.average in ("auto", False)
-    if not (is_asked and problem.is_full_batch):
+    if problem.is_stream or not (is_asked and problem.is_full_batch):
         return Passes
     return ClosedForm if problem.normal_equations else solver_of(problem.rows, problem.loss, problem.penalty)
 
@@ -44,7 +44,7 @@ def problem_of_fit(model, rows):
     moments = first_reading(model, rows)
     check_range(moments, rows.representatives)
     if model.learning_rate == "auto" and model.fit_intercept and rows.is_sparse:
-        rows = rows.with_far_columns_centred(moments.column_means, moments.variance)
+        rows = rows.with_far_columns_centred(moments.column_means, moments.column_variances)
     problem = Problem.of(model, rows, moments)
     problem = with_geometries(problem, partial(geometry_of, model, problem, moments))
     if problem.loss == SQUARED_ERROR and moments.is_full and not any(each.is_doubtful for each in problem.geometries):
@@ -66,7 +66,8 @@ def with_moments(model, problem, moments):
 
 def equations_of(problem, moments):
     """The normal equations, or None where rounding errors keep the minimum with an l1 norm or a bound from being exact."""
-    known = moments, problem.geometries[0], problem.penalty.l2 / problem.curvature[0]
+    geometry, ridge = problem.geometries[0], problem.penalty.l2 / problem.curvature[0]
+    known = moments, geometry.metric, geometry.whitening, ridge
     if not problem.penalty.makes_zeros:
         return NormalEquations.of(*known)
     equations = NormalEquationsWithZeros.of(*known, problem.penalty)
@@ -101,6 +102,7 @@ def problem_of_chunk(model, rows, state):
     Columns are measured by the means and deviations of all rows seen so far; see `measured_for_steps`.
     """
     problem, stream = Problem.of(model, rows, rows.without_columns().moments(False)), state.stream
+    problem = replace(problem, is_stream=True)
     if model.learning_rate != "auto":
         geometry = Geometry(Metric.plain(rows.n_features, model.fit_intercept))
         return with_geometries(problem, lambda ridge: geometry), stream, rows
@@ -114,7 +116,7 @@ def problem_of_chunk(model, rows, state):
     check_range(stream.moments, remembered)
     problem = replace(problem, deviation=np.sqrt(np.maximum(stream.moments.target_variance, 0.0)))
     if rows.is_sparse and model.fit_intercept:
-        rows = rows.with_far_columns_centred(stream.moments.column_means, stream.moments.variance)
+        rows = rows.with_far_columns_centred(stream.moments.column_means, stream.moments.column_variances)
         bounded, problem = rows, replace(problem, rows=rows)
     return with_standard_metric(model, problem, stream.moments), stream, bounded
 

@@ -20,6 +20,7 @@ from skgd._objective import (
     loss_and_slope,
     make_penalty,
     penalty_at,
+    quotient,
     rounding_loss,
     rounding_of,
     with_intercept_moved,
@@ -60,6 +61,7 @@ class Problem:
     deviation: np.ndarray  # (n_targets,): standard deviation of the targets
     dtype: np.dtype  # of the columns as they were given
     geometries: tuple[Geometry, ...] = ()  # one for each target; they differ in what the penalty adds to the columns
+    is_stream: bool = False  # of a chunk of partial_fit: one pass, and no plateau
     normal_equations: NormalEquations | None = None  # of the squared error under "auto", where they are accurate
 
     @classmethod
@@ -102,7 +104,7 @@ class Problem:
         """Parameters in the user's units, with the intercept moved from the origin to x = 0: how predict takes them."""
         return with_intercept_moved(parameters, -self.origin)
 
-    @property
+    @cached_property
     def constant_parameters(self):
         """The parameters of the best constant predictions, of shape (n_targets, n_features + 1)."""
         parameters = np.zeros((len(self.constant), self.rows.n_features + 1))
@@ -133,7 +135,7 @@ class Problem:
     def size_of_columns(self):
         """The approximate size of the numbers in each column, as far as the metric tells."""
         metric = self.geometries[0].metric
-        return np.abs(self.origin) + np.divide(1.0, metric.root, out=np.zeros(len(metric.scale)), where=metric.scale > 0.0)
+        return np.abs(self.origin) + quotient(1.0, metric.root)
 
     @cached_property
     def n_batches(self):
@@ -142,14 +144,9 @@ class Problem:
     def on_few_rows(self, moments):
         """An equivalent full batch of two rows more than columns, which has the moments of all rows."""
         X, y = moments.as_rows(self.origin)
-        rows = Rows(X, y, np.ones(len(X)), np.arange(len(X), dtype=np.int32), self.origin)
-        has_intercept = self.geometries[0].metric.intercept > 0.0
-        constant, loss = constant_of_squares(moments, has_intercept)
+        rows = replace(Rows.of(X, y, np.ones(len(X))), offset=self.origin)
         geometries = tuple(geometry.about_zero() for geometry in self.geometries)
-        few = {"rows": rows, "batch_size": len(X), "geometries": geometries, "constant": constant, "constant_loss": loss}
-        return replace(
-            self, **few, unit=loss, most_reach=most_reach_of(self.loss, moments.target_variance, loss, has_intercept)
-        )
+        return replace(self, rows=rows, batch_size=len(X), geometries=geometries, unit=self.constant_loss)
 
     @cached_property
     def engine_arguments(self):

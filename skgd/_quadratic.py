@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 
 from skgd._moments import NEGLIGIBLE, NormalEquations
-from skgd._objective import Loss, Penalty, gradient_at_minimum, penalty_at, proximal, rounding_of
+from skgd._objective import Loss, Penalty, gradient_at_minimum, penalty_at, proximal, quotient, rounding_of
 from skgd._reading import Target
 
 FRACTIONS = 0.5 ** np.arange(8)  # of a step that are tried
@@ -58,9 +58,9 @@ class Model:
         slope = self.gradient + np.append(penalty.l2 * (basis.T @ coef), 0.0)
         v, strength, lowest = np.zeros(size), np.zeros(size), np.full(size, -np.inf)
         if penalty.makes_zeros:  # the coordinates are the scaled coefficients, so that zeros of both are the same
-            scale = self.target.scaling
-            v[:-1] = np.divide(coef, scale, out=np.zeros_like(coef), where=scale > 0.0)
-            strength[:-1], lowest[:-1] = penalty.l1 * scale, penalty.lowest
+            root = self.target.scaling
+            v[:-1] = quotient(coef, root)
+            strength[:-1], lowest[:-1] = penalty.l1 * root, penalty.lowest
         end = minimum_of(gram, gram @ v - slope, strength, lowest, v)
         moved = end - v
         there = basis @ end[:-1] if penalty.makes_zeros else coef + basis @ moved[:-1]
@@ -90,24 +90,24 @@ class NormalEquationsWithZeros(NormalEquations):
     error: np.ndarray  # (n_targets,): an upper bound of their suboptimality
 
     @classmethod
-    def of(cls, moments, geometry, ridge, penalty):
+    def of(cls, moments, metric, whitening, ridge, penalty):
         """The equations of full moments, whose minima are found for one target after the other.
 
         The start is the minimum of uncorrelated columns, soft-thresholded least squares: it takes half the steps from zero, or
         fewer. With more columns than rows, most coefficients are zero, and it would take twice as many.
         With e the smallest subgradient at an end, and 2 C the Hessian, the error is at most e'(2 C)^-1 e / 2.
         """
-        equations, penalty = NormalEquations.of(moments, geometry, ridge), penalty._replace(l2=0.0)
+        equations, penalty = NormalEquations.of(moments, metric, whitening, ridge), penalty._replace(l2=0.0)
         start = np.zeros((len(moments.target_mean), moments.n_features + 1))
         if moments.n_rows > moments.n_features:
             least_squares = equations.minimum(start)[:, :-1]
-            start[:, :-1] = proximal(least_squares, 0.5 * penalty.l1 * geometry.metric.scale, penalty.lowest)
-        ends = least_squares_with_zeros(moments, geometry.metric, ridge, penalty, start)
-        second, cross = moments.about(geometry.metric.center, ridge)
+            start[:, :-1] = proximal(least_squares, 0.5 * penalty.l1 * metric.scale, penalty.lowest)
+        ends = least_squares_with_zeros(moments, metric, ridge, penalty, start)
+        second, cross = moments.about(metric.center, ridge)
         gradients = np.pad(2.0 * (ends[:, :-1] @ second - cross.T), [(0, 0), (0, 1)])
         balanced = [gradient_at_minimum(penalty, *pair) for pair in zip(ends, gradients, strict=True)]
-        error = 0.25 * np.square((gradients - balanced)[:, :-1] @ geometry.whitening).sum(axis=1)
-        return cls(*vars(equations).values(), penalty, ends, error)
+        error = 0.25 * np.square((gradients - balanced)[:, :-1] @ whitening).sum(axis=1)
+        return cls(**vars(equations), penalty=penalty, ends=ends, error=error)
 
     @cached_property
     def at_ends(self):
@@ -133,7 +133,7 @@ def least_squares_with_zeros(moments, metric, ridge, penalty, start):
     gram = 2.0 * second * np.outer(root, root)
     gram += NEGLIGIBLE * np.trace(gram) * np.eye(len(root))  # keeps it invertible
     strength, lowest = penalty.l1 * root, np.full(len(root), penalty.lowest)
-    near = np.divide(start[:, :-1], root, out=np.zeros((len(start), len(root))), where=root > 0.0)
+    near = quotient(start[:, :-1], root)
     coef = [root * minimum_of(gram, 2.0 * root * c, strength, lowest, v) for c, v in zip(cross.T, near, strict=True)]
     return np.column_stack([np.array(coef), metric.intercept * moments.target_mean])
 

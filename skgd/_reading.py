@@ -8,7 +8,16 @@ from typing import NamedTuple
 import numpy as np
 
 from skgd._moments import sparse_products, weighted_products
-from skgd._objective import SQUARED_ERROR, bend, loss_and_slope, penalty_at, rounding_loss, secant, with_intercept_moved
+from skgd._objective import (
+    SQUARED_ERROR,
+    bend,
+    loss_and_slope,
+    penalty_at,
+    quotient,
+    rounding_loss,
+    secant,
+    with_intercept_moved,
+)
 from skgd._rows import TargetAt
 
 ROUNDING = 1e-10  # relative rounding error of a mean over many rows; also the narrowest kink, as a share of a typical residual
@@ -24,13 +33,9 @@ class Target:
         self.center = self.geometry.metric.center
         self.has_intercept = self.geometry.metric.intercept
         self.constant, self.constant_loss = problem.constant[k], problem.constant_loss[k]
+        self.constant_parameters = problem.constant_parameters[k]
         self.curvature, self.most_reach = problem.curvature[k], problem.most_reach[k]
         self.unit = min(problem.unit[k], self.most_reach)
-
-    @property
-    def constant_parameters(self):
-        """The parameters of the best constant prediction."""
-        return np.append(np.zeros(len(self.center)), self.constant)
 
     def at(self, parameters):
         """This target at some parameters, for functions that are summed over rows."""
@@ -91,7 +96,7 @@ class Target:
         if not (self.rows.is_unpacked and self.rows.sampled.has_few_numbers):
             return derivatives_over
         scale = self.geometry.metric.scale
-        squares = np.divide(1.0, scale, out=np.zeros_like(scale), where=scale > 0.0) + self.center**2
+        squares = quotient(1.0, scale) + self.center**2
         return derivatives_over_sparse if np.max(squares @ self.basis**2, initial=0.0) <= 1e6 else derivatives_over
 
     @cached_property

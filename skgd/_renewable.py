@@ -64,7 +64,7 @@ class Renewable:
         if n_rows <= min(n_first_rows(residuals.counting, n_parameters), len(rows)):
             return cls(latest=LatestRows(newest=rows).copied(), residuals=residuals, objective=objective)
         widths, weight = residuals.widths(n_parameters, len(rows)), problem.rows.total_weight
-        squares = weight**2 / (residuals.evenness * n_rows)
+        squares = weight**2 / (residuals.effective_share * n_rows)
         past = model_at_minimum(replace(problem, rows=rows), ends, widths, weight, squares)
         return cls("model of a fit", past, float(n_rows), residuals=residuals, objective=objective)
 
@@ -81,19 +81,19 @@ class Renewable:
             return Renewable("lost", objective=objective, waiting=np.inf)
         return replace(self, objective=objective, waiting=np.inf)
 
-    def is_due(self, n_new, n_seen, n_parameters):
-        """Whether to find the minimum anew; the last chunk brought `n_new` rows.
+    def is_due(self, n_new, n_seen, d):
+        """Whether to find the minimum anew; the last chunk brought `n_new` rows. d counts columns and targets.
 
         While all rows are kept, it costs several readings of them: it is due at once for tiny tables, otherwise after a share
         20 GROWTH of new rows, of those that a half-life has left, and (d / CHEAP)^1.5 rows. Later it costs d^3: it is due
         after a share GROWTH of new rows or (d / CHEAP)^1.5 rows, but at the latest after d, and before the minimum without the
         w new rows of n lies above that with them by GROWTH of the noise: by about w d / n^2.
         """
-        n_kept, costly = len(self.latest), (n_parameters / CHEAP) ** 1.5
+        n_kept, costly = len(self.latest), (d / CHEAP) ** 1.5
         if self.latest and self.phase in ("first rows", "fading rows"):
-            is_cheap = n_new > 1 and n_kept * n_parameters <= FIRST_NUMBERS // 32
+            is_cheap = n_new > 1 and n_kept * d <= FIRST_NUMBERS // 32
             return is_cheap or self.waiting >= max(20.0 * GROWTH * min(n_kept, n_seen), costly)
-        return self.waiting >= min(max(GROWTH * n_seen, costly), n_parameters, GROWTH * n_seen**2 / n_parameters)
+        return self.waiting >= min(max(GROWTH * n_seen, costly), d, GROWTH * n_seen**2 / d)
 
     def with_rows(self, rows, n_new, loss, half_life):
         """The state after a chunk of this mean loss that counts as `n_new` rows: see `with_waiting`.
@@ -142,13 +142,13 @@ class Renewable:
 
     def later_minimum(self, problem, starts, before, n_seen, forgets):
         """The model of past rows, scaled to what is credible if the stream `forgets`, and the minimum with the latest rows."""
-        scale, widths = np.sqrt(problem.geometries[0].metric.scales), self.residuals.widths(starts.shape[1], n_seen)
+        root, widths = np.sqrt(problem.geometries[0].metric.scales), self.residuals.widths(starts.shape[1], n_seen)
         for _ in range(MOST_STEPS):  # more than enough: if each halves the model, it fades by 1e12
             ends = starts.copy()
             for k, start in enumerate(starts):
                 target = TargetOfStream(problem, k, widths[k], before)
                 ends[k] = Newton(target, start, LEAST_PROMISE, target.loss).settle()
-            credible = before.credible_at(ends, problem.loss, scale) if forgets and problem.loss.grows_linearly else before
+            credible = before.credible_at(ends, problem.loss, root) if forgets and problem.loss.grows_linearly else before
             if credible is before:
                 break
             before = credible

@@ -14,15 +14,17 @@ class Residuals(NamedTuple):
     spread: np.ndarray | float = 0.0  # (n_targets,): their usual size
     reached: np.ndarray | float = 0.0  # (n_targets,): the mean loss
     deciding: np.ndarray | float = 1.0  # (n_targets,): the share of rows near the kinks, or beyond epsilon
-    evenness: float = 1.0  # the effective share of the rows, which is small if few of them weigh far more than the others
+    effective_share: float = (
+        1.0  # the effective share of the rows, which is small if few of them weigh far more than the others
+    )
 
     @classmethod
-    def at(cls, problem, ends, evenness):
+    def at(cls, problem, ends, effective_share):
         """The residuals of a problem's rows at the minimum, by a sample."""
         sample, loss = problem.rows.sampled, problem.loss
         residual, weight = sample.residuals(problem.published(ends)), sample.weights
         reached = loss_and_slope(loss, residual)[0] @ weight / weight.sum()
-        return cls(spread_of(problem, residual, weight), reached, share_that_decides(loss, residual, weight), evenness)
+        return cls(spread_of(problem, residual, weight), reached, share_that_decides(loss, residual, weight), effective_share)
 
     def joined(self, later, share):
         """Moving means, where `later` is of this share of all rows; it can raise the spread by a factor at most."""
@@ -32,7 +34,7 @@ class Residuals(NamedTuple):
     @property
     def counting(self):
         """The smallest share of the rows that counts as evidence, of all targets."""
-        return self.evenness * np.min(self.deciding)
+        return self.effective_share * np.min(self.deciding)
 
     def widths(self, n_parameters, n_seen):
         """The width of kinks for each target: wide ones bias the minimum, narrow ones make the Hessian noisy.
@@ -40,7 +42,7 @@ class Residuals(NamedTuple):
         As in convolution-smoothed quantile regression (see _past_rows.py), it is sqrt((d + log n) / n) times the size of
         residuals, and narrower where fewer rows decide. Twice or half of it at most triples the suboptimality.
         """
-        n = self.evenness * n_seen
+        n = self.effective_share * n_seen
         return np.maximum(self.spread * np.sqrt(self.deciding * (n_parameters + np.log(n)) / n), 1.0 / LARGEST)
 
 

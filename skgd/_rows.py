@@ -90,7 +90,7 @@ class Rows:
     X: np.ndarray
     y: np.ndarray  # (n_targets, n_samples); the targets of a row lie side by side in memory
     weight: np.ndarray
-    numbers: np.ndarray  # int32: which rows of X these are; if they are as many as X has, all in their order
+    numbers: np.ndarray  # int32: the places of these rows in X; as many as X has mean all, in order: see `is_whole`
     offset: np.ndarray  # what has been subtracted from the columns given by the user
     is_sparse: bool = False  # whether sparse rows stay so; parts of them do as all do
 

@@ -33,7 +33,7 @@ class State:
     largest: np.ndarray | float = 0.0  # (n_targets,): the largest loss of a start or of a constant prediction so far
     objective: np.ndarray | None = None  # (n_targets,): what the last fit minimised, in its last epoch
     best: dict | None = None  # with early stopping: see `Validation.state`
-    reading: dict | None = None  # the `memory` of a solver of the full batch: arrays with an entry for each target
+    memory: dict | None = None  # the `memory` of a solver of the full batch: arrays with an entry for each target
     subject: tuple = ()  # what the last fit was about: a fit of the same resumes its plateau rule
 
     @classmethod
@@ -84,7 +84,7 @@ class State:
         """This state; if the subject has changed, without what the last fit left for its continuation."""
         if self.subject == subject:
             return self
-        return replace(self, subject=subject, factor=1.0, plateau={}, best=None, reading=None)
+        return replace(self, subject=subject, factor=1.0, plateau={}, best=None, memory=None)
 
     def after(self, problem, parameters, n_passes, n_batches):
         """The state after a descent of `n_passes` passes, of `n_batches` steps each, that has ended at these parameters."""

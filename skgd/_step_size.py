@@ -14,11 +14,11 @@ FORGET = 3  # average="auto" weighs step t by about t^3: the average forgets whe
 FEW_STEPS = 20  # "auto" judges progress over at least so many steps, of several short epochs; half or double: excess 1e-4 more
 DECAY = 1 / 3  # factor of the step of "auto" after an epoch without progress; half or double: excess of up to 2e-4, not 5e-5
 
-# eta(t) of each schedule; `offset` places the beginning of "optimal".
+# eta(t) of each schedule; `t0`, as SGDRegressor has it, says where "optimal" begins.
 SCHEDULES = {
     "constant": lambda t, eta0, **_: eta0,
     "invscaling": lambda t, eta0, power_t, **_: eta0 / t**power_t,
-    "optimal": lambda t, alpha, offset, **_: 1.0 / (alpha * (offset + t - 1.0)),
+    "optimal": lambda t, alpha, t0, **_: 1.0 / (alpha * (t0 + t - 1.0)),
     "adaptive": lambda t, eta0, **_: eta0,
 }
 
@@ -32,10 +32,10 @@ def falling(t, eta0, constant_for, until):
     return eta0 / np.sqrt(1.0 + np.minimum(t, until) / constant_for)
 
 
-def eta_of_auto(model, problem, in_fit):
+def eta_of_auto(model, problem):
     """eta(t) of "auto", as a share of the safe step: constant, but falling in a stream whose loss grows linearly."""
     eta0, b = 1.0 - model.momentum, problem.batch_size
-    if in_fit or not problem.loss.grows_linearly:
+    if not problem.is_stream or not problem.loss.grows_linearly:
         return partial(SCHEDULES["constant"], eta0=eta0)
     return partial(falling, eta0=eta0, constant_for=problem.rows.n_features / b, until=(model.half_life or np.inf) / b)
 
@@ -61,26 +61,26 @@ class Schedule:
     is_plain: bool = True  # whether this is a plain schedule, whose steps nothing bounds
 
     @classmethod
-    def of(cls, model, problem, state, in_fit):
+    def of(cls, model, problem, state):
         """The steps of a call of fit or partial_fit."""
-        factor = np.broadcast_to(state.factor if in_fit else 1.0, len(problem.unit))
+        factor = np.broadcast_to(1.0 if problem.is_stream else state.factor, len(problem.unit))
         common = {"factor": factor, "momentum": model.momentum, "nesterov": model.nesterovs_momentum}
         make = cls.of_auto if model.learning_rate == "auto" else cls.of_plain
-        return make(model, problem, state, in_fit, common)
+        return make(model, problem, state, common)
 
     @classmethod
-    def of_auto(cls, model, problem, state, in_fit, common):
+    def of_auto(cls, model, problem, state, common):
         """The schedule of "auto": the safe step found from the rows, cut after each plateau, with averaging."""
-        b, shortened, half_life = problem.batch_size, shortens(problem, in_fit), model.half_life or np.inf
+        b, shortened, half_life = problem.batch_size, shortens(problem), model.half_life or np.inf
         return cls(
-            eta_of_auto(model, problem, in_fit),
+            eta_of_auto(model, problem),
             model.average if shortened or model.average != "auto" else 0,
             np.array([geometry.step for geometry in problem.geometries]) / problem.curvature,
             **common,
-            cap=cap_of(problem, in_fit),
-            ceiling=None if in_fit else state.stream.ceiling(),
+            cap=cap_of(problem),
+            ceiling=state.stream.ceiling() if problem.is_stream else None,
             last_share=1.0 - (-len(problem.rows) % b) / b,
-            forgets=0.0 if in_fit else 1.0 - 0.5 ** (b / half_life),
+            forgets=1.0 - 0.5 ** (b / half_life) if problem.is_stream else 0.0,
             every=problem.averaging_interval() if model.average == "auto" else 1,
             decay=DECAY ** (1.0 / epochs_of_a_plateau(problem)) if shortened else 1.0,
             patience=1,
@@ -88,17 +88,17 @@ class Schedule:
         )
 
     @classmethod
-    def of_plain(cls, model, problem, state, in_fit, common):
+    def of_plain(cls, model, problem, state, common):
         """A plain schedule, as learning_rate names it."""
         # The first step of "optimal" is alpha^(-1/4) (Bottou) for SGDRegressor's loss and alpha. If these are half of ours, so
         # is our step.
         halves = 2.0 if model.loss in HALVED else 1.0
-        offset = (model.alpha / halves) ** -0.75 if model.learning_rate == "optimal" else 0.0
-        eta = partial(SCHEDULES[model.learning_rate], eta0=model.eta0, power_t=model.power_t, alpha=model.alpha, offset=offset)
+        t0 = (model.alpha / halves) ** -0.75 if model.learning_rate == "optimal" else 0.0
+        eta = partial(SCHEDULES[model.learning_rate], eta0=model.eta0, power_t=model.power_t, alpha=model.alpha, t0=t0)
         schedule = cls(eta, 0 if model.average == "auto" else model.average, np.ones(len(problem.unit)), **common)
         if model.learning_rate == "adaptive":
             schedule.decay, schedule.smallest = 0.2, 1e-6  # as SGDRegressor's
-            schedule.patience = patience_of(model, problem, in_fit)
+            schedule.patience = patience_of(model, problem)
         return schedule
 
     def steps(self, t, targets, began, ends):
@@ -139,18 +139,18 @@ class Schedule:
         self.factor = np.where(again, self.factor * self.decay, self.factor)
 
 
-def cap_of(problem, in_fit):
-    """The `Schedule.cap` of "auto": 2, since |g|^2 <= 2 L f for a loss f >= 0 of curvature L, so that eta <= 1 / L keeps it.
+def cap_of(problem):
+    """The `Schedule.cap` of "auto": 2. A loss f >= 0 of curvature L has |g|^2 <= 2 L f, so steps eta <= 1 / L are never cut.
 
     In a fit of the squared error on single rows, none is needed: 1 / L(1) never overshoots a row. For larger batches L(b) is
     only an expectation, and a stream may bring a row far longer than L allows for.
     """
-    return np.inf if in_fit and problem.batch_size == 1 and problem.loss == SQUARED_ERROR else 2.0
+    return np.inf if not problem.is_stream and problem.batch_size == 1 and problem.loss == SQUARED_ERROR else 2.0
 
 
-def shortens(problem, in_fit):
+def shortens(problem):
     """Whether "auto" shortens and averages steps: always, except in a fit of the squared error on the full batch."""
-    return not in_fit or not problem.is_full_batch or problem.loss != SQUARED_ERROR
+    return problem.is_stream or not problem.is_full_batch or problem.loss != SQUARED_ERROR
 
 
 def epochs_of_a_plateau(problem):
@@ -158,18 +158,18 @@ def epochs_of_a_plateau(problem):
     return max(1.0, FEW_STEPS * problem.batch_size / len(problem.rows))
 
 
-def patience_of(model, problem, in_fit):
+def patience_of(model, problem):
     """Epochs without progress before a descent ends."""
-    if not in_fit or model.tol is None:
+    if problem.is_stream or model.tol is None:
         return np.inf
     carried = problem.batch_size / len(problem.rows) / (1.0 - model.momentum)  # epochs that momentum may lead uphill
-    shortened = model.learning_rate == "auto" and shortens(problem, in_fit)
+    shortened = model.learning_rate == "auto" and shortens(problem)
     return model.n_iter_no_change * max(1.0, carried, epochs_of_a_plateau(problem) if shortened else 1.0)
 
 
-def plateau_of(model, problem, state, in_fit):
+def plateau_of(model, problem, state):
     """The plateau rule of a call."""
-    return Plateau(problem.unit * (model.tol or 0.0), patience_of(model, problem, in_fit), **state.plateau)
+    return Plateau(problem.unit * (model.tol or 0.0), patience_of(model, problem), **state.plateau)
 
 
 def averaging_weights(t, average):

@@ -78,15 +78,15 @@ class Validation:
         self.score = np.full(len(parameters), -np.inf) if score is None else np.array(score)
         self.waited = np.zeros(len(parameters), dtype=np.int64) if waited is None else np.array(waited)
         moments = rows.without_columns().moments(False)
-        check_range(moments.target_variance)
+        check_scores(moments.target_variance)
         self.weight, self.mean, constant = moments.weight, moments.target_mean, moments.target_mean
         if loss == SQUARED_ERROR:
             self.constant_loss = moments.target_variance
         else:
             constant = best_constant(loss, rows if rows.is_in_memory else rows.sampled)
             self.constant_loss = constant_loss(loss, rows, constant)
-        self.rounding, self.constant = rounding_loss(loss, constant), np.zeros(self.best.shape)
-        self.constant[:, -1] = constant
+        self.rounding, self.constant_parameters = rounding_loss(loss, constant), np.zeros(self.best.shape)
+        self.constant_parameters[:, -1] = constant
 
     @property
     def state(self):
@@ -102,7 +102,7 @@ class Validation:
         """D^2 of these parameters, whether they are worse than others by more than chance, and whether most rows say so."""
         with np.errstate(over="ignore", invalid="ignore"):
             (sums,) = self.rows.add_up((Differences.over, self.loss, parameters, others))
-        check_range(sums)
+        check_scores(sums)
         score, mean = explained(sums.loss / self.weight, self.constant_loss, self.rounding), sums.difference / self.weight
         # The error of sum_i s_i d_i: the root of sum_i s_i^2 (d_i - mean)^2.
         error = np.sqrt(np.maximum(sums.square - 2.0 * mean * sums.weighted + mean**2 * sums.weight_square, 0.0))
@@ -128,7 +128,7 @@ def explained(loss, of_constant, rounding):
     return np.where(varies, 1.0 - loss / np.where(varies, of_constant, 1.0), np.where(loss > rounding, 0.0, 1.0))
 
 
-def check_range(squares):
+def check_scores(squares):
     """Refuse rows whose D^2 float64 cannot hold."""
     if not all(np.isfinite(each).all() for each in squares):
         raise ValueError("X_val or y_val is too large: squared errors exceed the range of float64. Check their units.")

@@ -52,7 +52,12 @@ def in_words(X, y=None):
         words = of_shapes(error, np.shape(X), np.shape(y)) or of_values(error, X, y)
         if words is None:
             raise
-        raise (TypeError if isinstance(error, TypeError) else ValueError)(words) from error  # others take other arguments
+        raise of_kind(error, words) from error
+
+
+def of_kind(error, words):
+    """An error of the kind of another, with other words. It is no subclass, since these may take other arguments."""
+    return (TypeError if isinstance(error, TypeError) else ValueError)(words)
 
 
 def of_shapes(error, X, y):

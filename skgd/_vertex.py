@@ -19,7 +19,7 @@ from scipy.optimize import linprog
 
 from skgd._duality import DualSums, duality_gap
 from skgd._moments import HALF_OF_THE_DIGITS
-from skgd._objective import gradient_at_minimum, loss_and_slope
+from skgd._objective import gradient_at_minimum, loss_and_slope, quotient
 
 MOST_PIVOTS = 10  # of the simplex method, for each parameter: usual programs take 1 to 2, ill-conditioned ones may never end
 NEAR = 3, 30  # near rows for each parameter in the program, and in a second one if the first has no solution
@@ -115,7 +115,7 @@ def freedom_of_v(penalty, point, g, allowed):
 def with_least_norm(target, step):
     """The step without directions that move no prediction, so that redundant columns share their coefficient."""
     root = target.geometry.metric.root
-    directions = np.divide(target.basis, root[:, None], out=np.zeros_like(target.basis), where=root[:, None] > 0.0)
+    directions = quotient(target.basis, root[:, None])
     orthonormal = np.linalg.qr(directions)[0]
-    coef = np.divide(step[:-1], root, out=np.zeros_like(root), where=root > 0.0)
+    coef = quotient(step[:-1], root)
     return np.append(root * (orthonormal @ (orthonormal.T @ coef)), step[-1])

@@ -19,7 +19,7 @@ from skgd._descent import Solver
 from skgd._duality import DualSums, duality_gap
 from skgd._moments import NEGLIGIBLE
 from skgd._newton import FAR, TIGHTER
-from skgd._objective import bend, penalty_at
+from skgd._objective import bend, penalty_at, quotient
 from skgd._reading import ROUNDING, look_at
 
 MOST_ROUNDS = 8  # of an inner solver and a duality gap: the last has TIGHTER^7 of the promise as its tolerance
@@ -32,22 +32,22 @@ def descend_bounded(target, start, loss, allowed):
     With an l1 norm, each coefficient is the difference of a positive and a negative part, both >= 0, so that zeros are exact.
     If coefficients must be >= 0, there is only the positive part.
     """
-    scale, n, penalty = np.sqrt(target.geometry.metric.scales), len(start) - 1, target.penalty
+    root, n, penalty = np.sqrt(target.geometry.metric.scales), len(start) - 1, target.penalty
     signs = np.array([1.0] if penalty.l1 == 0.0 or penalty.lowest == 0.0 else [1.0, -1.0])
-    lowest, strength = 0.0 if penalty.makes_zeros else -np.inf, penalty.l1 * scale[:n]
+    lowest, strength = 0.0 if penalty.makes_zeros else -np.inf, penalty.l1 * root[:n]
     unit = target.constant_loss or 1.0  # brings the objective below 1, where L-BFGS-B takes ftol as absolute
 
     def parameters_at(u):
-        return scale * np.append(signs @ u[:-1].reshape(-1, n), u[-1])
+        return root * np.append(signs @ u[:-1].reshape(-1, n), u[-1])
 
     def look(u):
         value, gradient = target.look(parameters_at(u), loss)
-        parts, gradient = u[:-1].reshape(-1, n), scale * gradient
+        parts, gradient = u[:-1].reshape(-1, n), root * gradient
         value += strength @ (parts.sum(axis=0) - np.abs(signs @ parts))  # l1 norm of the parts less that of coefficients
         slopes = np.outer(signs, gradient[:n]) + strength
         return value / unit, np.append(slopes, gradient[-1]) / unit
 
-    u = np.divide(start, scale, out=np.zeros_like(start), where=scale > 0.0)
+    u = quotient(start, root)
     u = np.append(np.maximum(np.outer(signs, u[:n]), lowest), u[n])
     bounds = [(lowest, None)] * (len(u) - 1) + [(None, None)]
     options = {"maxiter": MOST_IN_A_ROUND, "ftol": TIGHTER**2 * allowed / unit, "gtol": 0.0}
@@ -86,7 +86,7 @@ def newton_step(target, point, smoothed, tolerance):
     gradient[:-1] += penalty.l1 * np.sign(point[:-1])
     (diagonal,) = target.rows.add_up((hessian_diagonal, at, smoothed))
     diagonal = diagonal / target.total_weight + l2
-    root = np.sqrt(np.divide(is_free, diagonal, out=np.zeros_like(diagonal), where=diagonal > 0.0))
+    root = np.sqrt(quotient(is_free, diagonal))
 
     def curved(u):
         direction = root * u

@@ -141,7 +141,6 @@ class DaskMiniBatchLinearRegressor(MiniBatchLinearRegressor):
         ValueError
             If a partition is invalid, which is named by its number from 0. The estimator is then left as it was.
         """
-        validation = {"X_val": X_val, "y_val": y_val, "sample_weight_val": sample_weight_val}
         watch = Watch(self, X=X, y=y, metadata=None if sample_weight is None else {"sample_weight": sample_weight})
         with unchanged_on_error(self):
             check_parameters(self)
@@ -155,7 +154,7 @@ class DaskMiniBatchLinearRegressor(MiniBatchLinearRegressor):
                     "record_steps=True and shuffle=False need steps in one order, but with an int batch_size, passes are made "
                     "side by side over rows redistributed at random. Leave both at their defaults, or use batch_size=None."
                 )
-            held_out = self._check_validation(rows, **validation)
+            held_out = self._check_validation(rows, X_val, y_val, sample_weight_val)
             self._fit(rows, self._state_before(rows, go_on), go_on, watch, held_out)
         return self
 
@@ -195,7 +194,7 @@ class DaskMiniBatchLinearRegressor(MiniBatchLinearRegressor):
         moments = partitions.add_up(moments_of_residuals, parameters)
         check_weighted(moments)
         rounding = rounding_of(moments.target_mean) ** 2
-        return float(np.mean(explained(moments.variance + moments.column_means**2, moments.target_variance, rounding)))
+        return float(np.mean(explained(moments.column_variances + moments.column_means**2, moments.target_variance, rounding)))
 
     def to_local(self) -> MiniBatchLinearRegressor:
         """A MiniBatchLinearRegressor that predicts the same and can go on with partial_fit."""
@@ -210,10 +209,10 @@ class DaskMiniBatchLinearRegressor(MiniBatchLinearRegressor):
         alone = type(self)(**self.get_params() | {"client": None})
         return super(DaskMiniBatchLinearRegressor, alone).__sklearn_clone__().set_params(client=self.client)
 
-    def _passes(self, problem, state, in_fit, is_done):
+    def _passes(self, problem, state, is_done):
         if isinstance(problem.rows, DaskRows) and not problem.is_full_batch:
-            return PassesInParallel.of(self, problem, state, in_fit, is_done)
-        return super()._passes(problem, state, in_fit, is_done)
+            return PassesInParallel.of(self, problem, state, is_done)
+        return super()._passes(problem, state, is_done)
 
 
 class Partitions:
@@ -228,10 +227,9 @@ class Partitions:
     @classmethod
     def of(cls, model, X, y, sample_weight, reset, expected=None):
         """The partitions of collections; with `reset`, the model takes note of columns. `expected` is the number of targets."""
-        example, y, others = example_of(X), array_like("y", y), []
-        for name, each in ("y", y), ("sample_weight", sample_weight):
-            if each is not None:
-                others.append(cut_as(X, name, array_like(name, each)))
+        example, y, weight = example_of(X), array_like("y", y), sample_weight
+        others = [cut_as(X, "y", y)]
+        others += [] if weight is None else [cut_as(X, "sample_weight", array_like("sample_weight", weight))]
         n_targets = 1 if y.ndim == 1 else y.shape[1]
         model._check(example, np.zeros(1 if y.ndim == 1 else (1, n_targets)), None, reset)
         if expected is not None and n_targets != expected:
@@ -245,8 +243,8 @@ class Partitions:
             )
         return cls([*zip(*columns, strict=True)], with_only(model, *COLUMNS), model.client)
 
-    def tree(self, function, *arguments):
-        """A task that sums function(rows, number, *arguments) over the partitions, always in the same order."""
+    def add_up(self, function, *arguments):
+        """The sum of function(rows, number, *arguments) over the partitions, as a tree of tasks; None if there are no rows."""
         arguments = [delayed(argument, pure=False) for argument in arguments]
         tasks = [
             delayed(over_partition, pure=False)(function, self.checker, part, number, *arguments)
@@ -254,11 +252,7 @@ class Partitions:
         ]
         while len(tasks) > 1:
             tasks = [delayed(added_up, pure=False)(tasks[i : i + PARALLEL]) for i in range(0, len(tasks), PARALLEL)]
-        return tasks[0]
-
-    def add_up(self, function, *arguments):
-        """The sum of function(rows, number, *arguments) over the partitions; None if there are no rows."""
-        return computed(self.tree(function, *arguments), self.client)
+        return computed(tasks[0], self.client)
 
     def survey(self, batch_size, is_full):
         """A first reading; `is_full` asks for products of columns, too."""

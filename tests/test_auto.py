@@ -122,7 +122,7 @@ def test_cap_that_prevents_a_blow_up_does_not_bind_on_an_ordinary_fit(monkeypatc
     X, y = unkind
     model = MiniBatchLinearRegressor(1, random_state=0, max_iter=2, tol=None)
     capped = model.fit(X, y).coef_.copy()
-    monkeypatch.setattr("skgd._step_size.cap_of", lambda problem, in_fit: np.inf)
+    monkeypatch.setattr("skgd._step_size.cap_of", lambda problem: np.inf)
     np.testing.assert_allclose(model.fit(X, y).coef_, capped, rtol=1e-9)  # the longest row meets it, to rounding
 
 

@@ -63,7 +63,7 @@ def patience(model):
     X = np.random.default_rng(0).standard_normal((200, 3))
     problem, _ = problem_of_fit(model, rows_of(X, X.sum(axis=1)))
     state = State.start(np.zeros((1, 4)), 0)
-    return Schedule.of(model, problem, state, True).length(1.0), plateau_of(model, problem, state, True).patience
+    return Schedule.of(model, problem, state).length(1.0), plateau_of(model, problem, state).patience
 
 
 def test_auto_keeps_its_step_without_tol_and_shortens_it_with():

@@ -128,9 +128,9 @@ def test_sparse_steps_cost_all_columns_where_these_move_or_are_averaged_with_an_
     model = MiniBatchLinearRegressor(4, penalty="l1", alpha=0.1, **options)
     problem, _ = problem_of_fit(model, rows_of(X, rng.standard_normal(60)))
     state = State.start(np.zeros((1, 1101)), 0)
-    assert Schedule.of(model, problem, state, True).moves_all_columns(problem.penalty) == costs_all
+    assert Schedule.of(model, problem, state).moves_all_columns(problem.penalty) == costs_all
     without = Penalty(0.1, 0.0)
-    assert Schedule.of(model, problem, state, True).moves_all_columns(without) == ("momentum" in options)
+    assert Schedule.of(model, problem, state).moves_all_columns(without) == ("momentum" in options)
 
 
 def test_a_full_batch_steps_by_the_largest_eigenvalue():

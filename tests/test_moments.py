@@ -52,8 +52,8 @@ def test_moments_of_a_sorted_file_lose_no_digits_where_the_columns_lie_far_apart
     x = np.concatenate([np.zeros(60_000), 1e7 + np.random.default_rng(0).standard_normal(60_000)])
     near = Moments.of(rows_of(x[60_000:, None]), True) + Moments.of(rows_of(x[60_000:, None]), True)
     whole = Moments.of(rows_of(x[:, None]), True)
-    assert near.variance[0] == pytest.approx(np.var(x[60_000:]), rel=1e-12)
-    assert whole.variance[0] == pytest.approx(np.var(x), rel=1e-12)
+    assert near.column_variances[0] == pytest.approx(np.var(x[60_000:]), rel=1e-12)
+    assert whole.column_variances[0] == pytest.approx(np.var(x), rel=1e-12)
 
 
 def test_moments_of_sparse_chunks_are_those_of_the_whole():
@@ -67,7 +67,7 @@ def test_moments_of_sparse_chunks_are_those_of_the_whole():
         parts.append(Moments.of(part, False))
     moments, mean = reduce(add, parts), np.average(X, axis=0, weights=weight)
     np.testing.assert_allclose(moments.column_means, mean, rtol=1e-12)
-    np.testing.assert_allclose(moments.variance, np.average((X - mean) ** 2, axis=0, weights=weight), rtol=1e-12)
+    np.testing.assert_allclose(moments.column_variances, np.average((X - mean) ** 2, axis=0, weights=weight), rtol=1e-12)
 
 
 @pytest.mark.parametrize("fit_intercept", [True, False])
@@ -77,8 +77,10 @@ def test_normal_equations_tell_how_far_the_minimum_is_and_where(ridge, fit_inter
     X, weight = rng.standard_normal((300, 5)) * [1, 10, 0.1, 1, 3] + 2.0, rng.uniform(0.1, 2.0, 300)
     Y = X @ rng.standard_normal((5, 3)) + rng.standard_normal((300, 3)) + 7.0
     rows = rows_of(X, Y.T, weight)
-    geometry = geometry_of_solver(rows, Moments.of(rows, True), ridge, fit_intercept)
-    equations, center = NormalEquations.of(Moments.of(rows, True), geometry, ridge), geometry.metric.center
+    moments = Moments.of(rows, True)
+    geometry = geometry_of_solver(rows, moments, ridge, fit_intercept)
+    equations = NormalEquations.of(moments, geometry.metric, geometry.whitening, ridge)
+    center = geometry.metric.center
 
     def objective(parameters):
         squares = (parameters[:, :-1] @ (X - center).T + parameters[:, -1:] - Y.T) ** 2
@@ -132,7 +134,7 @@ def test_an_end_with_zeros_that_is_not_the_minimum_is_not_taken_for_it(monkeypat
     exact = problem.normal_equations
     assert exact.error <= 1e-14 * y.var()
     monkeypatch.setattr("skgd._quadratic.minimum_of", lambda *args: np.zeros(10))  # no end
-    rough = type(exact).of(moments, problem.geometries[0], 0.0, problem.penalty)
+    rough = type(exact).of(moments, problem.geometries[0].metric, problem.geometries[0].whitening, 0.0, problem.penalty)
     assert 0.1 * y.var() < exact.left(rough.ends) <= rough.error
     assert problem_of_fit(model, rows)[0].normal_equations is None
 

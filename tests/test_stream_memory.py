@@ -116,7 +116,7 @@ def test_the_cap_keeps_a_stream_from_a_chunk_unlike_all_before(monkeypatch):
         return model.coef_[0]
 
     assert abs(run() - 3.3) < 0.5  # plain least squares of all these rows is near 3e-3
-    monkeypatch.setattr("skgd._step_size.cap_of", lambda problem, in_fit: np.inf)
+    monkeypatch.setattr("skgd._step_size.cap_of", lambda problem: np.inf)
     assert abs(run() - 3.3) > 0.5
 
 
@@ -176,7 +176,7 @@ def test_a_rows_weight_in_the_moments_is_bounded_by_how_long_it_is():
     assert bounded_by(stream, rows_of(X, X.sum(axis=1)), at, SQUARED_ERROR).weight[5] == 1.0  # as it is predicted
     weight = bounded_by(stream, rows_of(X, y), at, SQUARED_ERROR).weight
     assert (np.delete(weight, 5) == 1.0).all()
-    length = np.sum((X[5] - stream.moments.column_means) ** 2 / stream.moments.variance)
+    length = np.sum((X[5] - stream.moments.column_means) ** 2 / stream.moments.column_variances)
     assert weight[5] * length == pytest.approx(12.0 * UNUSUAL, rel=0.01)
 
 
@@ -509,7 +509,7 @@ def test_a_stream_whose_longest_row_has_faded_still_takes_a_row_of_deviation_1_i
     stream, at = Stream().with_rows(rows_of(X, y)), np.array([[1.0, 1.0, 1.0, 0.0]])
     X[5] *= 1e6
     weight = bounded_by(stream, rows_of(X, y), at, SQUARED_ERROR).weight
-    length = np.sum((X[5] - stream.moments.column_means) ** 2 / stream.moments.variance)
+    length = np.sum((X[5] - stream.moments.column_means) ** 2 / stream.moments.column_variances)
     assert weight[5] * length == pytest.approx((3.0 + 1.0) * UNUSUAL, rel=0.01)
 
 
