@@ -261,6 +261,7 @@ def full_batch_instead(problem):
 
 
 def of_excess(model, outcome, promise):
+    """What to say of an end on a plateau that may be farther from the minimum than promised, or None."""
     problem, excess = outcome.problem, outcome.excess
     if np.all(excess <= promise):
         return None
@@ -286,6 +287,7 @@ def of_dependence(problem):
 
 
 def of_score(model, outcome):
+    """What to say of an end that predicts the held-out rows worse than a constant does, or None."""
     problem, validation = outcome.problem, outcome.validation
     if validation is None:
         return None
@@ -319,6 +321,7 @@ def of_score(model, outcome):
 
 
 def of_end(model, outcome):
+    """What to say of an end above the best constant prediction, or None."""
     problem, history, value = outcome.problem, outcome.history, outcome.value
     if value is None:
         return None

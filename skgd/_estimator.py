@@ -623,7 +623,8 @@ class MiniBatchLinearRegressor(CheckedParameters, CallbackSupportMixin, Regresso
         dtype = problem.dtype
         size = np.abs(parameters[:, -1]) + np.abs(parameters[:, :-1]) @ problem.size_of_columns  # of what predictions sum up
         rounding = np.finfo(dtype).eps * size
-        most = INDISTINCT ** (2 if problem.loss.grows_linearly else 1) * problem.deviation  # other losses square it
+        # A difference e costs e if the loss grows linearly, and otherwise e^2: either may cost INDISTINCT^2.
+        most = INDISTINCT ** (2 if problem.loss.grows_linearly else 1) * problem.deviation
         if np.abs(parameters).max() > np.finfo(dtype).max or np.any(rounding > most):
             dtype = np.float64
         return {

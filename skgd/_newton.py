@@ -98,6 +98,7 @@ class Newton:
             smoothing = value - exact
             self.left = min(smoothing + self.undamped.gain, self.best_value)  # no objective is negative
             self.seems_done = self.left <= max(self.accuracy * target.reach(self.best_value), noise)
+            # Kinks become narrower only once their minimum is reached: 100 times as accurately after each refuted estimate.
             if self.undamped.gain <= TIGHTER ** (2 * self.n_refuted) * smoothing:
                 self.loss = target.loss.smoothed(max(self.loss.width / HALVING, target.narrowest))
         # 4. the next step: a quadratic loss is its own majoriser, so damping changes nothing

@@ -117,7 +117,7 @@ def problem_of_chunk(model, rows, state):
     problem = replace(problem, deviation=np.sqrt(np.maximum(stream.moments.target_variance, 0.0)))
     if rows.is_sparse and model.fit_intercept:
         rows = rows.with_far_columns_centred(stream.moments.column_means, stream.moments.column_variances)
-        bounded, problem = rows, replace(problem, rows=rows)
+        bounded, problem = rows, replace(problem, rows=rows)  # `bounded_by` has left sparse rows as they are
     return with_standard_metric(model, problem, stream.moments), stream, bounded
 
 

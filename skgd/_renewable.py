@@ -86,8 +86,8 @@ class Renewable:
 
         While all rows are kept, it costs several readings of them: it is due at once for tiny tables, otherwise after a share
         20 GROWTH of new rows, of those that a half-life has left, and (d / CHEAP)^1.5 rows. Later it costs d^3: it is due
-        after a share GROWTH of new rows or (d / CHEAP)^1.5 rows, but at the latest after d, and before the minimum without the
-        w new rows of n lies above that with them by GROWTH of the noise: by about w d / n^2.
+        after a share GROWTH of new rows or (d / CHEAP)^1.5 rows, but at the latest after d. It is also due once what is lost
+        without the w new rows of n, about w d / n^2 of the noise, comes to GROWTH.
         """
         n_kept, costly = len(self.latest), (d / CHEAP) ** 1.5
         if self.latest and self.phase in ("first rows", "fading rows"):
