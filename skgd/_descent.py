@@ -118,7 +118,7 @@ class Solver:
 
     @classmethod
     def approach(cls, targets, starts, promise):
-        """Minimise from starts, or from best constants where these are better, until the promise holds; the ends, their excess."""
+        """Minimise from starts, or from best constants if these are better, until the promise holds; the ends, their excess."""
         way = cls(targets, starts, promise)
         is_worse = [not value <= target.constant_loss for value, target in zip(way.value, targets, strict=True)]
         if any(is_worse):
