@@ -251,6 +251,7 @@ def of_too_few_epochs(model, problem, history):
         return f"{ended}, {short}. {cure} max_iter or tol. {of_dependence(problem)}"
     what = "R^2" if problem.loss == SQUARED_ERROR else "the objective, as a share of that of the best constant,"
     seen = f"over the last {len(recent)} epochs {what} still changed by {change:.1e}, against tol={model.tol:g}"
+    seen += ", and the objective is above that of a constant prediction" if np.any(recent[-1] > problem.constant_loss) else ""
     return f"{ended}, {seen}. {cure} max_iter or tol."
 
 

@@ -75,7 +75,8 @@ def duality_gap(target, sums, parameters):
     penalty, total_weight, moves = target.penalty, target.total_weight, target.geometry.metric.scales > 0.0
     size, v = sums.size_of_terms / total_weight, np.where(moves, sums.v, 0.0) / total_weight
     # 1. What may be a rounding error of v counts as none: beside a tiny l2 norm or long columns it would seem a large gap.
-    v += np.clip(gradient_at_minimum(penalty, parameters, v) - v, -ROUNDING * size, ROUNDING * size)
+    dropped = np.clip(gradient_at_minimum(penalty, parameters, v) - v, -ROUNDING * size, ROUNDING * size)
+    v += dropped
     coef, of_coef, of_intercept, factor = parameters[:-1], v[:-1], v[-1], sums.factor
     has_only_l1, has_neither = penalty.l2 == 0.0 < penalty.l1, penalty.l2 == penalty.l1 == 0.0
     # 2. Where R* is infinite without an l2 norm: a factor brings v within the l1 norm, and without that v must be zero, as its
@@ -83,11 +84,13 @@ def duality_gap(target, sums, parameters):
     violation = beyond_l1(of_coef, penalty)
     if has_only_l1:
         factor *= np.min(penalty.l1 / (penalty.l1 + violation))
-    amiss = violation if has_neither else np.zeros(len(of_coef))
-    if not np.linalg.norm(np.append(amiss, of_intercept) / size) <= HALF_OF_THE_DIGITS:
+    amiss = np.append(violation if has_neither else np.zeros(len(of_coef)), of_intercept)
+    if not np.linalg.norm(amiss / size) <= HALF_OF_THE_DIGITS:
         return np.inf
-    # 3. The sum.
+    # 3. What 1. and 2. let pass is multiplied by the parameters at the minimum: as far from a constant as these, it is taken.
+    missed = (np.abs(dropped) + np.abs(amiss)) @ np.abs(parameters - target.constant_parameters)
+    # 4. The sum.
     beyond = beyond_l1(factor * of_coef, penalty)
     conjugate = 0.5 * beyond @ beyond / penalty.l2 if penalty.l2 > 0.0 else 0.0
     of_rows = (sums.loss + factor * sums.linear + factor**2 * sums.quadratic) / total_weight
-    return of_rows + penalty_at(penalty, coef) + conjugate + factor * (of_coef @ coef)
+    return of_rows + penalty_at(penalty, coef) + conjugate + factor * (of_coef @ coef) + missed

@@ -114,7 +114,23 @@ def test_columns_given_twice_share_their_coefficient(loss, batch_size):
 
 @pytest.mark.parametrize(
     "seed",
-    [200160, 200194, 200363, 201147, 201453, 201681, 202094, 202276, 202827, 202838, 17002295, 50000944, 55000217],
+    [
+        200160,
+        200194,
+        200363,
+        201147,
+        201453,
+        201681,
+        202094,
+        202276,
+        202827,
+        202838,
+        17002295,
+        50000944,
+        55000217,
+        94000461,
+        320000586,
+    ],
 )
 def test_crossings_that_were_silent_once_are_so_no_more(seed):
     """Each ended up to 5 times the reach above the minimum: a model's word, or a search for zeros, was taken for an end."""
@@ -199,7 +215,7 @@ def test_a_loss_that_is_a_rounding_error_at_the_end_of_the_insensitive_zone_is_z
 
 
 @pytest.mark.parametrize(
-    "seed", [90000055, 91000287, 91001477, 92000735, 93001141, 93002047, 94000461, 94000859, 94001470, 96000473, 96001556]
+    "seed", [90000055, 91000287, 91001477, 92000735, 93001141, 93002047, 94000859, 94001470, 96000473, 96001556]
 )
 def test_an_end_that_the_dual_of_a_newton_step_does_not_confirm_is_confirmed_at_a_vertex(seed):
     assert (verdict(seed) or [None])[0] in (None, FAILED)
