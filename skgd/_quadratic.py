@@ -134,7 +134,9 @@ def least_squares_with_zeros(moments, metric, ridge, penalty, start):
     gram += NEGLIGIBLE * np.trace(gram) * np.eye(len(root))  # keeps it invertible
     strength, lowest = penalty.l1 * root, np.full(len(root), penalty.lowest)
     near = quotient(start[:, :-1], root)
-    coef = [root * minimum_of(gram, 2.0 * root * c, strength, lowest, v) for c, v in zip(cross.T, near, strict=True)]
+    # The gain of a step below the rounding error of the objective; the duality gaps of other losses need smaller slopes.
+    common, least = (strength, lowest), np.finfo(np.float64).eps
+    coef = [root * minimum_of(gram, 2.0 * root * c, *common, v, least) for c, v in zip(cross.T, near, strict=True)]
     return np.column_stack([np.array(coef), metric.intercept * moments.target_mean])
 
 
@@ -154,6 +156,7 @@ class Signed:
     linear: np.ndarray  # b
     strength: np.ndarray
     lowest: np.ndarray
+    least_gain: float = 0.0
 
     @cached_property
     def has_sign(self):
@@ -185,25 +188,26 @@ class Signed:
     def gains(self, v, is_fixed):
         """What the release of each fixed coefficient of a minimum for some signs gains, and the sign that it would take.
 
-        What may be a rounding error of the gradient or of the value counts as no gain.
+        What may be a rounding error of the gradient counts as no gain, and neither does a share `least_gain` of the value.
         """
         gradient = self.gram @ v - self.linear
         pull = np.maximum(-gradient, np.where(self.lowest == 0.0, 0.0, gradient)) - self.strength
         size = self.sizes @ np.abs(v) + np.abs(self.linear) + self.strength
         gains = np.divide(pull**2, np.diag(self.gram), out=np.zeros_like(pull), where=is_fixed & (pull > NEGLIGIBLE * size))
-        return np.where(gains > np.finfo(np.float64).eps * np.abs(self.value(v)), gains, 0.0), -np.sign(gradient)
+        return np.where(gains > self.least_gain * np.abs(self.value(v)), gains, 0.0), -np.sign(gradient)
 
 
-def minimum_of(gram, linear, strength, lowest, v):
+def minimum_of(gram, linear, strength, lowest, v, least_gain=0.0):
     """The minimum of v'Gv / 2 - b'v + sum_j strength_j |v_j| over v_j >= lowest_j (0 or -inf), from a `v` near it.
 
     An active-set method on signs (Lawson & Hanson 1974; with an l1 norm, Lee, Battle, Raina & Ng 2006). For fixed signs, a
     linear system gives the minimum. On the way there, coefficients that would change their sign become zero, all at once if the
     objective falls (projected Newton, Bertsekas 1982); otherwise the way ends at the first. Once the minimum for the signs is
     reached, zeros whose release lowers the objective are freed, the most promising first: one, twice as many after each
-    release, and half as many once a coefficient would change its sign.
+    release, and half as many once a coefficient would change its sign. Below a share `least_gain` of the objective, a release
+    does not count.
     """
-    signed = Signed(gram, linear, strength, lowest)
+    signed = Signed(gram, linear, strength, lowest, least_gain)
     signs, n_to_free = np.sign(v) * signed.has_sign, 1
     is_barred = np.zeros(len(v), dtype=bool)  # from being freed, lest rounding errors make it cycle
     for _ in range(MOST_STEPS * len(v)):  # a few as a rule
