@@ -102,7 +102,8 @@ def main():
                 for q in (0.05, 0.5, 0.95)
             ]
         )
-        peak = multiprocessing.get_context("spawn").Pool(1).apply(memory_of_quantile, (folder,))
+        with multiprocessing.get_context("spawn").Pool(1) as pool:
+            peak = pool.apply(memory_of_quantile, (folder,))
         below = np.mean([[np.mean(y <= model.predict(X)) for model in models] for X, y in Files(folder)], axis=0)
         print(f"17 files of 100,000 rows: three quantiles in {seconds:.1f} s; below them {np.round(below, 3)}")
         print(f"the process grows by {peak:.0f} MB, of which pyarrow takes a part")
@@ -111,10 +112,11 @@ def main():
         "MiniBatchLinearRegressor()": MiniBatchLinearRegressor(random_state=0),
         "MiniBatchLinearRegressor(None)": MiniBatchLinearRegressor(None),
         "SGDRegressor()": SGDRegressor(random_state=0),
+        "StandardScaler(), SGDRegressor()": make_pipeline(StandardScaler(), SGDRegressor(random_state=0)),
         "LinearRegression()": LinearRegression(),
     }.items():
         seconds = np.median([timed(lambda model=model: model.fit(X, y))[1] for _ in range(5)])
-        print(f"raw columns: {name:30} R^2 {model.score(X_test, y_test):12.4g}, {seconds:.3f} s")
+        print(f"raw columns: {name:32} R^2 {model.score(X_test, y_test):12.4g}, {seconds:.3f} s")
 
 
 if __name__ == "__main__":

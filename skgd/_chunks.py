@@ -28,7 +28,7 @@ class Chunks:
     """
 
     def __init__(self, source, check):
-        if hasattr(source, "columns"):
+        if hasattr(source, "columns") and hasattr(source, "shape"):
             raise TypeError(f"chunks must be an iterable of (X, y), got a {type(source).__name__}: give a single table to fit.")
         if not isinstance(source, (Iterable, Sized)) or isinstance(source, str | bytes | Mapping):
             raise TypeError(

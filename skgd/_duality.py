@@ -87,7 +87,7 @@ def duality_gap(target, sums, parameters):
     amiss = np.append(violation if has_neither else np.zeros(len(of_coef)), of_intercept)
     if not np.linalg.norm(amiss / size) <= HALF_OF_THE_DIGITS:
         return np.inf
-    # 3. What 1. and 2. let pass is multiplied by the parameters at the minimum: as far from a constant as these, it is taken.
+    # 3. What 1. and 2. let pass counts times the parameters at the minimum, taken to be as far from a constant as these.
     missed = (np.abs(dropped) + np.abs(amiss)) @ np.abs(parameters - target.constant_parameters)
     # 4. The sum.
     beyond = beyond_l1(factor * of_coef, penalty)

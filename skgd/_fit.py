@@ -10,6 +10,7 @@ from scipy.sparse import issparse
 from skgd._advice import check_end, of_divergence
 from skgd._descent import Divergence, Epochs, History, descend
 from skgd._finish import excess_at_least, finish, with_exact_zeros
+from skgd._geometry import LEAST_SAMPLE
 from skgd._objective import SQUARED_ERROR, mean_loss, objective_of, penalty_at
 from skgd._plan import problem_of_fit, with_standard_metric
 from skgd._problem import Problem
@@ -20,7 +21,7 @@ from skgd._shuffle_test import ShuffleTest
 from skgd._state import State
 from skgd._step_size import plateau_of
 from skgd._stopping import Plateau, Validation, promise_of
-from skgd._stream import A_FEW, Stream
+from skgd._stream import Stream
 from skgd._validation import check_sign, check_start
 
 NOT_OF_THE_DESCENT = {"client", "max_iter", "random_state", "record_steps", "verbose", "warm_start"}
@@ -97,9 +98,9 @@ def subject_of(model, moments, rows, held_out):
 
 
 def checksum_of_sample(rows):
-    """A checksum of A_FEW of the rows, whose columns moments may not have read."""
+    """A checksum of at most LEAST_SAMPLE of the rows, whose columns moments may not have read."""
     sample = rows.sampled
-    some = sample.only(sample.numbers[:: 1 + len(sample) // A_FEW])
+    some = sample.only(sample.numbers[:: 1 + len(sample) // LEAST_SAMPLE])
     X = some.X[some.numbers]
     parts = *((X.data, X.indices, X.indptr) if issparse(X) else (X,)), some.targets, some.weights
     return reduce(lambda checksum, part: crc32(part.tobytes(), checksum), parts, len(rows))
@@ -206,7 +207,7 @@ def rested(end, parameters):
 def stream_after(problem, rows, moments, end):
     """The Stream that goes on from a fit of these rows, with the loss at its end as the usual one."""
     if problem.normal_equations:
-        losses = problem.objectives(end) - penalty_at(problem.penalty, end[:, :-1])
+        losses = np.maximum(problem.objectives(end) - penalty_at(problem.penalty, end[:, :-1]), 0.0)
     else:
         with np.errstate(over="ignore", invalid="ignore"):
             losses = mean_loss(problem.loss, problem.rows.sampled, problem.published(end))

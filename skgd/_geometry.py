@@ -29,7 +29,7 @@ from skgd._objective import NOTHING, rounding_of
 from skgd._rows import BUFFER, MOST_COLUMNS, SAMPLE
 
 ROWS_PER_ESTIMATE = 10  # rows for each number that is estimated from them, such as a deviation or an eigenvalue, to trust it
-LEAST_SAMPLE = SAMPLE // 10  # least rows of a sample for eigenvalues: see `n_rows_that_tell`
+LEAST_SAMPLE = SAMPLE // 10  # least rows of a sample for eigenvalues: see `n_rows_that_tell`; also rows in a checksum
 SAFETY = 1.1  # factor on an eigenvalue estimated from a sample
 
 

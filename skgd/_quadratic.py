@@ -134,9 +134,9 @@ def least_squares_with_zeros(moments, metric, ridge, penalty, start):
     gram += NEGLIGIBLE * np.trace(gram) * np.eye(len(root))  # keeps it invertible
     strength, lowest = penalty.l1 * root, np.full(len(root), penalty.lowest)
     near = quotient(start[:, :-1], root)
-    # The gain of a step below the rounding error of the objective; the duality gaps of other losses need smaller slopes.
-    common, least = (strength, lowest), np.finfo(np.float64).eps
-    coef = [root * minimum_of(gram, 2.0 * root * c, *common, v, least) for c, v in zip(cross.T, near, strict=True)]
+    least = np.finfo(np.float64).eps  # what is below the rounding error of the objective; other losses' gaps need more
+    pairs = zip(2.0 * root * cross.T, near, strict=True)
+    coef = [root * minimum_of(gram, linear, strength, lowest, v, least) for linear, v in pairs]
     return np.column_stack([np.array(coef), metric.intercept * moments.target_mean])
 
 

@@ -14,9 +14,7 @@ class Residuals(NamedTuple):
     spread: np.ndarray | float = 0.0  # (n_targets,): their usual size
     reached: np.ndarray | float = 0.0  # (n_targets,): the mean loss
     deciding: np.ndarray | float = 1.0  # (n_targets,): the share of rows near the kinks, or beyond epsilon
-    effective_share: float = (
-        1.0  # the effective share of the rows, which is small if few of them weigh far more than the others
-    )
+    effective_share: float = 1.0  # of the rows by their weights: see `Rows.effective_share`
 
     @classmethod
     def at(cls, problem, ends, effective_share):

@@ -304,6 +304,13 @@ def test_chunks_that_change_are_refused():
         MiniBatchLinearRegressor(None, loss="huber", epsilon=0.5).fit_chunks(Source())
 
 
+def test_a_source_may_know_the_names_of_its_columns():
+    class Source(list):
+        columns = "a", "b"
+
+    MiniBatchLinearRegressor(None).fit_chunks(Source(cut(X, y)))
+
+
 @pytest.mark.parametrize("batch_size", [None, 32])
 def test_targets_that_change_are_refused(batch_size):
     class Source:

@@ -966,6 +966,15 @@ def test_short_steps_that_max_iter_ends_are_not_said_to_exceed_tol():
         model.fit(*diabetes())
 
 
+def test_an_end_above_the_constant_is_named_where_max_iter_is_too_low():
+    model = MiniBatchLinearRegressor(None, loss="huber", epsilon=50.0, average=30, max_iter=20)
+    with pytest.warns(ConvergenceWarning, match="the objective is above that of a constant prediction. Raise max_iter"):
+        model.fit(*diabetes(), coef_init=np.full(10, 1e8))
+    with pytest.warns(ConvergenceWarning, match="max_iter ended") as told:
+        MiniBatchLinearRegressor(max_iter=3, random_state=0).fit(*diabetes())
+    assert "above that of a constant" not in str(told[0].message)
+
+
 @pytest.mark.parametrize("penalty", ["l1", "l2"])
 def test_an_alpha_that_ruins_a_loss_in_units_of_y_is_warned_of(penalty):
     X, y = diabetes()

@@ -141,6 +141,15 @@ def test_periodic_rows_of_a_first_chunk_count_as_shuffled_ones_do():
     np.testing.assert_allclose(periodic.coef_, shuffled.coef_, rtol=1e-9)
 
 
+def test_columns_beyond_float64_in_a_later_chunk_are_refused_without_warnings_of_numpy():
+    X, y = regression_stream()[0](50)
+    model = MiniBatchLinearRegressor(random_state=0).partial_fit(X, y)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with pytest.raises(ValueError, match="too large: its variance exceeds the range of float64"):
+            model.partial_fit(1e300 * X, y)
+
+
 def test_first_weights_that_are_lost_in_sums_are_refused():
     X, y = regression_stream()[0](50)
     model = MiniBatchLinearRegressor()

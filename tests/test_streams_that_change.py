@@ -294,14 +294,16 @@ def test_a_half_life_beyond_all_rows_is_none_and_one_below_a_row_keeps_the_last(
         assert np.isfinite(model.predict(X)).all()
 
 
-@pytest.mark.parametrize("quantile", [0.99, 0.01])
+@pytest.mark.parametrize("quantile", [0.999, 0.99, 0.01])
 def test_shuffled_rows_of_an_extreme_quantile_are_not_told_to_change_after_a_fit_of_many(quantile):
     for seed in range(6):
         rng = np.random.default_rng(seed)
         X = rng.standard_normal((12_100, 3))
         y = X.sum(axis=1) + rng.standard_normal(12_100)
         model = MiniBatchLinearRegressor(loss="quantile", quantile=quantile, random_state=0).fit(X[:10_100], y[:10_100])
-        streamed(model, X[10_100:], y[10_100:], 100)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "With quantile=0.999, about 20 of the rows that a stream has kept decide")
+            streamed(model, X[10_100:], y[10_100:], 100)
 
 
 def test_many_rows_that_come_at_once_after_few_are_not_told_to_change():
