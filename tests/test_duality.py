@@ -10,6 +10,7 @@ from sklearn.linear_model import ElasticNet, LinearRegression
 
 from skgd import MiniBatchLinearRegressor, _vertex
 from skgd._duality import DualSums, duality_gap
+from skgd._reading import ROUNDING
 from skgd._vertex import vertex_near
 from tests.conftest import Newton, Target, approach, problem_of_fit, rows_of
 from tests.test_crossing import FAILED, SILENT, Case, optimum, verdict
@@ -57,6 +58,22 @@ def test_the_gap_is_never_below_the_excess_and_at_the_end_close_to_it(loss, pena
         if way.conclude():
             break
     assert last <= 1e-4 * target.reach(best)
+
+
+@pytest.mark.parametrize("place", [0, 2])
+def test_what_the_gap_takes_for_a_rounding_error_counts_times_the_parameters(place):
+    """Beside coefficients of 1e6, as nearly dependent columns have, half of what counts as rounding is no small matter."""
+    rng = np.random.default_rng(0)
+    X, y = rng.standard_normal((300, 2)), rng.standard_normal(300)
+    problem, _ = problem_of_fit(MiniBatchLinearRegressor(None, loss="quantile"), rows_of(X, y))
+    target, point = Target(problem, 0), np.array([1e6, -1e6, 2e6])
+    (sums,) = target.rows.add_up((DualSums.over, target.at(point), target.loss, target.loss, np.zeros(3)))
+    feasible, off = sums._replace(v=np.zeros(3)), np.zeros(3)
+    off[place] = 0.5 * ROUNDING * sums.size_of_terms[place]
+    added = duality_gap(target, sums._replace(v=off), point) - duality_gap(target, feasible, point)
+    far = np.abs(point - target.constant_parameters)[place]
+    # The gap itself is about 1e6, of which 16 digits are known.
+    assert added == pytest.approx(off[place] / target.total_weight * far, abs=1e-9)
 
 
 @pytest.mark.parametrize("offset", [0.0, 1e6])
