@@ -5,7 +5,7 @@ Small tables of known unkindness, every loss with and without an l1 norm; full b
 reached, as a share of the excess of the best constant prediction. What neither halving nor doubling changes is not printed.
 
 python -m benchmarks.constants            (half an hour; one thread: OMP_NUM_THREADS=1)
-python -m benchmarks.constants FAR        (one of them)
+python -m benchmarks.constants START_SMOOTHING    (one of them)
 """
 
 import sys
@@ -19,14 +19,15 @@ from skgd import MiniBatchLinearRegressor, _rows
 from tests import conftest
 
 CONSTANTS = {
-    "_newton": "HALVING FAR SMALLER TIGHTER",
-    "_reading": "ROUNDING LEAST_REACH",
+    "_newton": "HALVING",
+    "_damped_newton": "SAMPLE_RATIO",
+    "_reading": "ROUNDING START_SMOOTHING LEAST_REACH",
     "_step_size": "FEW_STEPS DECAY",
     "_objective": "INDISTINCT NOTHING",
-    "_stopping": "CHANCE",
+    "_stopping": "CHANCE TIGHTER",
     "_geometry": "LEAST_SAMPLE ROWS_PER_ESTIMATE SAFETY",
-    "_stream": "UNUSUAL UNLIKELY CEILING ENOUGH_ROWS A_FEW",
-    "_renewable": "FIRST_NUMBERS GROWTH CHEAP",
+    "_stream": "UNUSUAL UNLIKELY CEILING ENOUGH_ROWS ENOUGH_FOR_A_MEAN",
+    "_renewable": "FIRST_NUMBERS GROWTH CHEAP_COLUMNS",
     "_rows": "SAMPLE",
     "_vertex": "MOST_PIVOTS",
 }

@@ -8,7 +8,7 @@ from skgd._latest_rows import longest_half_life
 from skgd._metric import Metric
 from skgd._objective import NOTHING, SQUARED_ERROR, rounding_of
 from skgd._reading import ROUNDING, objectives_at
-from skgd._stopping import MUCH, score_name
+from skgd._stopping import POOR, score_name
 from skgd._stream import ENOUGH_ROWS, MOST_CORRELATED, UNUSUAL, n_remembered
 from skgd._validation import warn
 
@@ -293,7 +293,7 @@ def of_score(model, outcome):
     if validation is None:
         return None
     scores, is_worse, _ = validation.beside(validation.constant_parameters, outcome.parameters)
-    score = np.min(scores, where=is_worse | (scores < -MUCH), initial=0.0)  # one row may be the reason: no chance can tell
+    score = np.min(scores, where=is_worse | (scores < -POOR), initial=0.0)  # one row may be the reason: no chance can tell
     if score >= 0.0:
         return None
     poor = f"{score_name(model.loss)} on the held-out rows is {score:.2g}: a constant predicts them better."

@@ -241,9 +241,9 @@ def tally_of(rows):
     return np.append(len(rows), rows.targets @ rows.weights)
 
 
-def prepared(rows, unit, far):
-    """A chunk's rows as the descent takes them: weights divided by `unit`, and, given `far`, sparse columns centred."""
-    rows = rows.with_weight_over(unit)
+def prepared(rows, divisor, far):
+    """A chunk's rows as the descent takes them: weights over `divisor`, and, given `far`, sparse columns centred."""
+    rows = rows.with_weight_over(divisor)
     return rows.with_far_columns_centred(*far) if far else rows
 
 
@@ -252,15 +252,15 @@ class RowsInChunks:
 
     is_in_memory = False
 
-    def __init__(self, source, survey, centred=False):
+    def __init__(self, chunks, survey, centred=False):
         moments, n_rows = survey.moments, survey.moments.n_rows
         if moments.weight < n_rows / np.finfo(np.float64).max:
             raise ValueError(f"sample_weight is too small: its sum is {moments.weight:g}. Multiply it by a power of ten.")
-        self.source, self.survey = source, survey
+        self.chunks, self.survey = chunks, survey
         self.mean_moments = replace(moments, weight=float(n_rows))
         far = (moments.column_means, moments.column_variances) if centred else None
         self.mean_weight = float(moments.weight / n_rows)
-        self.prepared = partial(prepared, unit=self.mean_weight, far=far)
+        self.prepared = partial(prepared, divisor=self.mean_weight, far=far)
         self.sampled = self.representatives = self.prepared(survey.sample.as_rows(moments))
         self.n_features, self.n_targets, self.dtype = moments.n_features, len(moments.target_mean), survey.dtype
         self.total_weight, self.numbers, self.offset = float(n_rows), range(n_rows), self.sampled.offset
@@ -269,11 +269,11 @@ class RowsInChunks:
         self.numbers_in_a_row = self.sampled.numbers_in_a_row
 
     @classmethod
-    def surveyed(cls, source, batch_size, is_auto):
+    def surveyed(cls, chunks, batch_size, is_auto):
         """Read all rows once, for a descent in batches of this size, with the products of columns that "auto" needs."""
-        survey = source.survey(batch_size, is_full=is_auto or batch_size is None)
+        survey = chunks.survey(batch_size, is_full=is_auto or batch_size is None)
         is_full_batch = batch_size is not None and batch_size >= survey.moments.n_rows
-        return cls(source, source.survey(None, is_full=True) if is_full_batch and not survey.moments.is_full else survey)
+        return cls(chunks, chunks.survey(None, is_full=True) if is_full_batch and not survey.moments.is_full else survey)
 
     def warn_if_unlike(self):
         """Warn if chunks differ so much that no order of them replaces shuffled rows."""
@@ -299,12 +299,12 @@ class RowsInChunks:
         return self
 
     def with_far_columns_centred(self, *_):
-        return type(self)(self.source, self.survey, centred=True)
+        return type(self)(self.chunks, self.survey, centred=True)
 
-    def parts(self, chunks=None):
+    def parts(self, in_order=None):
         """The `prepared` rows of each chunk; an error if they are not those that were first read."""
         tally = np.zeros(1 + self.n_targets)
-        for rows in map(self.prepared, chunks or self.source):
+        for rows in map(self.prepared, in_order or self.chunks):
             tally += tally_of(rows)
             yield rows
         self.check_tally(tally)
@@ -338,7 +338,7 @@ class RowsInChunks:
             rows = joined(held)
             return rows, rng.permutation(rows.numbers) if rng else rows.numbers
 
-        for rows in self.parts(rng and self.source.in_order(rng)):
+        for rows in self.parts(rng and self.chunks.in_order(rng)):
             held.append(rows)
             n_held += len(rows)
             if n_held < max(most, batch_size):

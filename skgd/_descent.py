@@ -39,19 +39,19 @@ class History:
             self.path.append(parameters[:, COEF].copy())
 
 
-def descend(epochs, parameters, passes, plateau, watch, fitted, score=None, record_steps=False):
+def descend(numbers, parameters, epochs, plateau, watch, fitted, score=None, record_steps=False):
     """Descend, changing `parameters` in place, until the plateau rule or the last epoch; the History.
 
-    `epochs` is the range of their numbers. `watch` is told of each epoch and may stop the descent; `fitted(parameters)` makes
+    `numbers` are those of the `epochs`. `watch` is told of each epoch and may stop the descent; `fitted(parameters)` makes
     the attributes that predict needs, for those who watch. `score(parameters, is_done)` is D^2 on validation rows. It tells the
     plateau rule of targets that are to end.
     """
     history = History(path=[parameters[:, COEF].copy()] if record_steps else [])
-    for epoch in epochs:
+    for number in numbers:
         watch.begin_epoch()
-        was_done = passes.is_done | plateau.ended
+        was_done = epochs.is_done | plateau.ended
         # 1. to 3. the rows in this epoch's order, a step size and a step for each mini-batch
-        monitored = passes.make(epoch, parameters, history)
+        monitored = epochs.make(number, parameters, history)
         # 4. what is minimised
         history.objective.append(monitored)
         if score is not None:
@@ -59,7 +59,7 @@ def descend(epochs, parameters, passes, plateau, watch, fitted, score=None, reco
         # 5. stop on a plateau
         if plateau.patience < np.inf:
             plateau.observe(monitored)
-            history.converged = bool(passes.finished(plateau))
+            history.converged = bool(epochs.finished(plateau))
         history.interrupted = bool(watch.end_epoch(history, partial(fitted, parameters)))
         if history.converged or history.interrupted:
             break
@@ -189,7 +189,7 @@ class Passes:
 
     def leave(self, is_done):
         """Stop moving the targets that are done."""
-        self.is_done, self.targets = is_done, np.flatnonzero(~is_done).astype(np.int32)
+        self.is_done, self.moving = is_done, np.flatnonzero(~is_done).astype(np.int32)
 
     @classmethod
     def of(cls, model, problem, state, is_done):
@@ -242,22 +242,22 @@ class Passes:
 
     def pass_over_rows(self, epoch, parameters, history):
         """Make an epoch without a check for divergence; returns the mean of the objectives before its steps."""
-        n_batches, targets, made, total = self.n_batches, self.targets, 0, 0.0
+        n_batches, moving, made, total = self.n_batches, self.moving, 0, 0.0
         for problem, order in self.runs(epoch, 1 if history.path else self.most_batches):
             n_steps = -(-len(order) // problem.batch_size)
             first = self.n_steps + made + 1.0
             t = np.arange(first, first + n_steps)
-            steps = self.schedule.steps(t, targets, self.n_steps, self.n_steps + n_batches)
-            objectives = np.empty((len(targets), n_steps))
-            problem.take_steps(order, steps, targets, parameters, objectives)
+            steps = self.schedule.steps(t, moving, self.n_steps, self.n_steps + n_batches)
+            objectives = np.empty((len(moving), n_steps))
+            problem.take_steps(order, steps, moving, parameters, objectives)
             if first == 1.0:  # the start
-                self.largest[targets] = np.maximum(self.largest[targets], objectives[:, 0])
+                self.largest[moving] = np.maximum(self.largest[moving], objectives[:, 0])
             total, made = total + objectives.sum(axis=1), made + n_steps
             if history.path:
-                self.objective[targets] = objectives[:, 0]
+                self.objective[moving] = objectives[:, 0]
                 history.note_step(self.objective, parameters)
         self.n_steps += n_batches
-        self.objective[targets] = total / n_batches
+        self.objective[moving] = total / n_batches
         return self.objective.copy()
 
     def check(self, objective, parameters, history):

@@ -67,6 +67,12 @@ class DualSums(NamedTuple):
         return np.where(size > 0.0, size, 1.0)
 
 
+def dual_sums_after(target, point, smoothed, step, damping=0.0):
+    """The DualSums of the slopes that the model at a point, of this damping, has after a step; in one pass over the rows."""
+    (sums,) = target.rows.add_up((DualSums.over, target.at(point), smoothed, target.loss, step, damping))
+    return sums
+
+
 def duality_gap(target, sums, parameters):
     """F(parameters) minus a lower bound of the minimum of F, up to rounding errors; inf if the sums give none.
 

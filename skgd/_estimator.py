@@ -474,12 +474,12 @@ class MiniBatchLinearRegressor(CheckedParameters, CallbackSupportMixin, Regresso
                 check_mean_weight(rows)
             with one_core():  # see _fit
                 rows, model = rows.with_weight_over(state.mean_weight), with_plain_numbers(self)
-                outcome, before = fit_chunk(model, rows, state, go_on, watch)
+                outcome, loss_before = fit_chunk(model, rows, state, go_on, watch)
             self._publish(outcome)
             if not go_on:
                 warn_of_epsilon(model, outcome.problem)
             self.n_iter_ = getattr(self, "n_iter_", 0) + 1
-            self.loss_curve_ = np.append(getattr(self, "loss_curve_", []), np.mean(before))
+            self.loss_curve_ = np.append(getattr(self, "loss_curve_", []), np.mean(loss_before))
         return self
 
     def predict(self, X: Table) -> NDArray[np.floating]:
@@ -596,7 +596,7 @@ class MiniBatchLinearRegressor(CheckedParameters, CallbackSupportMixin, Regresso
         warn_if_poor(model, outcome, np.inf if is_worthless else promise_of(model, problem))
         watch.end_fit()
 
-    def _passes(self, problem, state, is_done):
+    def _epochs(self, problem, state, is_done):
         """What makes the epochs."""
         return epochs_of(self, problem).of(self, problem, state, is_done)
 
@@ -612,11 +612,11 @@ class MiniBatchLinearRegressor(CheckedParameters, CallbackSupportMixin, Regresso
                 self.__dict__.pop(name, None)
             return
         path = problem.published(np.array(history.path))
-        before = hasattr(self, "loss_path_")
-        self.loss_path_ = np.append(self.loss_path_ if before else [], np.mean(history.step_objective, axis=1))
+        goes_on = hasattr(self, "loss_path_")
+        self.loss_path_ = np.append(self.loss_path_ if goes_on else [], np.mean(history.step_objective, axis=1))
         for name, part in ("coef_path_", path[..., :-1]), ("intercept_path_", path[..., -1]):
             part = part[:, 0] if self._single_target else part
-            setattr(self, name, np.concatenate([getattr(self, name), part[1:]]) if before else part)
+            setattr(self, name, np.concatenate([getattr(self, name), part[1:]]) if goes_on else part)
 
     def _fitted(self, parameters, problem):
         """What predict needs: in X's precision, if that can hold it."""

@@ -3,7 +3,6 @@
 import numpy as np
 
 from skgd._geometry import full_batch_step
-from skgd._newton import FAR
 from skgd._objective import proximal
 from skgd._plan import solver_of
 from skgd._quadratic import FRACTIONS
@@ -16,7 +15,7 @@ def proximal_step(target, start):
     Also returned are the objective at the start, and by how much it falls. Where the largest eigenvalue of the columns is not
     known, as for plain schedules, the longest of these steps may be too long.
     """
-    penalty, loss, metric = target.penalty, target.smoothed(start, FAR), target.geometry.metric
+    penalty, loss, metric = target.penalty, target.smoothed_at(start), target.geometry.metric
     step = full_batch_step(target.geometry, penalty.l2 / target.curvature) / loss.largest_curvature
     eta = step * FRACTIONS[:, None] * metric.scales
     ends = start - eta * target.look(start, loss)[1]

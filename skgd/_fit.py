@@ -45,7 +45,7 @@ class Outcome:
 class Run:
     """A descent that has ended."""
 
-    passes: Epochs
+    epochs: Epochs
     plateau: Plateau
     history: History
     parameters: np.ndarray  # (n_targets, 4, n_features + 1)
@@ -53,7 +53,7 @@ class Run:
     @property
     def is_on_plateau(self):
         """Which targets have come to a plateau; others were ended by a score, by max_iter, or by a callback."""
-        return (self.passes.is_done | self.history.converged) & ~self.plateau.ended
+        return (self.epochs.is_done | self.history.converged) & ~self.plateau.ended
 
 
 def fit_rows(model, rows, state, go_on, watch, held_out=None, start=(None, None)):
@@ -62,27 +62,27 @@ def fit_rows(model, rows, state, go_on, watch, held_out=None, start=(None, None)
     if not go_on:
         state = State.start(start_of(model, problem, *start), state.seed, state.mean_weight)
     state = state.about(subject_of(model, moments, rows, held_out))
-    before = state.best or {"parameters": state.parameters[:, AVERAGE]}
-    validation = held_out and Validation(held_out, problem.loss, model.tol or 0.0, **before)
+    best = state.best or {"parameters": state.parameters[:, AVERAGE]}
+    validation = held_out and Validation(held_out, problem.loss, model.tol or 0.0, **best)
     run = run_of(model, problem, state, watch, validation)
     end, excess = end_of(model, problem, run, validation)
     value = value_at(model, problem, run, state, end)
-    passes, history, is_auto = run.passes, run.history, model.learning_rate == "auto"
+    epochs, history, is_auto = run.epochs, run.history, model.learning_rate == "auto"
     stream = stream_after(problem, rows, moments, end) if is_auto else Stream()
     state = replace(
-        state.after(problem, parameters_after(model, run, end), len(history.objective), passes.n_batches),
+        state.after(problem, parameters_after(model, run, end), len(history.objective), epochs.n_batches),
         stream=stream,
         renewable=renewable_after(model, problem, stream, end, history),
         shuffle_test=ShuffleTest(),
         told=(),
-        factor=passes.factor,
-        largest=problem.constant_loss if is_auto else passes.largest,
+        factor=epochs.factor,
+        largest=problem.constant_loss if is_auto else epochs.largest,
         plateau={} if history.converged else run.plateau.state,
         objective=history.objective[-1],
-        memory=None if history.converged else passes.memory,
+        memory=None if history.converged else epochs.memory,
         best=validation.state if validation else None,
     )
-    length = passes.length(max(state.n_steps, 1.0))
+    length = epochs.length(max(state.n_steps, 1.0))
     return Outcome(problem, state, problem.published(end), length, history, excess, value, validation)
 
 
@@ -127,11 +127,11 @@ def run_of(model, problem, state, watch, validation=None):
     parameters, plateau = state.for_engine(problem), plateau_of(model, problem, state)
     if validation:
         plateau.ended = validation.waited >= plateau.patience
-    passes = model._passes(problem, state, plateau.stalled)
+    epochs = model._epochs(problem, state, plateau.stalled)
 
     def given(parameters):
         """What predict uses, in the user's units."""
-        return problem.published(parameters[:, passes.result])
+        return problem.published(parameters[:, epochs.result])
 
     def fitted(parameters):
         return model._fitted(given(parameters), problem)
@@ -141,20 +141,20 @@ def run_of(model, problem, state, watch, validation=None):
         plateau.ended = validation.waited >= plateau.patience
         return found
 
-    epochs = range(state.n_passes, state.n_passes + (1 if problem.is_stream else model.max_iter))
+    numbers = range(state.n_passes, state.n_passes + (1 if problem.is_stream else model.max_iter))
     try:
         with np.errstate(over="ignore", invalid="ignore"):
-            history = descend(epochs, parameters, passes, plateau, watch, fitted, validation and score, model.record_steps)
+            history = descend(numbers, parameters, epochs, plateau, watch, fitted, validation and score, model.record_steps)
     except Divergence as divergence:
         raise of_divergence(model, problem, *divergence.args) from None
-    parameters[:, AVERAGE] = parameters[:, passes.result]
-    return Run(passes, plateau, history, parameters)
+    parameters[:, AVERAGE] = parameters[:, epochs.result]
+    return Run(epochs, plateau, history, parameters)
 
 
 def end_of(model, problem, run, validation):
     """The end of the fit, and its suboptimality as a share of the reach, or a lower bound. Each target ends as alone."""
     is_on_plateau, is_auto = run.is_on_plateau, model.learning_rate == "auto"
-    end, excess = run.passes.end(run.parameters), run.passes.excess()
+    end, excess = run.epochs.end(run.parameters), run.epochs.excess()
     if excess is not None:
         excess = np.where(is_on_plateau, excess, 0.0)
     elif not is_auto:
@@ -187,7 +187,7 @@ def better_of(problem, validation, has_ended, end, excess, is_auto):
 def value_at(model, problem, run, state, end):
     """The objective at the end, where tol=None or a plain schedule promises nothing; an error after a divergence."""
     if model.learning_rate != "auto":
-        return check_end(model, problem, run.passes, state.for_engine(problem)[:, COEF], end, run.history)
+        return check_end(model, problem, run.epochs, state.for_engine(problem)[:, COEF], end, run.history)
     return objectives_at(problem, end) if model.tol is None else None
 
 

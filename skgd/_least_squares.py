@@ -114,10 +114,10 @@ class ConjugateGradients(Solver):
         _, bent = look_at(targets, direction, SQUARED_ERROR, without_targets=True)
         slope, curvature = np.sum(gradient * direction, axis=1), np.sum(direction * bent, axis=1)
         length = quotient(-slope, curvature)
-        before = np.sum(gradient * self.preconditioned(gradient), axis=1)
+        square = np.sum(gradient * self.preconditioned(gradient), axis=1)
         gradient += length[:, None] * bent
         downhill = self.preconditioned(gradient)
-        ratio = quotient(np.sum(gradient * downhill, axis=1), before)
+        ratio = quotient(np.sum(gradient * downhill, axis=1), square)
         self.value[which] = np.maximum(self.value[which] + 0.5 * length * slope, 0.0)  # below 0 only by rounding errors
         self.best[which] += length[:, None] * direction
         self.gradient[which] = gradient

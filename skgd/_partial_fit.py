@@ -35,7 +35,7 @@ def fit_chunk(model, rows, state, go_on, watch):
     told = once(state.told, schedule=of_schedule(model, state))
     # Progressive validation: the loss of the current model on rows that it has not learned; at first, of the best constant.
     with np.errstate(over="ignore", invalid="ignore"):
-        before = mean_loss(problem.loss, problem.rows, state.parameters[:, AVERAGE]) if go_on else problem.constant_loss
+        loss_before = mean_loss(problem.loss, problem.rows, state.parameters[:, AVERAGE]) if go_on else problem.constant_loss
     if model.learning_rate == "auto":
         told = once(
             told,
@@ -43,13 +43,13 @@ def fit_chunk(model, rows, state, go_on, watch):
             half_life=of_half_life(model, stream),
             wide=of_wide(model, stream),
         )
-        state = with_chunk(model, problem, stream, bounded, replace(state, told=told), before)
-        outcome = learn(model, problem, bounded, state, watch, before)
+        state = with_chunk(model, problem, stream, bounded, replace(state, told=told), loss_before)
+        outcome = learn(model, problem, bounded, state, watch, loss_before)
         if not go_on:  # the loss before is that of the best constant, which is no measure of later losses
             outcome = with_level_of_end(outcome, bounded)
     else:
         outcome = take_plain_steps(model, problem, replace(state, told=told), watch)
-    return outcome, before
+    return outcome, loss_before
 
 
 def with_level_of_end(outcome, rows):
@@ -71,12 +71,12 @@ def take_plain_steps(model, problem, state, watch):
     """One pass by a plain schedule. Divergence is judged by the loss of predicting zero, as a new model does."""
     start = constant_loss(problem.loss, problem.rows, np.zeros(len(problem.constant)))
     run = run_of(model, problem, replace(state, largest=np.maximum(state.largest, start)), watch)
-    check_chunk(model, problem, run.passes, run.parameters[:, AVERAGE], run.history)
-    state, length = replace(state, largest=run.passes.largest), run.passes.length(state.n_steps + run.passes.n_batches)
+    check_chunk(model, problem, run.epochs, run.parameters[:, AVERAGE], run.history)
+    state, length = replace(state, largest=run.epochs.largest), run.epochs.length(state.n_steps + run.epochs.n_batches)
     return outcome_of_pass(problem, state, run.parameters, length, run.history)
 
 
-def learn(model, problem, bounded, state, watch, before):
+def learn(model, problem, bounded, state, watch, loss_before):
     """Go to the minimum over all rows seen, if what is kept determines it; otherwise take steps on the chunk.
 
     With record_steps, steps come before the minimum. With an average other than "auto", steps are what was asked for.
@@ -84,13 +84,13 @@ def learn(model, problem, bounded, state, watch, before):
     is_sought = model.average == "auto"
     is_known = is_sought and state.stream.has_enough_rows and is_complete(problem.loss, state.renewable)
     if is_known and not model.record_steps:
-        watch.end_epoch(History(objective=[before]), None)
+        watch.end_epoch(History(objective=[loss_before]), None)
         return outcome_of_pass(problem, *renewed(model, problem, bounded, state, state.for_engine(problem)), 1.0, History())
     measured, stream = measured_for_steps(model, problem, state.stream, bounded)
     state = replace(state, stream=stream)
     run = run_of(model, measured, state, watch)
-    state, parameters = replace(state, largest=run.passes.largest), run.parameters
-    length = run.passes.length(state.n_steps + run.passes.n_batches)
+    state, parameters = replace(state, largest=run.epochs.largest), run.parameters
+    length = run.epochs.length(state.n_steps + run.epochs.n_batches)
     if is_known:
         state, parameters = renewed(model, measured, bounded, state, parameters)
     elif is_sought and state.renewable.latest:
@@ -101,20 +101,20 @@ def learn(model, problem, bounded, state, watch, before):
     return outcome_of_pass(measured, state, parameters, length, run.history)
 
 
-def with_chunk(model, problem, stream, bounded, state, before):
+def with_chunk(model, problem, stream, bounded, state, loss_before):
     """The state of a stream with the rows of a chunk, before anything is learned from them."""
     renewable = state.renewable.for_objective(objective_of(model))
     n_new = max(len(bounded), stream.n_rows * bounded.total_weight / stream.moments.weight)  # in rows of the mean weight
     if problem.loss == SQUARED_ERROR and stream.has_enough_rows:  # the moments are all it needs
         renewable = replace(renewable, latest=renewable.latest.without_rows())
-        renewable = renewable.with_waiting(n_new, before, before if stream.level is None else stream.level)
+        renewable = renewable.with_waiting(n_new, loss_before, loss_before if stream.level is None else stream.level)
     elif model.average != "auto":  # steps are what was asked for: no minimum will need the rows
         renewable = replace(renewable, phase="lost", latest=renewable.latest.without_rows())
     elif stream.moments.is_full and renewable.phase != "lost":
         if model.half_life is None:
             state = held_against_order(problem, stream, state)
-        renewable = renewable.with_rows(bounded, n_new, before, model.half_life or np.inf)
-    stream = stream.with_longest(problem.rows, bounded).with_level(before, len(problem.rows))
+        renewable = renewable.with_rows(bounded, n_new, loss_before, model.half_life or np.inf)
+    stream = stream.with_longest(problem.rows, bounded).with_level(loss_before, len(problem.rows))
     told = once(state.told, lost=of_lost(model, stream, is_complete(problem.loss, renewable)))
     return replace(state, stream=stream, renewable=renewable, told=told)
 
@@ -124,12 +124,12 @@ def held_against_order(problem, stream, state):
     is_first = stream.n_rows <= len(problem.rows)
     if is_first or not stream.has_enough_rows:
         return state
-    parameters, renewable, before = state.parameters[:, AVERAGE], state.renewable, state.stream.moments
+    parameters, renewable, earlier = state.parameters[:, AVERAGE], state.renewable, state.stream.moments
     widths = renewable.residuals.widths(parameters.shape[1], stream.n_rows)
     slopes = slopes_of(problem, parameters, stream.moments, np.broadcast_to(widths, len(parameters)))
     metric = problem.geometries[0].metric
-    spread = before.column_variances + (1.0 - metric.intercept) * before.column_means**2
-    squares = before.weight * np.append(spread * metric.scale, 1.0)
+    spread = earlier.column_variances + (1.0 - metric.intercept) * earlier.column_means**2
+    squares = earlier.weight * np.append(spread * metric.scale, 1.0)
     deciding, has_minimum = np.min(renewable.residuals.deciding), renewable.past is not None
     test, has_failed = state.shuffle_test.after(problem.rows.weights, slopes, squares if has_minimum else None, deciding)
     return replace(state, shuffle_test=test, told=once(state.told, order=of_order(has_failed)))

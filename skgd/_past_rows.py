@@ -83,23 +83,23 @@ class TargetOfStream(Target):
     The model's intercept is at the origin of the problem. Kinks are smoothed over `width`.
     """
 
-    def __init__(self, problem, k, width, before):
+    def __init__(self, problem, k, width, past):
         super().__init__(problem, k)
-        self.loss, self.before = problem.loss.smoothed(width), before
+        self.loss, self.past = problem.loss.smoothed(width), past
 
     @property
     def total_weight(self):
-        return self.rows.total_weight + (self.before.weight if self.before else 0.0)
+        return self.rows.total_weight + (self.past.weight if self.past else 0.0)
 
     def completed(self, sums, parameters):
         """Sums over the latest rows, with those of the model."""
         values, gradient, hessian, extra = sums = super().completed(sums, parameters)
-        if self.before is None:
+        if self.past is None:
             return sums
         root = np.append(self.scaling, self.has_intercept)
-        curvature, linear = self.before.curvature[self.k], self.before.linear[self.k]
+        curvature, linear = self.past.curvature[self.k], self.past.linear[self.k]
         pull = curvature @ parameters
-        value = 0.5 * parameters @ pull - linear @ parameters + self.before.constant[self.k]
+        value = 0.5 * parameters @ pull - linear @ parameters + self.past.constant[self.k]
         return Sums(values + value, gradient + root * (pull - linear), hessian + np.outer(root, root) * curvature, extra)
 
     def reach(self, value):

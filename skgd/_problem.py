@@ -28,7 +28,7 @@ from skgd._objective import (
 from skgd._reading import LEAST_REACH, slopes_over
 from skgd._reference import COEF, GRADIENT, update
 from skgd._rows import BLOCK, BUFFER, UPKEEP, AllRows, Rows
-from skgd._stream import A_FEW
+from skgd._stream import ENOUGH_FOR_A_MEAN
 
 try:
     from skgd import _kernel as engine  # type: ignore[attr-defined]
@@ -157,26 +157,26 @@ class Problem:
             data = X.data, X.indices.astype(np.int32, copy=False), X.indptr.astype(np.int64, copy=False)
         return descend, data, np.array(self.loss[:4]), np.array(self.penalty)
 
-    def take_steps(self, order, steps, targets, parameters, objectives):
+    def take_steps(self, order, steps, which, parameters, objectives):
         """One step for each mini-batch of `order` and each of some targets; steps and objectives have a row for each target."""
         rows = self.rows
-        if not len(targets):
+        if not len(which):
             return
         if not rows.is_in_memory or (rows.is_unpacked and self.batch_size * rows.n_features > BLOCK):
-            self.take_steps_by_blocks(order, steps, targets, parameters, objectives)
+            self.take_steps_by_blocks(order, steps, which, parameters, objectives)
             return
         if rows.is_unpacked:
             unpacked = self.unpacked(order)
-            unpacked.take_steps(unpacked.rows.numbers, steps, targets, parameters, objectives)
+            unpacked.take_steps(unpacked.rows.numbers, steps, which, parameters, objectives)
             return
         descend, data, loss, penalty = self.engine_arguments
         # On sparse rows, computing the penalty at each step would visit all columns: the value at the start stands for a run.
-        apart = penalty_at(self.penalty, parameters[:, COEF, :-1])[targets, None] if rows.is_sparse else 0.0
-        metrics = [self.metrics[k] for k in targets]
+        apart = penalty_at(self.penalty, parameters[:, COEF, :-1])[which, None] if rows.is_sparse else 0.0
+        metrics = [self.metrics[k] for k in which]
         is_shared = all(metric is metrics[0] for metric in metrics)  # then one engine call serves all targets
-        for places in [slice(None)] if is_shared else [slice(k, k + 1) for k in range(len(targets))]:
+        for places in [slice(None)] if is_shared else [slice(k, k + 1) for k in range(len(which))]:
             arrays = rows.y, rows.weight, order, self.batch_size, steps[places], metrics[places][0], loss, penalty
-            descend(*data, *arrays, targets[places], parameters, objectives[places])
+            descend(*data, *arrays, which[places], parameters, objectives[places])
         objectives += apart
 
     @cached_property
@@ -191,18 +191,18 @@ class Problem:
         arrays = {"X": rows.take(which), "y": rows.y.T[which].T, "weight": rows.weight[which]}
         return replace(self, rows=replace(rows, **arrays, numbers=numbers))
 
-    def take_steps_by_blocks(self, order, steps, targets, parameters, objectives):
+    def take_steps_by_blocks(self, order, steps, which, parameters, objectives):
         """Steps on batches too large to be held or unpacked at once: each gradient is summed over blocks."""
         for number in range(steps.shape[1]):
             batch = order[number * self.batch_size : (number + 1) * self.batch_size]
             rows = self.rows.only(batch) if self.rows.is_in_memory else self.rows
             center = self.geometries[0].metric.center  # that of all targets
-            (sums,) = rows.add_up((slopes_over, targets, with_intercept_moved(parameters[targets, COEF], -center), self.loss))
+            (sums,) = rows.add_up((slopes_over, which, with_intercept_moved(parameters[which, COEF], -center), self.loss))
             losses, gradients = sums[:, 0] / len(batch), sums[:, 1:] / len(batch)
             gradients[:, :-1] -= gradients[:, -1:] * center
-            objectives[:, number] = losses + penalty_at(self.penalty, parameters[targets, COEF, :-1])
-            parameters[targets, GRADIENT] = gradients
-            for step, loss, k in zip(steps[:, number], losses, targets, strict=True):
+            objectives[:, number] = losses + penalty_at(self.penalty, parameters[which, COEF, :-1])
+            parameters[which, GRADIENT] = gradients
+            for step, loss, k in zip(steps[:, number], losses, which, strict=True):
                 update(step, loss, self.metrics[k], self.penalty, parameters[k])
 
     @property
@@ -241,7 +241,7 @@ def rows_for_constants(loss, rows):
         return sample, constant
     slope = loss_and_slope(loss, constant[:, None] - sample.targets)[1]
     n_rare = np.minimum(np.count_nonzero(slope > 0.0, axis=1), np.count_nonzero(slope < 0.0, axis=1))
-    return (rows, best_constant(loss, rows)) if n_rare.min() < A_FEW else (sample, constant)
+    return (rows, best_constant(loss, rows)) if n_rare.min() < ENOUGH_FOR_A_MEAN else (sample, constant)
 
 
 def most_reach_of(loss, least, loss_of_zero, has_intercept):

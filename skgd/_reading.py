@@ -21,6 +21,7 @@ from skgd._objective import (
 from skgd._rows import TargetAt
 
 ROUNDING = 1e-10  # relative rounding error of a mean over many rows; also the narrowest kink, as a share of a typical residual
+START_SMOOTHING = 0.05  # share of the objective that smoothing may add at first; half or double: 3 % more readings
 LEAST_REACH = 1e-3  # lower limit of the reach, as a share of the unit: columns are taken to explain at least this
 
 
@@ -134,14 +135,14 @@ class Target:
         at_zero = with_intercept_moved(parameters, -self.center)
         return sample.columns @ at_zero[:-1] + at_zero[-1] - sample.target(self.k)
 
-    def smoothed(self, parameters, cost):
-        """The loss with the widest kinks that raise the objective by no more than the share `cost`, on a sample of the rows."""
+    def smoothed_at(self, parameters):
+        """The loss with kinks as wide as may be if the objective rises by the share START_SMOOTHING at most; by a sample."""
         if not self.loss.grows_linearly:
             return self.loss
         sample, residual, width = self.rows.sampled, self.residuals_of_sample(parameters), self.narrowest
         exact = sample.weights @ loss_and_slope(self.loss, residual)[0]
-        most = exact + cost * (exact + sample.total_weight * penalty_at(self.penalty, parameters[:-1]))
-        for _ in range(60):
+        most = exact + START_SMOOTHING * (exact + sample.total_weight * penalty_at(self.penalty, parameters[:-1]))
+        for _ in range(60):  # up to 1e18 times the narrowest
             if not sample.weights @ loss_and_slope(self.loss.smoothed(2.0 * width), residual)[0] <= most:
                 break
             width *= 2.0
@@ -209,16 +210,16 @@ def losses_over(rows, k, candidates, losses):
     return total
 
 
-def slopes_over(rows, targets, parameters, loss, factor=1.0):
-    """sum_i s_i l(r_i), its gradient with respect to the coefficients, and that of the intercept: a row for each target.
+def slopes_over(rows, which, parameters, loss, factor=1.0):
+    """sum_i s_i l(r_i), and its gradient with respect to the coefficients and the intercept, a row for each of some targets.
 
     y is multiplied by `factor`: 0 leaves it out.
     """
-    total = np.zeros((len(targets), parameters.shape[1] + 1))
+    total = np.zeros((len(which), parameters.shape[1] + 1))
     for part in rows.blocks(1.0 if rows.is_sparse else None):  # products of sparse rows need little room
         X, weight = part.columns, part.weights
         predictions = (X @ parameters[:, :-1].T + parameters[:, -1]).T
-        value, slope = loss_and_slope(loss, predictions - factor * part.targets[targets])
+        value, slope = loss_and_slope(loss, predictions - factor * part.targets[which])
         slope *= weight
         total[:, 0] += value @ weight
         total[:, 1:-1] += slope @ X

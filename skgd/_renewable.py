@@ -14,20 +14,23 @@ from typing import Literal, TypeAlias
 
 import numpy as np
 
+from skgd._damped_newton import DampedNewton
 from skgd._geometry import ROWS_PER_ESTIMATE
 from skgd._latest_rows import LatestRows, longest_half_life
-from skgd._newton import TIGHTER, DampedNewton, Newton
+from skgd._newton import Newton
 from skgd._objective import loss_and_slope, penalty_at
 from skgd._past_rows import PastRows, TargetOfStream, derivatives_at, model_at_minimum
 from skgd._quadratic import FRACTIONS, MOST_STEPS
 from skgd._reading import targets_of
 from skgd._residuals import Residuals
 from skgd._rows import BLOCK
-from skgd._stopping import LEAST_PROMISE
+from skgd._stopping import LEAST_PROMISE, TIGHTER
 
 FIRST_NUMBERS = 2**16  # numbers of X, half a megabyte, up to which a stream keeps its first rows and ends where a fit does
 GROWTH = 1e-3  # share of new rows at which the minimum is found anew; of first rows 20 times as much, since 10 times is slower
-CHEAP = 20  # columns up to which each row may bring a new minimum: it costs d^3, so with 500 columns it takes a hundred rows
+CHEAP_COLUMNS = (
+    20  # columns up to which each row may bring a new minimum: it costs d^3, so with 500 columns it takes a hundred rows
+)
 
 
 Phase: TypeAlias = Literal["first rows", "model", "model of a fit", "fading rows", "lost"]
@@ -84,12 +87,18 @@ class Renewable:
     def is_due(self, n_new, n_seen, d):
         """Whether to find the minimum anew; the last chunk brought `n_new` rows. d counts columns and targets.
 
-        While all rows are kept, it costs several readings of them: it is due at once for tiny tables, otherwise after a share
-        20 GROWTH of new rows, of those that a half-life has left, and (d / CHEAP)^1.5 rows. Later it costs d^3: it is due
-        after a share GROWTH of new rows or (d / CHEAP)^1.5 rows, but at the latest after d. It is also due once what is lost
-        without the w new rows of n, about w d / n^2 of the noise, comes to GROWTH.
+        While all rows are kept, it costs several readings of them. It is due
+
+        - at once for tiny tables, unless rows come one by one, and otherwise
+        - after max(20 GROWTH n, (d / CHEAP_COLUMNS)^1.5) rows, where n is the number kept, or what a half-life leaves of them.
+
+        Later it costs d^3. Of n rows seen, it is due after the least of
+
+        - max(GROWTH n, (d / CHEAP_COLUMNS)^1.5) rows,
+        - d rows,
+        - GROWTH n^2 / d rows: what w new rows would change is about w d / n^2 of the noise.
         """
-        n_kept, costly = len(self.latest), (d / CHEAP) ** 1.5
+        n_kept, costly = len(self.latest), (d / CHEAP_COLUMNS) ** 1.5
         if self.latest and self.phase in ("first rows", "fading rows"):
             is_cheap = n_new > 1 and n_kept * d <= FIRST_NUMBERS // 32
             return is_cheap or self.waiting >= max(20.0 * GROWTH * min(n_kept, n_seen), costly)
@@ -116,54 +125,54 @@ class Renewable:
         intercepts are predictions at the problem's origin.
         """
         rows, factor = problem.rows, 0.5 ** (self.latest.age - self.faded_at)
-        before = self.past and self.past.moved_to(problem.origin).faded(factor)
+        past = self.past and self.past.moved_to(problem.origin).faded(factor)
         n_seen = len(rows) + self.n_rows * factor
-        if before is None:
+        if past is None:
             # A tenth of this promise takes a tenth longer; ten times as much may leave all that is promised in the model.
             ends, _ = DampedNewton.approach(targets_of(problem), starts, LEAST_PROMISE / TIGHTER**2)
         else:
-            before, ends = self.later_minimum(problem, starts, before, n_seen, half_life < np.inf)
-        residuals = self.residuals_at(problem, ends, before, n_seen)
+            past, ends = self.later_minimum(problem, starts, past, n_seen, half_life < np.inf)
+        residuals = self.residuals_at(problem, ends, past, n_seen)
         renewed = replace(self, waiting=0, faded_at=self.latest.age, residuals=residuals)
-        are_first = before is None and len(rows) < n_first_rows(residuals.counting, ends.shape[1])
+        are_first = past is None and len(rows) < n_first_rows(residuals.counting, ends.shape[1])
         if are_first or half_life <= longest_half_life(ends.shape[1]):
             phase = "first rows" if are_first else "fading rows"
-            return replace(renewed, phase=phase, past=before, n_rows=n_seen - len(rows)), ends
-        return renewed.left_behind(problem, ends, before, n_seen), ends
+            return replace(renewed, phase=phase, past=past, n_rows=n_seen - len(rows)), ends
+        return renewed.left_behind(problem, ends, past, n_seen), ends
 
-    def residuals_at(self, problem, ends, before, n_seen):
+    def residuals_at(self, problem, ends, past, n_seen):
         """The Residuals at a new minimum: of the latest rows, and as moving means if there is a model of others."""
         rows = problem.rows
         total, squares = rows.total_weight, rows.weights @ rows.weights
-        if before is not None:
-            total, squares = total + before.weight, squares + before.squares
+        if past is not None:
+            total, squares = total + past.weight, squares + past.squares
         latest = Residuals.at(problem, ends, min(1.0, total**2 / (n_seen * squares)))
-        return latest if before is None else self.residuals.joined(latest, len(rows) / n_seen)
+        return latest if past is None else self.residuals.joined(latest, len(rows) / n_seen)
 
-    def later_minimum(self, problem, starts, before, n_seen, forgets):
+    def later_minimum(self, problem, starts, past, n_seen, forgets):
         """The model of past rows, scaled to what is credible if the stream `forgets`, and the minimum with the latest rows."""
         root, widths = np.sqrt(problem.geometries[0].metric.scales), self.residuals.widths(starts.shape[1], n_seen)
         for _ in range(MOST_STEPS):  # more than enough: if each halves the model, it fades by 1e12
             ends = starts.copy()
             for k, start in enumerate(starts):
-                target = TargetOfStream(problem, k, widths[k], before)
+                target = TargetOfStream(problem, k, widths[k], past)
                 ends[k] = Newton(target, start, LEAST_PROMISE, target.loss).settle()
-            credible = before.credible_at(ends, problem.loss, root) if forgets and problem.loss.grows_linearly else before
-            if credible is before:
+            credible = past.credible_at(ends, problem.loss, root) if forgets and problem.loss.grows_linearly else past
+            if credible is past:
                 break
-            before = credible
-        return before, ends
+            past = credible
+        return past, ends
 
-    def left_behind(self, problem, ends, before, n_seen):
+    def left_behind(self, problem, ends, past, n_seen):
         """The state with the latest rows added to the model, expanded around the minimum of the smoothed loss, and dropped."""
         weight, squares = problem.rows.total_weight, np.sum(problem.rows.weights**2)
         widths = self.residuals.widths(ends.shape[1], n_seen)
-        if before is None:
+        if past is None:
             past = model_at_minimum(problem, ends, widths, weight, squares)
         else:
-            targets = [TargetOfStream(problem, k, width, before) for k, width in enumerate(widths)]
+            targets = [TargetOfStream(problem, k, width, past) for k, width in enumerate(widths)]
             found = [derivatives_at(target, end) for target, end in zip(targets, ends, strict=True)]
-            past = PastRows.about(ends, problem.origin, weight, squares, *map(np.array, zip(*found, strict=True))) + before
+            past = PastRows.about(ends, problem.origin, weight, squares, *map(np.array, zip(*found, strict=True))) + past
         phase = self.phase if self.phase == "model of a fit" else "model"
         return replace(self, phase=phase, latest=self.latest.without_rows(), past=past, n_rows=n_seen)
 

@@ -25,7 +25,7 @@ SAMPLE = 10_000  # rows of the sample that stands for all, for example for the t
 BUFFER = 2**23  # numbers of X, 64 megabytes, that are shuffled together where not all are in memory, or read by one engine call
 UPKEEP = 4  # numbers of sparse rows that are read at once, at least, for each column: their sums visit all columns, too
 GROUP = 8 * BLOCK  # numbers in a group of rows, which one core sums: half as many cost 1 % more, twice as many leave cores idle
-FULL = 0.25  # sparse rows with a larger share of nonzeros are unpacked, too
+MOST_FILLED = 0.25  # sparse rows with a larger share of nonzeros are unpacked, too
 
 
 class AllRows(Protocol):
@@ -116,9 +116,9 @@ class Rows:
         """These rows with other weights."""
         return replace(self, weight=weight)
 
-    def with_weight_over(self, unit):
+    def with_weight_over(self, divisor):
         """These rows with their weights divided by a number."""
-        return self if unit == 1.0 else self.with_weight(self.weight / unit)
+        return self if divisor == 1.0 else self.with_weight(self.weight / divisor)
 
     def faded(self, half_life, most):
         """These rows with weights that halve every `half_life` rows before the last, without those before `most` half-lives."""
@@ -341,7 +341,7 @@ class Rows:
 
 def stays_sparse(X):
     """Whether X is sparse and better not unpacked: it has many columns, and few of its numbers differ from zero."""
-    return issparse(X) and X.shape[1] > MOST_COLUMNS and X.nnz <= FULL * X.shape[0] * X.shape[1]
+    return issparse(X) and X.shape[1] > MOST_COLUMNS and X.nnz <= MOST_FILLED * X.shape[0] * X.shape[1]
 
 
 def added(these, those):

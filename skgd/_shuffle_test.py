@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from skgd._objective import INDISTINCT, loss_and_slope
-from skgd._stream import A_FEW, UNLIKELY
+from skgd._stream import ENOUGH_FOR_A_MEAN, UNLIKELY
 
 
 class Slopes(NamedTuple):
@@ -45,8 +45,8 @@ class ShuffleTest(NamedTuple):
         """The sums with further rows, and whether a block that they complete is unlike all rows before it.
 
         `weight` has the weights of these rows. `squares_before` is sum s z^2 of each column over all rows before, or None if
-        there is no minimum over them. A block has A_FEW of the rows that decide where the minimum lies, whose share is
-        `deciding`: of an extreme quantile, fewer rows may all lie on one side by chance.
+        there is no minimum over them. `deciding` is the share of rows that decide where the minimum lies. A block has
+        ENOUGH_FOR_A_MEAN of these: of an extreme quantile, fewer rows may all lie on one side by chance.
         """
         block = self._replace(
             n_rows=self.n_rows + len(weight),
@@ -54,7 +54,7 @@ class ShuffleTest(NamedTuple):
             weight_square=self.weight_square + weight @ weight,
             slopes=self.slopes + slopes,
         )
-        if block.n_rows * deciding < A_FEW:
+        if block.n_rows * deciding < ENOUGH_FOR_A_MEAN:
             return block, False
         weight_square, square = self.weight_square_of_all + block.weight_square, self.square_of_all + block.slopes.square
         done = ShuffleTest(weight_square_of_all=weight_square, square_of_all=square)

@@ -10,7 +10,7 @@ from skgd._objective import HALVED, SQUARED_ERROR
 from skgd._reference import STEP
 from skgd._stopping import Plateau
 
-FORGET = 3  # average="auto" weighs step t by about t^3: the average forgets where the descent began
+AVERAGING_POWER = 3  # average="auto" weighs step t by about t^3: the average forgets where the descent began
 FEW_STEPS = 20  # "auto" judges progress over at least so many steps, of several short epochs; half or double: excess 1e-4 more
 DECAY = 1 / 3  # factor of the step of "auto" after an epoch without progress; half or double: excess of up to 2e-4, not 5e-5
 
@@ -101,12 +101,12 @@ class Schedule:
             schedule.patience = patience_of(model, problem)
         return schedule
 
-    def steps(self, t, targets, began, ends):
+    def steps(self, t, which, began, ends):
         """The STEP entries of steps t for some targets, within a pass that makes steps began + 1 to ends."""
-        eta = self.eta(t) * (self.scale * self.factor)[targets, None]
+        eta = self.eta(t) * (self.scale * self.factor)[which, None]
         steps = np.zeros((len(eta), len(t)), STEP)
         steps["eta"], steps["cap"] = eta, self.cap
-        steps["ceiling"] = np.inf if self.ceiling is None else self.ceiling[targets, None]
+        steps["ceiling"] = np.inf if self.ceiling is None else self.ceiling[which, None]
         if self.momentum:
             steps["momentum"], steps["lookahead"] = self.momentum, self.momentum * self.nesterov
         if self.last_share < 1.0 and t[-1] == ends:
@@ -175,11 +175,11 @@ def plateau_of(model, problem, state):
 def averaging_weights(t, average):
     """The weight of step t as it enters the average.
 
-    "auto": (k+1) / (t+k) with k = FORGET, polynomial-decay averaging (Shamir & Zhang 2013). A number a: the mean of the steps
-    from a on, and before that the last step.
+    "auto": (k+1) / (t+k) with k = AVERAGING_POWER, polynomial-decay averaging (Shamir & Zhang 2013). A number a: the mean of
+    the steps from a on, and before that the last step.
     """
     if average == "auto":
-        return (FORGET + 1.0) / (t + FORGET)
+        return (AVERAGING_POWER + 1.0) / (t + AVERAGING_POWER)
     weights = 1.0 / np.maximum(1.0, t - average + 1.0)
     weights[:-1][weights[1:] == 1.0] = 0.0  # no update that the next step overwrites
     return weights
@@ -193,5 +193,5 @@ def gathered_weights(t, every, began, ends):
     """
     noted = (t % every == 0) | (t == ends)
     before = np.maximum(np.floor((t - 1) / every) * every, began)
-    shares = [(before + i) / (t + i) for i in range(FORGET + 1)]
+    shares = [(before + i) / (t + i) for i in range(AVERAGING_POWER + 1)]
     return np.where(noted, 1.0 - np.prod(shares, axis=0), 0.0)

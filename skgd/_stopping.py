@@ -9,17 +9,18 @@ from skgd._objective import SQUARED_ERROR, best_constant, constant_loss, loss_an
 from skgd._reading import ROUNDING
 
 CHANCE = 1.5  # standard errors up to which a difference may be due to chance
+TIGHTER = 0.1  # factor on a tolerance: for the next try where a duality gap is too large, and for what is far below it
 LEAST_PROMISE = 1e-6  # smallest suboptimality asked for, as a share of the reach: a smaller one changes no prediction visibly
-MUCH = 0.1  # share of the reach, or of D^2; ordinary noise of a constant step on single rows is less
+POOR = 0.1  # share of the reach, or of D^2; ordinary noise of a constant step on single rows is less
 
 
 def promise_of(model, problem):
     """The largest excess over the minimum at a plateau, as a share of the excess of the best constant prediction.
 
-    A plain schedule promises nothing, but one that leaves more than MUCH is told of.
+    A plain schedule promises nothing, but one that leaves more than POOR is told of.
     """
     if model.learning_rate != "auto":
-        return MUCH
+        return POOR
     noise = 1.0 if problem.is_full_batch else 10.0
     return max(noise * (model.tol or 0.0), LEAST_PROMISE)
 

@@ -16,7 +16,9 @@ UNUSUAL = 10.0  # row lengths, losses and residuals count as at most this many t
 UNLIKELY = 6.0  # standard errors beyond chance (2 in 1e9 normal numbers); with 10 wrong rows pass, with 4 good ones are refused
 CEILING = 1000.0  # rows with more than this many times the usual loss are outliers, and move the parameters less
 ENOUGH_ROWS = 3  # rows per column and target from which partial_fit goes to the minimum over all rows seen: fewer overfit
-A_FEW = 100  # rows of a block, whose mean has a standard error of 1/10 of the deviation; also half-life of the usual loss
+ENOUGH_FOR_A_MEAN = (
+    100  # rows of a block, whose mean has a standard error of 1/10 of the deviation; also half-life of the usual loss
+)
 
 
 class Stream(NamedTuple):
@@ -75,12 +77,12 @@ class Stream(NamedTuple):
 
     def with_level(self, loss, n_rows):
         """The stream with the usual loss updated by a chunk of this mean loss; one chunk can raise it by a factor at most."""
-        if self.level is None or self.n_met <= A_FEW:
+        if self.level is None or self.n_met <= ENOUGH_FOR_A_MEAN:
             believed = n_rows / self.n_met
         else:
-            believed, loss = 1.0 - 0.5 ** (n_rows / A_FEW), np.minimum(loss, UNUSUAL * self.known_level)
-        before = 0.0 if self.level is None else self.level
-        return self._replace(level=before + believed * (loss - before))
+            believed, loss = 1.0 - 0.5 ** (n_rows / ENOUGH_FOR_A_MEAN), np.minimum(loss, UNUSUAL * self.known_level)
+        level = 0.0 if self.level is None else self.level
+        return self._replace(level=level + believed * (loss - level))
 
     @property
     def known_level(self):
@@ -89,7 +91,7 @@ class Stream(NamedTuple):
 
     def ceiling(self):
         """The largest mean loss of a batch that counts in full, of each target, if it is known."""
-        return None if self.level is None or self.n_met <= A_FEW else CEILING * self.known_level
+        return None if self.level is None or self.n_met <= ENOUGH_FOR_A_MEAN else CEILING * self.known_level
 
     def geometry(self, rows, bounded, batch_size, ridge, fit_intercept):
         """The geometry for steps on a chunk that is in the moments already; `bounded` has its rows with bounded weights."""

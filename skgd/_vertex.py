@@ -20,9 +20,11 @@ from scipy.optimize import linprog
 from skgd._duality import DualSums, duality_gap
 from skgd._moments import HALF_OF_THE_DIGITS
 from skgd._objective import gradient_at_minimum, loss_and_slope, quotient
+from skgd._quadratic import FRACTIONS, MOST_STEPS
+from skgd._stopping import TIGHTER
 
 MOST_PIVOTS = 10  # of the simplex method, for each parameter: usual programs take 1 to 2, ill-conditioned ones may never end
-NEAR = 3, 30  # near rows for each parameter in the program, and in a second one if the first has no solution
+NEAR_ROWS = 3, 30  # near rows for each parameter in the program, and in a second one if the first has no solution
 
 
 class NearRows(NamedTuple):
@@ -52,6 +54,39 @@ class NearRows(NamedTuple):
         return NearRows(self.size, *joined)
 
 
+def is_near_vertex(target, point, width):
+    """Whether so few rows lie within `width` of a kink that the program for a vertex holds them all; by a sample."""
+    if not target.loss.is_piecewise_linear:
+        return False
+    distance = np.abs(np.abs(target.residuals_of_sample(point)) - target.loss.insensitive)
+    return np.mean(distance < width) * len(target.rows) <= NEAR_ROWS[-1] * len(point)
+
+
+def crossover(target, point, value, promise):
+    """The best of a point, vertices near it, and points on the way to them; its objective, and a bound of its suboptimality.
+
+    Each vertex is looked for from the best point so far, while that gains. `value` is the objective at the point.
+    """
+    if not target.loss.is_piecewise_linear:
+        return point, value, np.inf
+    lowest = -np.inf  # bound of the minimum, by the smallest duality gap
+    for _ in range(MOST_STEPS):
+        step, gap = vertex_near(target, point, TIGHTER * promise * target.reach(value))
+        lowest = max(lowest, value - gap)
+        ends = point + FRACTIONS[:, None] * step
+        # The l1 norm counts by its slope at the point, which holds up to a change of sign.
+        changes_sign = (ends * point < 0.0) & (target.penalty.l1 > 0.0)
+        ends[:, :-1] = np.where(changes_sign, 0.0, ends)[:, :-1].clip(target.penalty.lowest)
+        (values,) = target.objectives(ends, target.loss)
+        gained = value - values.min()
+        if gained > 0.0:
+            point, value = ends[values.argmin()], values.min()
+        allowed = promise * target.reach(value)
+        if value - lowest <= allowed or gained <= TIGHTER * allowed:
+            break
+    return point, value, max(value - lowest, 0.0)
+
+
 def vertex_near(target, point, allowed):
     """The step from a point to a vertex near it, and the duality gap of the point by the dual variables of that vertex.
 
@@ -59,7 +94,7 @@ def vertex_near(target, point, allowed):
     no such vertex, the step is zero and the gap inf.
     """
     loss, at, size = target.loss, target.at(point), len(point)
-    for n_near in (near * size for near in NEAR):
+    for n_near in (near * size for near in NEAR_ROWS):
         requests = (DualSums.over, at, loss, loss, np.zeros(size)), (NearRows.of, at, loss.insensitive, n_near)
         solution = solution_of_program(target, point, *target.rows.add_up(*requests), allowed)
         if solution is not None:

@@ -16,11 +16,11 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import enet_path
 
 from skgd._descent import Solver
-from skgd._duality import DualSums, duality_gap
+from skgd._duality import dual_sums_after, duality_gap
 from skgd._moments import NEGLIGIBLE
-from skgd._newton import FAR, TIGHTER
 from skgd._objective import bend, penalty_at, quotient
 from skgd._reading import ROUNDING, look_at
+from skgd._stopping import TIGHTER
 
 MOST_ROUNDS = 8  # of an inner solver and a duality gap: the last has TIGHTER^7 of the promise as its tolerance
 MOST_IN_A_ROUND = 200  # steps of L-BFGS-B, or of conjugate gradients for a dual point: more than a hundred are rare
@@ -136,12 +136,6 @@ def judged(target, point, smoothed, promise):
     return End(left, value, further, is_too_wide)
 
 
-def dual_sums_after(target, point, smoothed, step):
-    """The DualSums of the slopes that the model at a point has after a step."""
-    (sums,) = target.rows.add_up((DualSums.over, target.at(point), smoothed, target.loss, step))
-    return sums
-
-
 def adds_up_to_zero(sums):
     """Whether sum_i s_i t_i is zero up to rounding errors, as an intercept requires of dual variables."""
     return np.abs(sums.v[-1]) <= ROUNDING * sums.sizes[-1]
@@ -168,7 +162,7 @@ class ByRounds(Solver):
     def __init__(self, targets, starts, promise, memory=None):
         self.targets, self.promise, self.best, self.next = targets, promise, starts.copy(), starts.copy()
         self.least, self.n_rounds = np.full(len(targets), -np.inf), np.zeros(len(targets), dtype=int)  # bounds of the minima
-        self.widths = np.array([target.smoothed(start, FAR).width for target, start in zip(targets, starts, strict=True)])
+        self.widths = np.array([target.smoothed_at(start).width for target, start in zip(targets, starts, strict=True)])
         self.value, _ = look_at(targets, starts, targets[0].loss)
         self.go_on(memory)
 

@@ -209,10 +209,10 @@ class DaskMiniBatchLinearRegressor(MiniBatchLinearRegressor):
         alone = type(self)(**self.get_params() | {"client": None})
         return super(DaskMiniBatchLinearRegressor, alone).__sklearn_clone__().set_params(client=self.client)
 
-    def _passes(self, problem, state, is_done):
+    def _epochs(self, problem, state, is_done):
         if isinstance(problem.rows, DaskRows) and not problem.is_full_batch:
             return PassesInParallel.of(self, problem, state, is_done)
-        return super()._passes(problem, state, is_done)
+        return super()._epochs(problem, state, is_done)
 
 
 class Partitions:
@@ -267,7 +267,7 @@ class DaskRows(RowsInChunks):
     """Rows in partitions."""
 
     def add_up(self, *requests):
-        *sums, tally = self.source.add_up(sums_over, self.prepared, requests)
+        *sums, tally = self.chunks.add_up(sums_over, self.prepared, requests)
         self.check_tally(tally)
         return sums
 
@@ -277,7 +277,7 @@ class PassesInParallel(Passes):
 
     def __init__(self, problem, *others):
         super().__init__(problem, *others)
-        partitions = problem.rows.source
+        partitions = problem.rows.chunks
         self.parts, self.client = redistributed(partitions, problem.rows.prepared, self.seed), partitions.client
         self.n_batches = -(-self.n_batches // min(len(self.parts), PARALLEL))
 
@@ -291,7 +291,7 @@ class PassesInParallel(Passes):
                 end = delayed(pass_over, pure=False)(self.parts[number], *about, end, epoch, self.seed + number)
             ends.append(end)
         mean, objective = computed(delayed(means_of, pure=False)(ends), self.client)
-        parameters[self.targets], self.objective[self.targets] = mean[self.targets], objective[self.targets]
+        parameters[self.moving], self.objective[self.moving] = mean[self.moving], objective[self.moving]
         self.n_steps += self.n_batches
         return self.objective.copy()
 

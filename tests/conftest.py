@@ -6,11 +6,11 @@ from scipy.sparse import issparse
 from sklearn.datasets import load_diabetes
 from sklearn.preprocessing import PolynomialFeatures
 
+from skgd._damped_newton import CertifiedNewton
 from skgd._finish import finish
 from skgd._geometry import geometry_of_batches, geometry_of_solver, sample_rows
 from skgd._metric import Metric
 from skgd._moments import Moments, NormalEquations
-from skgd._newton import Newton
 from skgd._objective import (
     KINK,
     LOSSES,
@@ -39,9 +39,9 @@ __all__ = [
     "KINK",
     "LOSSES",
     "SQUARED_ERROR",
+    "CertifiedNewton",
     "Metric",
     "Moments",
-    "Newton",
     "NormalEquations",
     "Rows",
     "Schedule",

@@ -12,7 +12,7 @@ from skgd import MiniBatchLinearRegressor, _vertex
 from skgd._duality import DualSums, duality_gap
 from skgd._reading import ROUNDING
 from skgd._vertex import vertex_near
-from tests.conftest import Newton, Target, approach, problem_of_fit, rows_of
+from tests.conftest import CertifiedNewton, Target, approach, problem_of_fit, rows_of
 from tests.test_crossing import FAILED, SILENT, Case, optimum, verdict
 
 LOSSES = {
@@ -48,11 +48,11 @@ def test_the_gap_is_never_below_the_excess_and_at_the_end_close_to_it(loss, pena
     target = Target(problem, 0)
     case = Case("", X, y[:, None], weight, options, "dense", "fit", 0)
     best = case.objective(*optimum(case, 0, 1.0), 0)  # 1e-10 of the loss above the minimum, or less
-    way, last = Newton.far(target, np.append(np.zeros(4), target.constant), 1e-6), np.inf
+    way, last = CertifiedNewton.far(target, np.append(np.zeros(4), target.constant), 1e-6), np.inf
     for _ in range(40):
         way.read()
-        gap, excess = way.certify(way.undamped), way.best_value - best
-        of_damped = [way.certify(way.model.step(damping)) for damping in (0.1, 1.0)]
+        gap, excess = way.bound_after(way.undamped), way.best_value - best
+        of_damped = [way.bound_after(way.model.step(damping)) for damping in (0.1, 1.0)]
         assert min(gap, *of_damped) >= excess - 1e-9 * target.constant_loss
         last = min(last, gap)
         if way.conclude():
@@ -284,7 +284,7 @@ def test_a_coefficient_may_change_its_sign_on_the_way_to_a_vertex(seed, monkeypa
     (values,) = target.objectives(np.vstack([start, end]), target.loss)
     programs = []
     monkeypatch.setattr(_vertex, "linprog", lambda *args, **options: programs.append(1) or linprog(*args, **options))
-    iteration = Newton(target, start, 1e-6, target.loss)
+    iteration = CertifiedNewton(target, start, 1e-6, target.loss)
     iteration.best, iteration.best_value = start, values[0]
     assert iteration.cross_over() <= iteration.allowed
     assert len(programs) <= 2
@@ -335,7 +335,7 @@ def test_what_the_tiny_ridge_hides_from_a_step_is_told(apart):
     z, e = z - z.mean(), e - e.mean()
     model = MiniBatchLinearRegressor(None, loss="huber", epsilon=100.0, penalty="l1", alpha=1e-9 * apart)
     problem, _ = problem_of_fit(model, rows_of(np.column_stack([z, z + apart * e]), e))
-    way = Newton.far(Target(problem, 0), np.zeros(3), 1e-6)
+    way = CertifiedNewton.far(Target(problem, 0), np.zeros(3), 1e-6)
     way.read()
     missed = way.model.value - way.undamped.gain  # at the minimum next to nothing is left
     hidden = way.model.hidden(way.undamped)
@@ -350,13 +350,13 @@ def test_an_estimate_that_the_tiny_ridge_has_made_small_does_not_count(apart, mo
     y = e + 0.1 * rng.standard_t(2, 200)
     model = MiniBatchLinearRegressor(None, loss="quantile", penalty="l1", alpha=1e-9 * apart)
     problem, _ = problem_of_fit(model, rows_of(np.column_stack([z, z + apart * e]), y))
-    way = Newton.far(Target(problem, 0), np.zeros(3), 1e-6)
+    way = CertifiedNewton.far(Target(problem, 0), np.zeros(3), 1e-6)
     for _ in range(40):
         way.read()
     exact = MiniBatchLinearRegressor(None, loss="quantile").fit(np.column_stack([z, e]), y)
     excess = way.best_value - 0.5 * np.abs(y - exact.predict(np.column_stack([z, e]))).mean()
-    for bound in "certify", "cross_over":  # as where dual variables are not feasible
-        monkeypatch.setattr(Newton, bound, lambda *_: np.inf)
+    for bound in "bound_after", "cross_over":  # as where dual variables are not feasible
+        monkeypatch.setattr(CertifiedNewton, bound, lambda *_: np.inf)
     way.give_up()
     assert way.left >= excess
     assert (way.left <= way.allowed) == (apart == 1e-3)

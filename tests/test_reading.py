@@ -12,13 +12,13 @@ from sklearn.linear_model import Lasso, LinearRegression, QuantileRegressor, Rid
 from sklearn.metrics import mean_pinball_loss
 from sklearn.preprocessing import PolynomialFeatures
 
-from skgd import MiniBatchLinearRegressor, _least_squares, _quadratic
+from skgd import MiniBatchLinearRegressor, _least_squares, _quadratic, _reading
 from skgd._quadratic import minimum_of
 from skgd._reading import derivatives_over
 from tests.conftest import (
     LOSSES,
     UNKIND,
-    Newton,
+    CertifiedNewton,
     Target,
     bend,
     diabetes,
@@ -129,7 +129,7 @@ def test_a_finish_never_raises_the_objective_and_knows_how_far_it_is(loss, penal
     for seed in range(10):
         start = np.random.default_rng(seed).standard_normal(5) * 10.0 ** np.random.default_rng(seed).uniform(-3, 3)
         before = target.objectives(start, target.loss)[0, 0]
-        end, excess = Newton.far(target, start, 1e-5).approach()
+        end, excess = CertifiedNewton.far(target, start, 1e-5).approach()
         after = target.objectives(end, target.loss)[0, 0]
         assert after <= before + 1e-9 * target.unit
         assert after - best <= min(1e-4 * target.constant_loss, excess * target.reach(best) + 1e-9 * target.unit)
@@ -577,7 +577,7 @@ def test_a_full_batch_of_many_sorted_rows_starts_from_the_fit_of_a_sample(loss):
 def test_a_reading_that_has_made_it_worse_is_followed_by_the_step_that_always_gains():
     X, y = plain(2000, 4)
     problem, _ = problem_of_fit(MiniBatchLinearRegressor(None, loss="quantile"), rows_of(X, y))
-    way = Newton.far(Target(problem, 0), np.append(np.zeros(4), np.median(y)), 1e-5)
+    way = CertifiedNewton.far(Target(problem, 0), np.append(np.zeros(4), np.median(y)), 1e-5)
     first = way.read()
     for _ in range(10):  # twice the damping, at least
         way.trial = way.trial + 100.0
@@ -640,13 +640,14 @@ def test_a_parabola_touches_a_straight_loss_on_both_sides():
 
 
 @pytest.mark.parametrize("cost", [0.05, 1e-3])
-def test_the_first_rounding_costs_what_it_may(cost):
+def test_the_first_rounding_costs_what_it_may(cost, monkeypatch):
+    monkeypatch.setattr(_reading, "START_SMOOTHING", cost)
     X, y = plain(4000, 3)
     at = np.array([0.5, -1.0, 2.0, 0.1])
     for loss, options in STRAIGHT.items():
         problem, _ = problem_of_fit(MiniBatchLinearRegressor(None, loss=loss, **options), rows_of(X, y))
         target = Target(problem, 0)
-        (exact,), (smoothed,) = target.objectives(at, target.loss, target.smoothed(at, cost))
+        (exact,), (smoothed,) = target.objectives(at, target.loss, target.smoothed_at(at))
         # The width is found by doubling, which makes four times the cost, about. Widths below huber's epsilon cost nothing.
         assert 0.2 * cost <= smoothed / exact - 1.0 <= cost or (loss == "huber" and cost < 0.01 and smoothed == exact)
 
@@ -697,7 +698,7 @@ def test_each_step_minimises_its_damped_model_and_knows_what_it_gains(options):
     problem, _ = problem_of_fit(MiniBatchLinearRegressor(32, loss="huber", epsilon=0.5, **options), rows_of(X + 2.0, y))
     rng, start, bound = np.random.default_rng(0), np.array([0.3, 0.0, 1.0, 0.1, 0.4]), problem.penalty.lowest
     for damping in (1e-3, 0.3, 1.0):
-        way = Newton.far(Target(problem, 0), start, 1e-5)
+        way = CertifiedNewton.far(Target(problem, 0), start, 1e-5)
         way.read()
         step = way.model.step(damping)
         inverse = np.linalg.pinv(way.target.basis)

@@ -11,8 +11,8 @@ from sklearn.linear_model import ElasticNet, LinearRegression, Ridge
 from skgd import MiniBatchLinearRegressor
 from skgd._rows import SAMPLE
 from skgd._stream import (
-    A_FEW,
     CEILING,
+    ENOUGH_FOR_A_MEAN,
     UNUSUAL,
 )
 from tests.conftest import (
@@ -250,9 +250,9 @@ def test_a_streams_level_is_its_mean_loss_and_then_fades_and_rises_by_a_factor_a
     assert stream.ceiling() is None
     stream = stream.with_rows(rows_of(rng.standard_normal((920, 1))))._replace(level=np.array([2.0]))
     assert stream.ceiling() == pytest.approx([2.0 * CEILING])
-    stream = stream.with_level(np.array([6.0]), A_FEW)
+    stream = stream.with_level(np.array([6.0]), ENOUGH_FOR_A_MEAN)
     assert stream.level == pytest.approx([4.0])  # half of it forgotten
-    stream = stream.with_level(np.array([1e9]), A_FEW)
+    stream = stream.with_level(np.array([1e9]), ENOUGH_FOR_A_MEAN)
     assert stream.level == pytest.approx([0.5 * 4.0 + 0.5 * 4.0 * UNUSUAL])
 
 
