@@ -54,6 +54,11 @@ class Loss(NamedTuple):
         return self.cap_above < np.inf
 
     @property
+    def share_on_rarer_side(self):
+        """Twice the share of rows on the rarer side of a quantile: 1 for the median and for all symmetric losses."""
+        return 2.0 * min(self.cap_above, self.cap_below) / (self.cap_above + self.cap_below) if self.grows_linearly else 1.0
+
+    @property
     def is_piecewise_linear(self):
         """Whether the loss is straight but for its kinks."""
         return self.curvature == KINK
@@ -121,11 +126,16 @@ def kinks(loss, residual):
 def bend(loss, residual):
     """The second derivative of a loss."""
     if loss.width > 0.0:
-        c, _, distance = kinks(loss, residual)
-        return c * np.sum(loss.width**2 / (distance * distance * distance), axis=0)
+        return smoothed_bend(loss, residual, loss.width)
     e = np.abs(residual) - loss.insensitive
     cap = np.where(residual > 0.0, loss.cap_above, loss.cap_below)
     return np.where((e >= 0.0) & (loss.curvature * e < cap), loss.curvature, 0.0)
+
+
+def smoothed_bend(loss, residual, width):
+    """The second derivative of a loss whose kinks are smoothed over a width, of which each residual may have its own."""
+    c, _, distance = kinks(loss._replace(width=width), residual)
+    return c * np.sum(width**2 / (distance * distance * distance), axis=0)
 
 
 def secant(loss, residual):

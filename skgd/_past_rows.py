@@ -7,12 +7,15 @@ b = sum (H w - g). (Renewable estimation, Luo & Song 2020; for quantiles, convol
 """
 
 from dataclasses import dataclass, replace
+from operator import add
+from typing import NamedTuple
 
 import numpy as np
 
 from skgd._geometry import ROWS_PER_ESTIMATE
-from skgd._objective import NOTHING, gradient_at_minimum
-from skgd._reading import Sums, Target, derivatives_over
+from skgd._moments import weighted_products
+from skgd._objective import NOTHING, bend, gradient_at_minimum, loss_and_slope, quotient, smoothed_bend
+from skgd._reading import Sums, Target
 
 
 @dataclass(frozen=True)
@@ -107,10 +110,65 @@ class TargetOfStream(Target):
         return max(value, self.unit)
 
 
-def derivatives_at(target, point):
-    """Value, gradient and Hessian of the target's smoothed loss at a point, summed over its rows."""
-    ((value,), gradient, hessian, _) = derivatives_over(target.rows, target.at(point), np.ones(len(point) - 1), (target.loss,))
-    return value, gradient, hessian
+def expansion_at(target, point):
+    """Value, gradient and Hessian of the target's loss at a point, summed over its rows."""
+    at, loss, scales = target.at(point), target.loss, target.geometry.metric.scales
+    (columns,) = target.rows.add_up((ColumnSums.over, at, loss, scales))
+    (sums,) = target.rows.add_up((expansion_over, at, loss, scales, columns.widths(loss)))
+    return sums[:3]
+
+
+class ColumnSums(NamedTuple):
+    """Sums over rows for each squared standardised column q_j, the intercept last; those of parts add up."""
+
+    square: np.ndarray  # of s q_j
+    distance: np.ndarray  # of s q_j times the distance of the residual from the kink
+    variance: np.ndarray  # of s^2 q_j^2
+
+    @classmethod
+    def over(cls, rows, at, loss, scales):
+        zeros = np.zeros(len(scales))
+        total = cls(zeros, zeros, zeros)
+        for z, weight, residual in rows_and_intercept(rows, at):
+            squares, distance = weight[:, None] * z**2 * scales, np.abs(np.abs(residual) - loss.insensitive)
+            total += cls(squares.sum(axis=0), distance @ squares, np.sum(squares**2, axis=0))
+        return total
+
+    def __add__(self, other):
+        return ColumnSums(*map(add, self, other))
+
+    def widths(self, loss):
+        """The size of residuals where each column tells something, over the root of the effective number of such rows.
+
+        (sum s q)^2 / sum s^2 q^2 is Kish's effective sample size: of a rare category, the number of its rows.
+        """
+        return quotient(np.sqrt(loss.share_on_rarer_side * self.variance) * self.distance, self.square**2)
+
+
+def expansion_over(rows, at, loss, scales, widths_of_columns):
+    """The Sums of one loss over rows. For the Hessian, kinks are as wide for each row as the columns that it decides need.
+
+    Rows that decide a coefficient nearly alone, as those of a rare category, are fitted nearly exactly, whatever their noise. A
+    narrow kink takes that for certainty: the model would hold their coefficient for ever. So the width of a row is at least
+    the mean of `widths_of_columns`, by its squared standardised columns.
+    """
+    size = len(scales)
+    total = Sums(0.0, np.zeros(size), np.zeros((size, size)), 0.0)
+    exact, most_that_changes_nothing = loss._replace(width=0.0), 0.5 * loss.cap_above / loss.curvature  # see `Loss.smoothed`
+    for z, weight, residual in rows_and_intercept(rows, at):
+        (value, slope), squares = loss_and_slope(loss, residual), z**2 * scales
+        width = np.maximum(loss.width, quotient(squares @ widths_of_columns, squares.sum(axis=1)))
+        curvature = bend(exact, residual)
+        if loss.grows_linearly:
+            curvature = np.where(width > most_that_changes_nothing, smoothed_bend(loss, residual, width), curvature)
+        total += Sums(weight @ value, (weight * slope) @ z, weighted_products(z, weight * curvature), 0.0)
+    return total
+
+
+def rows_and_intercept(rows, at):
+    """The blocks of some rows for a TargetAt: centred columns with the intercept's, weights, and residuals."""
+    for X, weight, residual in rows.residual_blocks(at):
+        yield np.column_stack([X, np.full(len(residual), at.has_intercept)]), weight, residual
 
 
 def model_at_minimum(problem, ends, widths, weight, squares):
@@ -127,7 +185,7 @@ def model_at_minimum(problem, ends, widths, weight, squares):
     found = []
     for k, end in enumerate(ends):
         target = TargetOfStream(problem, k, max(widths[k], near[k]), None)
-        value, read, hessian = (part / target.total_weight for part in derivatives_at(target, end))
+        value, read, hessian = (part / target.total_weight for part in expansion_at(target, end))
         found.append((value, gradient_at_minimum(problem.penalty, end, read), hessian))
     derivatives = (weight * np.array(part) for part in zip(*found, strict=True))
     return PastRows.about(ends, problem.origin, weight, squares, *derivatives)

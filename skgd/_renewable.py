@@ -19,7 +19,7 @@ from skgd._geometry import ROWS_PER_ESTIMATE
 from skgd._latest_rows import LatestRows, longest_half_life
 from skgd._newton import Newton
 from skgd._objective import loss_and_slope, penalty_at
-from skgd._past_rows import PastRows, TargetOfStream, derivatives_at, model_at_minimum
+from skgd._past_rows import PastRows, TargetOfStream, expansion_at, model_at_minimum
 from skgd._quadratic import FRACTIONS, MOST_STEPS
 from skgd._reading import targets_of
 from skgd._residuals import Residuals
@@ -171,7 +171,7 @@ class Renewable:
             past = model_at_minimum(problem, ends, widths, weight, squares)
         else:
             targets = [TargetOfStream(problem, k, width, past) for k, width in enumerate(widths)]
-            found = [derivatives_at(target, end) for target, end in zip(targets, ends, strict=True)]
+            found = [expansion_at(target, end) for target, end in zip(targets, ends, strict=True)]
             past = PastRows.about(ends, problem.origin, weight, squares, *map(np.array, zip(*found, strict=True))) + past
         phase = self.phase if self.phase == "model of a fit" else "model"
         return replace(self, phase=phase, latest=self.latest.without_rows(), past=past, n_rows=n_seen)
