@@ -81,7 +81,7 @@ class MiniBatchLinearRegressor(CheckedParameters, CallbackSupportMixin, Regresso
     epsilon : float, default=0.1
         Threshold of the losses that have one, in units of y. For "huber", about the size of an ordinary error.
     quantile : float, default=0.5
-        The quantile of y given x that loss="quantile" predicts; 0.5 is the median.
+        The quantile of y given x that loss="quantile" predicts, from 1e-9 to 1 - 1e-9; 0.5 is the median.
     penalty : {"l2", "l1", "elasticnet"} or None, default="l2"
         R: ``||w||^2 / 2``, ``||w||_1``, or ``l1_ratio * ||w||_1 + (1 - l1_ratio) * ||w||^2 / 2``. With an l1 norm,
         coefficients become exactly 0.
@@ -241,7 +241,7 @@ class MiniBatchLinearRegressor(CheckedParameters, CallbackSupportMixin, Regresso
         "batch_size": [Interval(Integral, 1, None, closed="left"), None],
         "loss": [Options(*LOSSES)],
         "epsilon": [Interval(Real, 0, None, closed="left")],
-        "quantile": [Interval(Real, 0, 1, closed="neither")],
+        "quantile": [Interval(Real, 1e-9, 1 - 1e-9, closed="both")],  # beyond, HiGHS's tolerances exceed the slopes
         "penalty": [Options("l2", "l1", "elasticnet"), None],
         "alpha": [Interval(Real, 0, None, closed="left")],
         "l1_ratio": [Interval(Real, 0, 1, closed="both"), None],

@@ -35,8 +35,9 @@ SAFETY = 1.1  # factor on an eigenvalue estimated from a sample
 
 def check_range(moments, rows):
     """Refuse columns whose variance float64 cannot hold."""
-    if not np.isfinite(moments.column_variances).all():
-        column = np.flatnonzero(~np.isfinite(moments.column_variances))[0]
+    too_large = ~(moments.column_variances < 1.0 / np.finfo(np.float64).tiny)  # whose inverse is normal, too
+    if too_large.any():
+        column = np.flatnonzero(too_large)[0]
         if not np.isfinite(moments.mean[column]):
             raise ValueError(f"Column {column} of X contains NaN or infinity, which assume_finite=True has let through.")
         raise ValueError(

@@ -8,8 +8,12 @@ point (as Portnoy & Koenker 1997 fix the signs of far rows)::
     min over t    sum_near s_i (insensitive |t_i| - t_i r_i)
     subject to    v = (1/S) sum_i s_i t_i (x_i - center, 1) = g        and each t_i between the caps
 
-where g balances the slope of the penalty at the point. This is the dual of minimising the objective over a step, where only
-near rows pass their kink. The multipliers of its constraints are that step, which ends at a vertex (crossover, Megiddo 1991).
+where g balances the slope of the penalty at the point. Given multipliers d of the constraints, the Lagrangian is least at ::
+
+    S g.d - sum_near s_i max over t_i of (t_i (r_i + z_i.d) - insensitive |t_i|)  =  S g.d - sum_near s_i l(r_i + z_i.d)
+
+with z_i = (x_i - center, 1): the max is the conjugate of the conjugate, which is the loss. So the optimal multipliers are the
+step d that minimises the objective where only near rows pass their kink. It ends at a vertex (crossover, Megiddo 1991).
 """
 
 from typing import NamedTuple
@@ -116,18 +120,20 @@ def solution_of_program(target, point, sums, rows, allowed):
     g = gradient_at_minimum(penalty, point, np.zeros(size))
     below, above = freedom_of_v(penalty, point, g, allowed)
     of_far_rows = sums.v - (rows.weight * slope) @ rows.z
+    of_slopes = bounds_of_slopes(loss, side)
     is_free, scale, unit = below + above > 0.0, sums.size_of_terms, np.abs(cost).max() or 1.0
     program = linprog(
         np.append(cost / unit, np.zeros(is_free.sum())),
         A_eq=np.hstack([(rows.weight[:, None] * rows.z).T, -total * np.eye(size)[:, is_free]]) / scale[:, None],
         b_eq=(total * g - of_far_rows) / scale,
-        bounds=[*bounds_of_slopes(loss, side), *zip(-below[is_free], above[is_free], strict=True)],
+        bounds=[*of_slopes, *zip(-below[is_free], above[is_free], strict=True)],
         # The smallest tolerance of HiGHS: the gap multiplies what it leaves by coefficients.
         options={"primal_feasibility_tolerance": 0.01 * HALF_OF_THE_DIGITS, "maxiter": MOST_PIVOTS * size},
     )
     if not program.success:
         return None
-    change = program.x[: len(cost)] - slope
+    t = np.clip(program.x[: len(cost)], *np.transpose(of_slopes))  # HiGHS holds bounds up to its tolerance
+    change = t - slope
     sums = sums._replace(linear=sums.linear + change @ cost, v=sums.v + (rows.weight * change) @ rows.z)
     return unit * program.eqlin.marginals / scale, sums
 

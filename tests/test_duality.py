@@ -270,6 +270,28 @@ def test_the_step_to_a_vertex_leads_to_the_minimum_from_near_it_and_its_gap_is_w
     assert gap == pytest.approx(before - after, abs=1e-12)  # so nothing but rounding errors is left at the vertex
 
 
+def test_dual_variables_of_a_vertex_lie_between_the_caps_whatever_tolerance_the_solver_has(monkeypatch):
+    """Beyond a cap the conjugate of the loss is infinite, so that the gap would be no bound."""
+    rng = np.random.default_rng(0)
+    X, y = rng.standard_normal((100, 3)), rng.standard_normal(100)
+    model = MiniBatchLinearRegressor(None, loss="quantile", quantile=0.3, tol=1e-2).fit(X, y)
+    target = Target(problem_of_fit(model, rows_of(X, y))[0], 0)
+    point = np.append(model.coef_, model.intercept_ + X.mean(axis=0) @ model.coef_)
+    step, gap = vertex_near(target, point, 0.0)
+
+    def inaccurate(*args, **options):
+        program = linprog(*args, **options)
+        low, high = np.transpose(options["bounds"])
+        if program.success:
+            program.x += 1e-7 * ((program.x == high) * 1.0 - (program.x == low))
+        return program
+
+    monkeypatch.setattr(_vertex, "linprog", inaccurate)
+    again, gap_again = vertex_near(target, point, 0.0)
+    np.testing.assert_array_equal(again, step)
+    assert gap_again == pytest.approx(gap, abs=1e-13)
+
+
 @pytest.mark.parametrize("seed", [0, 1, 2, 4, 5])
 def test_a_coefficient_may_change_its_sign_on_the_way_to_a_vertex(seed, monkeypatch):
     """Without an l1 norm one vertex is enough: a program for few rows and, where it has no solution, one for more."""

@@ -290,6 +290,7 @@ def test_defaults_do_not_warn():
         ({"loss": "huber", "epsilon": 0.0}, "needs epsilon > 0"),
         ({"penalty": "elasticnet", "l1_ratio": None}, "needs an l1_ratio"),
         ({"loss": "quantile", "quantile": 1.0}, "quantile"),
+        ({"loss": "quantile", "quantile": 1e-12}, "quantile"),
     ],
 )
 def test_parameters_out_of_range_are_refused(parameters, message):

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy.sparse import csr_array
 from sklearn.linear_model import ElasticNet, LinearRegression, Ridge
 
 from skgd import MiniBatchLinearRegressor
@@ -139,6 +140,16 @@ def test_periodic_rows_of_a_first_chunk_count_as_shuffled_ones_do():
         warnings.simplefilter("error")
         periodic, shuffled = (MiniBatchLinearRegressor(random_state=0).partial_fit(X[i], y[i]) for i in (slice(None), order))
     np.testing.assert_allclose(periodic.coef_, shuffled.coef_, rtol=1e-9)
+
+
+@pytest.mark.parametrize("wrap", [np.asarray, csr_array])
+def test_a_column_whose_inverse_variance_is_no_normal_number_is_refused(wrap):
+    X = np.zeros((60, 1200))
+    X[:, 1:5] = np.random.default_rng(0).standard_normal((60, 4))
+    X[:, 0] = 8e153 * np.resize([1.0, -1.0], 60)  # of variance 6.4e307
+    for batch_size in (8, None):
+        with pytest.raises(ValueError, match="Column 0 of X is too large"):
+            MiniBatchLinearRegressor(batch_size).fit(wrap(X), np.arange(60.0))
 
 
 def test_columns_beyond_float64_in_a_later_chunk_are_refused_without_warnings_of_numpy():
