@@ -6,7 +6,8 @@ python -m benchmarks.losses        (from the project's folder)
 import warnings
 
 from skgd import MiniBatchLinearRegressor
-from skgd._objective import LOSSES, best_constant, constant_loss, loss_and_slope
+from skgd._constant import best_constant, constant_loss
+from skgd._objective import LOSSES, loss_and_slope
 from tests.conftest import cubic, diabetes, heavy_tails, rows_of
 from tests.test_objective import optimal_loss
 

@@ -61,8 +61,9 @@ class Chunks:
     def ahead(self, numbered):
         """Pairs of a number and a chunk, each read in a thread while the one before is processed.
 
-        In the first pass over a source, the second chunk is read only after the first is processed, which tells whether the
-        source reuses its arrays.
+        - First pass, first chunk: the second is read only after it, and checksums tell whether that has changed the first.
+        - First pass, later chunks: the next is read meanwhile. If the two turn out to share memory, the pass begins anew.
+        - Later passes: the next is read meanwhile, unless the first pass has found that the source reuses its arrays.
         """
         pairs = iter(numbered)
         with ThreadPoolExecutor(1, "skgd-reads-ahead") as reader:

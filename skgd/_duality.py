@@ -11,7 +11,7 @@ without an l2 norm 0 where all |v_j| <= l1 and infinite elsewhere. If coefficien
 t_i is the slope that the model of a step d gives to row i: t_i = l_h'(r_i) + c_i z_i.d, where c_i is the curvature of row i in
 that model (l_h''(r_i) for Newton's step). At a vertex, it solves a linear program (see _vertex.py). Then v satisfies the
 constraints, since the step ends where the gradient of its model balances that of the penalty. If some t_i lie beyond a cap, all
-are multiplied by one factor.
+are multiplied by one factor: since the caps lie on both sides of zero, it is at most 1, and sum_i s_i t_i stays zero.
 """
 
 from operator import add

@@ -129,9 +129,13 @@ def spectrum_of(rows, moments, metric, ridge):
 
     Second moments have lost half of the digits of directions whose eigenvalue is below HALF_OF_THE_DIGITS of the largest. If
     there are such directions, the rows are projected on all that are weak, and read again: the singular values of these
-    projections are accurate. Two kinds of rounding errors can look like a weak direction: those of the sums along it, as where
-    dummies sum to 1, and those of its eigenvector, which lean by eps * largest / other towards that of another eigenvalue. A
-    direction is kept if its deviation is far above both.
+    projections are accurate. Two kinds of rounding errors can look like a weak direction:
+
+    - those of the sums along it, as where dummies sum to 1;
+    - those of its eigenvector, which leans by eps largest / other towards that of another eigenvalue. Its deviation sqrt(other)
+      then looks like eps largest / sqrt(other): most for the smallest eigenvalue that is not weak.
+
+    A direction is kept if its deviation is far above both.
     """
     (values, vectors, is_kept), root, is_doubtful = moments.spectrum(metric, ridge), metric.root, False
     deviation = np.sqrt(np.maximum(values, 0.0))

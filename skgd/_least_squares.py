@@ -8,11 +8,12 @@ times its transpose or, for more than MOST_COLUMNS columns, the scales of the me
 H p is the gradient at p with all targets set to zero, so that each step reads the rows once. A whitening makes D a multiple of
 the inverse of H: the first step is then Newton's, and ends at the minimum, up to rounding errors.
 
-The suboptimality is at most F itself. With an l2 norm it is at most the duality gap of t = l'(r), g.g / (2 l2) for the gradient
-of the coefficients plus what the intercept can gain. It is also at most g.D g / (2 theta), where theta is the smallest
-eigenvalue of D^(1/2) H D^(1/2). A whitening makes theta the curvature of the loss. If D only scales, columns dependent to a
-share e of their deviation make theta e^2, and CG does not show it before g is as small. So theta is then taken to be ROUNDING:
-columns that differ by less than 1e-5 of their deviation from others count as redundant.
+The suboptimality is at most F itself. With an l2 norm it is at most the duality gap of t = l'(r): there R(w) + R*(-v) + v.w is
+|l2 w + v|^2 / (2 l2), which is g.g / (2 l2) for the gradient g of the coefficients, plus what the intercept can gain. It is
+also at most g.D g / (2 theta), where theta is the smallest eigenvalue of D^(1/2) H D^(1/2). A whitening makes theta the
+curvature of the loss. If D only scales, columns dependent to a share e of their deviation make theta e^2, and CG does not show
+it before g is as small. So theta is then taken to be ROUNDING: columns that differ by less than 1e-5 of their deviation from
+others count as redundant.
 """
 
 from operator import attrgetter
@@ -92,7 +93,7 @@ class ConjugateGradients(Solver):
         target, gradient, bound, curvature = self.targets[k], self.gradient[k], self.value[k], SQUARED_ERROR.curvature
         if square <= HALF_OF_THE_DIGITS**2 * 2.0 * curvature * bound:
             return 0.0
-        if target.penalty.l2 > 0.0:  # the duality gap of t = l'(r) minus its mean, which must be zero
+        if target.penalty.l2 > 0.0:  # the gap of t = l'(r) minus its mean, which takes the mean times that of x off v
             slope = gradient[:-1] - gradient[-1] * target.mean_of_columns
             bound = min(bound, 0.5 * slope @ slope / target.penalty.l2 + 0.5 * gradient[-1] ** 2 / curvature)
         return min(bound, 0.5 * square / (ROUNDING if self.whitening is None else curvature))

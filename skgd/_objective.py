@@ -87,7 +87,7 @@ class Penalty(NamedTuple):
         return slope - np.where((coef == 0.0) & (self.lowest == 0.0), np.inf, free), slope + free
 
     def balanced(self, coef, gradient):
-        """The gradient of the loss nearest to a given one with which these coefficients are at the minimum."""
+        """Of the gradients of the loss that would put the minimum at these coefficients, the one nearest to a given one."""
         low, high = self.slopes(coef)
         return np.clip(gradient, -high, -low)
 
@@ -170,7 +170,7 @@ def proximal(coef, threshold, lowest):
 
 
 def beyond_l1(v, penalty):
-    """By how much each |v_j|, or -v_j if coefficients must be >= 0, exceeds l1: zero where the dual point is feasible."""
+    """How far each v_j lies outside the v with finite R*(-v) without an l2 norm: |v_j| <= l1, or -v_j <= l1 under a bound."""
     return np.abs(v - penalty.balanced(np.zeros(len(v)), v))
 
 
@@ -189,40 +189,6 @@ def penalty_at(penalty, coef):
     return value
 
 
-def best_constant(loss, rows):
-    """The constant prediction of smallest loss for each target."""
-    weight = rows.weights
-    return np.array([best_constant_of(loss, y, weight) for y in rows.targets])
-
-
-def best_constant_of(loss, y, weight):
-    """The best constant for one target. The slope of its mean loss rises with the constant, along straight lines between knots.
-
-    Knots are the constants at which a row is at the edge of its insensitive zone, or its slope reaches a cap. Bisection finds
-    the two between which the minimum lies.
-    """
-
-    def slope(constant):
-        return loss_and_slope(loss, constant - y)[1] @ weight
-
-    zone = loss.insensitive
-    edges = {-zone, zone}
-    if loss.grows_linearly and not loss.is_piecewise_linear:
-        edges |= {zone + loss.cap_above / loss.curvature, -zone - loss.cap_below / loss.curvature}
-    knots = np.unique([y + edge for edge in edges])
-    first, last = 0, len(knots) - 1
-    while last - first > 1:
-        middle = (first + last) // 2
-        first, last = (first, middle) if slope(knots[middle]) > 0.0 else (middle, last)
-    low, high = knots[first], knots[last]
-    inside = low + np.array([0.25, 0.75]) * (high - low)  # at a knot itself the slope may jump
-    before, after = map(slope, inside)
-    share = before / (before - after) if after > before else 0.5
-    between = np.clip(inside[0] + share * (inside[1] - inside[0]), low, high)
-    candidates = np.array([between, low, high])  # the first of equal ones: the middle, where the loss is flat
-    return candidates[np.argmin([loss_and_slope(loss, constant - y)[0] @ weight for constant in candidates])]
-
-
 def with_intercept_moved(parameters, way):
     """Parameters of shape (..., n_features + 1) whose intercept is the prediction at x + way, where it was that at x."""
     moved = np.array(parameters)
@@ -236,53 +202,11 @@ def mean_loss(loss, rows, parameters):
     return total / rows.total_weight
 
 
-def constant_loss(loss, rows, constant):
-    """Weighted mean loss of a constant prediction for each target."""
-    return mean_loss(loss, rows, constant[:, None])
-
-
 def weighted_losses(rows, loss, parameters):
     """sum_i s_i l(r_i) for each target, by blocks of rows, so that nothing as long as y is held. Constants need no columns."""
     rows = rows if parameters.shape[1] > 1 else rows.without_columns()
     parts = rows.blocks(rows.numbers_in_a_row + 3.0)  # of which three are residuals
     return sum(loss_and_slope(loss, part.residuals(parameters))[0] @ part.weights for part in parts)
-
-
-def typical_size(residual, weight, rounding=0.0):
-    """A robust mean of |residual| for each target, from residuals of shape (n_targets, n); outliers do not change it.
-
-    It is the weighted median of those above `rounding`, of shape (n_targets,), times their share of the weight.
-    """
-    sizes = np.zeros(len(residual))
-    for k, (size, none) in enumerate(zip(np.abs(residual), np.broadcast_to(rounding, len(residual)), strict=True)):
-        counted = size > none
-        if counted.any():
-            order = np.argsort(size[counted])
-            sums = np.cumsum(weight[counted][order])
-            median = size[counted][order][np.searchsorted(sums, 0.5 * sums[-1])]
-            sizes[k] = median * sums[-1] / weight.sum()
-    return sizes
-
-
-def curvature_at(loss, rows, constant):
-    """The curvature that step sizes assume: of a parabola as steep as the loss at the residuals of a constant.
-
-    For a loss that grows quadratically, this is its own curvature. For one that grows linearly it is the mean slope divided by
-    the typical residual: far from the minimum, the step depends on the distance to it and not on how sharp the bend is. Also
-    returned is the loss of a typical residual, with which changes of the objective are compared.
-    """
-    if not loss.grows_linearly:
-        return np.full(len(constant), loss.curvature), np.full(len(constant), np.inf)
-    weight, residual = rows.weights, constant[:, None] - rows.targets
-    slope = np.abs(loss_and_slope(loss, residual)[1]) @ weight / weight.sum()
-    distance, rounding = np.abs(residual), rounding_of(constant)
-    # Two kinds of distances do not count. Rounding errors are one. The smallest distance is the other, unless all are alike:
-    # where many targets share a value, the best constant lies about epsilon beside it.
-    nearest = distance.min(axis=1)
-    least = np.where(nearest + rounding < distance.max(axis=1), nearest, 0.0) + rounding
-    size, share = typical_size(residual, weight, least), (distance > least[:, None]) @ weight / weight.sum()
-    # The slope is the mean over all rows, so that their typical loss is the slope times the median of the sizes that count.
-    return secant_curvature(loss, slope, size), quotient(slope * size, share)
 
 
 def quotient(a, b):
@@ -293,14 +217,3 @@ def quotient(a, b):
 def rounding_of(value):
     """The largest difference of numbers of this size that may be a rounding error."""
     return 8.0 * np.finfo(np.float64).eps * np.abs(value)
-
-
-def rounding_loss(loss, constant):
-    """The loss of residuals as large as the rounding errors of constant predictions, wherever its insensitive zone ends."""
-    exact = loss._replace(width=0.0, insensitive=0.0)
-    return loss_and_slope(exact, rounding_of(np.abs(constant) + loss.insensitive))[0]
-
-
-def secant_curvature(loss, slope, size):
-    """Mean slope over typical residual, but no more than the curvature of the loss; 1 where the slope is zero."""
-    return np.minimum(np.divide(slope, size, out=np.ones_like(slope), where=slope > 0.0), loss.curvature)

@@ -15,10 +15,11 @@ from skgd._advice import (
     of_wide,
     once,
 )
+from skgd._constant import constant_loss
 from skgd._descent import History
 from skgd._fit import Outcome, rested, run_of, start_of
 from skgd._metric import Metric
-from skgd._objective import SQUARED_ERROR, constant_loss, mean_loss, objective_of
+from skgd._objective import SQUARED_ERROR, mean_loss, objective_of
 from skgd._plan import measured_for_steps, problem_of_chunk, problem_of_latest
 from skgd._quadratic import least_squares_with_zeros
 from skgd._reference import AVERAGE

@@ -174,10 +174,10 @@ def rows_and_intercept(rows, at):
 def model_at_minimum(problem, ends, widths, weight, squares):
     """The model of rows of this weight, of which the problem's may be a sample, at the exact minimum over them.
 
-    `squares` is the sum of their squared weights. The smoothed loss has its minimum elsewhere: where y has an atom, by about
-    the width of the kinks. So its gradient at `ends` is replaced by that of the exact loss, which balances the penalty. Kinks
-    may then be wide: they cover as many rows as a reliable Hessian needs, at most a tenth of all. Near an extreme quantile, few
-    rows would leave it nearly singular.
+    `squares` is the sum of their squared weights. The gradient at `ends` is that of the exact loss, which balances the penalty:
+    the smoothed loss has its minimum elsewhere, by about the width of its kinks where y has an atom. So kinks only decide the
+    Hessian, and may be wide. They cover ROWS_PER_ESTIMATE rows for each parameter, or a tenth of all: near an extreme quantile,
+    fewer would leave it nearly singular.
     """
     residual = problem.rows.residuals(problem.published(ends))
     distance = np.sort(np.abs(np.abs(residual) - problem.loss.insensitive), axis=1)

@@ -5,13 +5,14 @@ from functools import partial
 
 import numpy as np
 
+from skgd._constant import secant_curvature
 from skgd._damped_newton import DampedNewton
 from skgd._descent import Passes
 from skgd._geometry import Geometry, check_range, geometry_of_batches, geometry_of_solver
 from skgd._least_squares import ClosedForm, ConjugateGradients
 from skgd._metric import Metric
 from skgd._moments import NormalEquations
-from skgd._objective import SQUARED_ERROR, secant_curvature
+from skgd._objective import SQUARED_ERROR
 from skgd._outliers import bounded_by
 from skgd._problem import Problem
 from skgd._quadratic import NormalEquationsWithZeros

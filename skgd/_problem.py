@@ -6,29 +6,23 @@ from functools import cached_property
 
 import numpy as np
 
+from skgd._constant import constants_of
 from skgd._geometry import Geometry
 from skgd._moments import NormalEquations
 from skgd._objective import (
     LARGEST,
     LOSSES,
-    SQUARED_ERROR,
     Loss,
     Penalty,
-    best_constant,
-    constant_loss,
-    curvature_at,
-    loss_and_slope,
     make_penalty,
     penalty_at,
     quotient,
-    rounding_loss,
     rounding_of,
     with_intercept_moved,
 )
-from skgd._reading import LEAST_REACH, slopes_over
+from skgd._reading import slopes_over
 from skgd._reference import COEF, GRADIENT, update
 from skgd._rows import BLOCK, BUFFER, UPKEEP, AllRows, Rows
-from skgd._stream import ENOUGH_FOR_A_MEAN
 
 try:
     from skgd import _kernel as engine  # type: ignore[attr-defined]
@@ -69,23 +63,10 @@ class Problem:
         """The problem of a model on these rows; only the targets' moments are used."""
         check_targets(moments, rows.representatives)
         loss = LOSSES[model.loss](model.epsilon, model.quantile)
-        constant, some = np.zeros(rows.n_targets), rows.sampled
-        with np.errstate(over="ignore", invalid="ignore"):
-            if loss == SQUARED_ERROR:
-                constant, loss_of_constant = constant_of_squares(moments, model.fit_intercept)
-                least = moments.target_variance
-            else:
-                some, best = rows_for_constants(loss, rows)
-                constant = best if model.fit_intercept else constant
-                loss_of_constant = constant_loss(loss, rows, constant)
-                least = loss_of_constant if model.fit_intercept else constant_loss(loss, rows, best)
-        curvature, typical_loss = curvature_at(loss, some, constant)
-        unit = np.maximum(np.minimum(loss_of_constant, typical_loss), rounding_loss(loss, constant))
         penalty = make_penalty(model.penalty, model.alpha, model.l1_ratio, model.positive)
         batch_size = len(rows) if model.batch_size is None else min(model.batch_size, len(rows))
-        deviation = np.sqrt(moments.target_variance)
-        most = most_reach_of(loss, least, loss_of_constant, model.fit_intercept)
-        return cls(rows, batch_size, loss, penalty, constant, loss_of_constant, unit, curvature, most, deviation, rows.dtype)
+        known = constants_of(loss, rows, moments, model.fit_intercept)
+        return cls(rows, batch_size, loss, penalty, deviation=np.sqrt(moments.target_variance), dtype=rows.dtype, **known)
 
     @property
     def is_full_batch(self):
@@ -223,36 +204,6 @@ class Problem:
     def averaging_interval(self):
         """Steps between two updates of the average: on sparse rows each update visits all columns."""
         return int(np.ceil(UPKEEP * self.rows.n_features / self.numbers_in_a_batch)) if self.rows.is_sparse else 1
-
-
-def constant_of_squares(moments, has_intercept):
-    """The constant of the smallest squared error for each target, zero without an intercept, and its mean loss."""
-    mean = moments.target_mean
-    return (mean, moments.target_variance) if has_intercept else (np.zeros_like(mean), moments.target_variance + mean**2)
-
-
-def rows_for_constants(loss, rows):
-    """A sample of the rows, and its best constants; of all rows, where so few of a sample decide that it may miss them.
-
-    So it is beside an extreme quantile.
-    """
-    sample, constant = rows.sampled, best_constant(loss, rows.sampled)
-    if len(sample) == len(rows) or not rows.is_in_memory:
-        return sample, constant
-    slope = loss_and_slope(loss, constant[:, None] - sample.targets)[1]
-    n_rare = np.minimum(np.count_nonzero(slope > 0.0, axis=1), np.count_nonzero(slope < 0.0, axis=1))
-    return (rows, best_constant(loss, rows)) if n_rare.min() < ENOUGH_FOR_A_MEAN else (sample, constant)
-
-
-def most_reach_of(loss, least, loss_of_zero, has_intercept):
-    """An upper limit of the reach, which matters without an intercept: a constant prediction is then zero.
-
-    Where targets lie far from zero, its loss is huge and no useful unit. The limit is the loss of the best constant, but at
-    least that of residuals a thousandth of the targets' size.
-    """
-    if has_intercept:
-        return np.full(len(least), np.inf)
-    return np.maximum(least, LEAST_REACH ** (1 if loss.grows_linearly else 2) * loss_of_zero)
 
 
 def check_targets(moments, rows):

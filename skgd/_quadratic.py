@@ -95,7 +95,8 @@ class NormalEquationsWithZeros(NormalEquations):
 
         The start is the minimum of uncorrelated columns, soft-thresholded least squares: it takes half the steps from zero, or
         fewer. With more columns than rows, most coefficients are zero, and it would take twice as many.
-        With e the smallest subgradient at an end, and 2 C the Hessian, the error is at most e'(2 C)^-1 e / 2.
+        With e the smallest subgradient at an end w, F(w) - F(w + d) <= -e.d - d'C d for any d, since 2 C is the Hessian. The
+        right side is at most e'C^-1 e / 4 = |W'e|^2 / 4: the error.
         """
         equations, penalty = NormalEquations.of(moments, metric, whitening, ridge), penalty._replace(l2=0.0)
         start = np.zeros((len(moments.target_mean), moments.n_features + 1))

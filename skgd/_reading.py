@@ -7,22 +7,13 @@ from typing import NamedTuple
 
 import numpy as np
 
+from skgd._constant import LEAST_REACH, rounding_loss
 from skgd._moments import sparse_products, weighted_products
-from skgd._objective import (
-    SQUARED_ERROR,
-    bend,
-    loss_and_slope,
-    penalty_at,
-    quotient,
-    rounding_loss,
-    secant,
-    with_intercept_moved,
-)
+from skgd._objective import SQUARED_ERROR, bend, loss_and_slope, penalty_at, quotient, secant, with_intercept_moved
 from skgd._rows import TargetAt
 
 ROUNDING = 1e-10  # relative rounding error of a mean over many rows; also the narrowest kink, as a share of a typical residual
 START_SMOOTHING = 0.05  # share of the objective that smoothing may add at first; half or double: 3 % more readings
-LEAST_REACH = 1e-3  # lower limit of the reach, as a share of the unit: columns are taken to explain at least this
 
 
 class Target:
@@ -55,7 +46,7 @@ class Target:
         return float(rounding_loss(self.loss, self.constant))
 
     def share_of_reach(self, left, value):
-        """`left`, the suboptimality of `value`, as a share of the reach there; 0 if it may be a rounding error."""
+        """`left`, the suboptimality of `value`, as a share of the reach at the minimum; 0 if it may be a rounding error."""
         reach = self.reach(value - left)
         if left <= self.rounding:
             return 0.0
@@ -78,7 +69,7 @@ class Target:
 
     @cached_property
     def scaling(self):
-        """What columns are multiplied by for the coordinates of `basis`: this matrix, or its diagonal if that is all."""
+        """Centred columns times this are the coordinates of `basis`: a whitening matrix, or a number for each column."""
         metric, whitening = self.geometry.metric, self.geometry.whitening
         return metric.root if self.penalty.makes_zeros or whitening is None else whitening
 
@@ -92,7 +83,8 @@ class Target:
     def derivatives(self):
         """The function that sums a reading: by sparse products where they are cheap and lose at most six digits.
 
-        Centring and whitening afterwards cancels sums of squares, (1 / scale + center^2) basis^2 along each coordinate, to 1.
+        A coordinate, (x - center) basis, has mean square 1, and its terms x basis have (1 / scale + center^2) basis^2 in all:
+        the ratio says how many digits cancel where columns are centred and whitened afterwards.
         """
         if not (self.rows.is_unpacked and self.rows.sampled.has_few_numbers):
             return derivatives_over

@@ -4,7 +4,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from skgd._objective import LARGEST, NOTHING, loss_and_slope, typical_size
+from skgd._constant import typical_size
+from skgd._objective import LARGEST, NOTHING, loss_and_slope
 from skgd._stream import UNUSUAL
 
 

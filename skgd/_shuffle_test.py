@@ -5,8 +5,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from skgd._constant import ENOUGH_FOR_A_MEAN
 from skgd._objective import INDISTINCT, loss_and_slope
-from skgd._stream import ENOUGH_FOR_A_MEAN, UNLIKELY
+from skgd._stream import UNLIKELY
 
 
 class Slopes(NamedTuple):
@@ -28,8 +29,9 @@ class ShuffleTest(NamedTuple):
     """Whether the rows of a stream come shuffled: sums of slopes that compare each block of rows with all rows before it.
 
     A slope is the derivative of a row's objective with respect to a parameter, before the row is learned. The parameters are
-    optimal for the rows before. If rows come shuffled, each mean slope is zero but for chance. A row on a kink, as those at an
-    atom of y are, has any slope between the lowest and the highest.
+    optimal for the rows before. If rows come shuffled, each mean slope is zero but for chance. So for each parameter the sum of
+    the slopes of a block, over its standard error, is about a standard normal number: beyond UNLIKELY, the test fails. A row on
+    a kink, as those at an atom of y are, has any slope between the lowest and the highest.
 
     s is the weight of a row. All sums but those that say so are over the present block.
     """
@@ -66,7 +68,8 @@ class ShuffleTest(NamedTuple):
             # A rare column may have no row here, or none beyond an extreme quantile; the mean of its squares is 1.
             np.maximum(block.slopes.column, block.weight_square) * square[:, -1:] / weight_square,
         )
-        # The minimum over the rows before has an error, too; the coefficient of a column that did not vary is not known.
+        # The minimum over the rows before has an error, too. As the block's columns see it, it adds the share of their squares
+        # to those before. The coefficient of a column that did not vary is not known.
         squares, varied = block.slopes.column * block.weight / block.weight_square, squares_before > 0.0
         variance = np.max(variances, axis=0)[:, varied] * (1.0 + squares[:, varied] / squares_before[varied])
         distance = np.maximum(block.slopes.lowest, -block.slopes.highest)[:, varied]

@@ -188,8 +188,8 @@ def averaging_weights(t, average):
 def gathered_weights(t, every, began, ends):
     """Weights of "auto" for an average that is updated only at every `every`-th step and at the last of a pass.
 
-    An update at t stands for all steps since the update at a. The product of 1 - (k+1)/(s+k) over s from a + 1 to t is
-    P(a) / P(t) with P(t) = t (t+1) ... (t+k).
+    An update at t stands for all steps since the update at a. 1 - (k+1)/(s+k) is (s-1)/(s+k). In the product of these over s
+    from a + 1 to t, all but k + 1 factors at either end cancel: it is P(a) / P(t) with P(t) = t (t+1) ... (t+k).
     """
     noted = (t % every == 0) | (t == ends)
     before = np.maximum(np.floor((t - 1) / every) * every, began)

@@ -5,7 +5,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from skgd._objective import SQUARED_ERROR, best_constant, constant_loss, loss_and_slope, rounding_loss
+from skgd._constant import best_constant, constant_loss, rounding_loss
+from skgd._objective import SQUARED_ERROR, loss_and_slope
 from skgd._reading import ROUNDING
 
 CHANCE = 1.5  # standard errors up to which a difference may be due to chance

@@ -5,10 +5,11 @@ from typing import NamedTuple
 
 import numpy as np
 
+from skgd._constant import ENOUGH_FOR_A_MEAN, typical_size
 from skgd._geometry import ROWS_PER_ESTIMATE, SAFETY, Geometry, eigenvalue_of_sample, safe_length
 from skgd._metric import Metric
 from skgd._moments import Moments
-from skgd._objective import loss_and_slope, typical_size
+from skgd._objective import loss_and_slope
 from skgd._rows import SAMPLE
 
 MOST_CORRELATED = 500  # columns plus targets up to which a stream keeps their covariance, which is decomposed for every chunk
@@ -16,9 +17,6 @@ UNUSUAL = 10.0  # row lengths, losses and residuals count as at most this many t
 UNLIKELY = 6.0  # standard errors beyond chance (2 in 1e9 normal numbers); with 10 wrong rows pass, with 4 good ones are refused
 CEILING = 1000.0  # rows with more than this many times the usual loss are outliers, and move the parameters less
 ENOUGH_ROWS = 3  # rows per column and target from which partial_fit goes to the minimum over all rows seen: fewer overfit
-ENOUGH_FOR_A_MEAN = (
-    100  # rows of a block, whose mean has a standard error of 1/10 of the deviation; also half-life of the usual loss
-)
 
 
 class Stream(NamedTuple):

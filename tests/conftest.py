@@ -6,25 +6,13 @@ from scipy.sparse import issparse
 from sklearn.datasets import load_diabetes
 from sklearn.preprocessing import PolynomialFeatures
 
+from skgd._constant import best_constant, constant_loss, rounding_loss
 from skgd._damped_newton import CertifiedNewton
 from skgd._finish import finish
 from skgd._geometry import geometry_of_batches, geometry_of_solver, sample_rows
 from skgd._metric import Metric
 from skgd._moments import Moments, NormalEquations
-from skgd._objective import (
-    KINK,
-    LOSSES,
-    SQUARED_ERROR,
-    bend,
-    best_constant,
-    constant_loss,
-    loss_and_slope,
-    make_penalty,
-    objective_of,
-    penalty_at,
-    rounding_loss,
-    secant,
-)
+from skgd._objective import KINK, LOSSES, SQUARED_ERROR, bend, loss_and_slope, make_penalty, objective_of, penalty_at, secant
 from skgd._outliers import bounded_by
 from skgd._plan import problem_of_fit, solver_of
 from skgd._reading import Target

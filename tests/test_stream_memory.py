@@ -10,12 +10,9 @@ from scipy.sparse import csr_array
 from sklearn.linear_model import ElasticNet, LinearRegression, Ridge
 
 from skgd import MiniBatchLinearRegressor
+from skgd._constant import ENOUGH_FOR_A_MEAN
 from skgd._rows import SAMPLE
-from skgd._stream import (
-    CEILING,
-    ENOUGH_FOR_A_MEAN,
-    UNUSUAL,
-)
+from skgd._stream import CEILING, UNUSUAL
 from tests.conftest import (
     LOSSES,
     SQUARED_ERROR,
