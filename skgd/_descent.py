@@ -183,8 +183,8 @@ class Passes:
         self.objective = np.zeros(len(is_done)) if objective is None else np.array(objective)
         self.equations, self.has_arrived = problem.normal_equations, np.zeros(len(is_done), dtype=bool)
         if self.equations:
-            pairs = zip(targets_of(problem), problem.least, strict=True)
-            self.allowed = promise * np.array([target.reach(least) for target, least in pairs])
+            pairs = zip(targets_of(problem), problem.minimum_value, strict=True)
+            self.allowed = promise * np.array([target.reach(value) for target, value in pairs])
         self.leave(is_done)
 
     def leave(self, is_done):

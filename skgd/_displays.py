@@ -348,7 +348,7 @@ class DescentPathDisplay:
         labels = tuple(titles[column] for column in columns)
         sizes = np.sqrt(weight @ table[:, columns] ** 2 / weight.sum())
         sizes[sizes == 0.0] = 1.0
-        minimum = least(first, table, y, weight, rest, columns)
+        minimum = minimum_over(first, table, y, weight, rest, columns)
         return cls(paths, ends, objective, minimum, sizes, labels).plot(ax=ax, line_kw=line_kw, contour_kw=contour_kw)
 
     def plot(self, ax: Any = None, *, line_kw: dict[str, Any] | None = None, contour_kw: dict[str, Any] | None = None) -> Self:
@@ -403,7 +403,7 @@ class DescentPathDisplay:
         self.contours_ = self.ax_.contour(*grid, value, **thin)
 
 
-def least(model, table, y, weight, rest, columns):
+def minimum_over(model, table, y, weight, rest, columns):
     """The minimum over the parameters `columns`, the last of which may be the intercept, with all others fixed at `rest`."""
     n_features, others = table.shape[1] - 1, np.setdiff1d(np.arange(table.shape[1]), columns)
     drawn = [column for column in columns if column < n_features]

@@ -53,6 +53,10 @@ class Loss(NamedTuple):
         """Whether the loss grows linearly for large residuals, as huber does: its slope is bounded."""
         return self.cap_above < np.inf
 
+    def cap(self, residual):
+        """The largest slope on the side of each residual."""
+        return np.where(residual > 0.0, self.cap_above, self.cap_below)
+
     @property
     def share_on_rarer_side(self):
         """Twice the share of rows on the rarer side of a quantile: 1 for the median and for all symmetric losses."""
@@ -112,7 +116,7 @@ def loss_and_slope(loss, residual):
         return value, line + c * np.sum(apart / distance, axis=0)
     e = np.maximum(np.abs(residual) - insensitive, 0.0)
     with np.errstate(over="ignore"):  # KINK times a large e; the cap bounds the slope
-        q = np.minimum(curvature * e, np.where(residual > 0.0, cap_above, cap_below))
+        q = np.minimum(curvature * e, loss.cap(residual))
     return q * (e - 0.5 * q / curvature), np.copysign(q, residual)
 
 
@@ -128,8 +132,7 @@ def bend(loss, residual):
     if loss.width > 0.0:
         return smoothed_bend(loss, residual, loss.width)
     e = np.abs(residual) - loss.insensitive
-    cap = np.where(residual > 0.0, loss.cap_above, loss.cap_below)
-    return np.where((e >= 0.0) & (loss.curvature * e < cap), loss.curvature, 0.0)
+    return np.where((e >= 0.0) & (loss.curvature * e < loss.cap(residual)), loss.curvature, 0.0)
 
 
 def smoothed_bend(loss, residual, width):

@@ -77,8 +77,8 @@ def are_explained(stream, rows, parameters, loss):
     metric = Metric.of_rows(rows, moments, 0.0, True)
     values, vectors, _ = moments.spectrum(metric, 0.0)
     along = ((rows.columns - metric.center) * metric.root) @ vectors
-    least = max(NEGLIGIBLE * values[-1], np.finfo(np.float64).tiny)  # columns may not have varied yet
-    h = (1.0 + along**2 @ (1.0 / np.maximum(values, least))) / moments.n_rows
+    smallest = max(NEGLIGIBLE * values[-1], np.finfo(np.float64).tiny)  # columns may not have varied yet
+    h = (1.0 + along**2 @ (1.0 / np.maximum(values, smallest))) / moments.n_rows
     residual = rows.residuals(parameters) / np.sqrt(1.0 + h)
     value = np.minimum(loss_and_slope(loss, residual)[0], loss_and_slope(loss, -residual)[0])
     usual = usual_loss(stream, loss)

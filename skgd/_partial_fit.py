@@ -4,17 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from skgd._advice import (
-    check_chunk,
-    of_few,
-    of_half_life,
-    of_lost,
-    of_order,
-    of_schedule,
-    of_unusual,
-    of_wide,
-    once,
-)
+from skgd._advice import check_chunk
 from skgd._constant import constant_loss
 from skgd._descent import History
 from skgd._fit import Outcome, rested, run_of, start_of
@@ -26,6 +16,7 @@ from skgd._reference import AVERAGE
 from skgd._renewable import no_worse_than_constants
 from skgd._shuffle_test import slopes_of
 from skgd._state import State
+from skgd._stream_advice import of_few, of_half_life, of_lost, of_order, of_schedule, of_unusual, of_wide, once
 
 
 def fit_chunk(model, rows, state, go_on, watch):

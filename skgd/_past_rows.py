@@ -16,6 +16,7 @@ from skgd._geometry import ROWS_PER_ESTIMATE
 from skgd._moments import weighted_products
 from skgd._objective import NOTHING, bend, gradient_at_minimum, loss_and_slope, quotient, smoothed_bend
 from skgd._reading import Sums, Target
+from skgd._stream import UNUSUAL
 
 
 @dataclass(frozen=True)
@@ -113,7 +114,8 @@ class TargetOfStream(Target):
 def expansion_at(target, point):
     """Value, gradient and Hessian of the target's loss at a point, summed over its rows."""
     at, loss, scales = target.at(point), target.loss, target.geometry.metric.scales
-    (columns,) = target.rows.add_up((ColumnSums.over, at, loss, scales))
+    farthest = UNUSUAL**2 * np.sqrt(target.unit / target.curvature)  # times a typical residual of the best constant
+    (columns,) = target.rows.add_up((ColumnSums.over, at, loss, scales, farthest))
     (sums,) = target.rows.add_up((expansion_over, at, loss, scales, columns.widths(loss)))
     return sums[:3]
 
@@ -122,15 +124,16 @@ class ColumnSums(NamedTuple):
     """Sums over rows for each squared standardised column q_j, the intercept last; those of parts add up."""
 
     square: np.ndarray  # of s q_j
-    distance: np.ndarray  # of s q_j times the distance of the residual from the kink
+    distance: np.ndarray  # of s q_j times the distance of the residual from the kink, but `farthest` at most
     variance: np.ndarray  # of s^2 q_j^2
 
     @classmethod
-    def over(cls, rows, at, loss, scales):
+    def over(cls, rows, at, loss, scales, farthest):
         zeros = np.zeros(len(scales))
         total = cls(zeros, zeros, zeros)
         for z, weight, residual in rows_and_intercept(rows, at):
-            squares, distance = weight[:, None] * z**2 * scales, np.abs(np.abs(residual) - loss.insensitive)
+            squares = weight[:, None] * z**2 * scales
+            distance = np.minimum(np.abs(np.abs(residual) - loss.insensitive), farthest)
             total += cls(squares.sum(axis=0), distance @ squares, np.sum(squares**2, axis=0))
         return total
 

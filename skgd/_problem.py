@@ -93,13 +93,13 @@ class Problem:
         return parameters
 
     @cached_property
-    def least(self):
+    def minimum_value(self):
         """The objective at the minimum of each target, by the normal equations."""
         return self.constant_loss - self.normal_equations.left(self.constant_parameters)
 
     def objectives(self, parameters):
         """The objective of each target at its parameters, by the normal equations."""
-        return np.maximum(self.least + self.normal_equations.left(parameters), 0.0)  # below 0 only by rounding
+        return np.maximum(self.minimum_value + self.normal_equations.left(parameters), 0.0)  # below 0 only by rounding
 
     def minimum_from(self, parameters):
         """The minimum by the normal equations, from the parameters or, where these are better, the best constants.

@@ -115,8 +115,8 @@ class Schedule:
             gathered = self.every > 1
             weights = gathered_weights(t, self.every, began, ends) if gathered else averaging_weights(t, self.average)
             if self.forgets:  # an update forgets as much as the steps that it stands for
-                least = 1.0 - (1.0 - self.forgets) ** self.every
-                weights = np.where(weights > 0.0, np.maximum(weights, least), 0.0)
+                floor = 1.0 - (1.0 - self.forgets) ** self.every
+                weights = np.where(weights > 0.0, np.maximum(weights, floor), 0.0)
             steps["averaging"] = weights
         return steps
 

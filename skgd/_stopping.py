@@ -153,7 +153,7 @@ class Differences(NamedTuple):
         difference = value - loss_and_slope(loss, rows.residuals(others))[0]
         votes = np.sign(difference)
         if loss.grows_linearly:
-            votes *= np.where(residual > 0.0, loss.cap_above, loss.cap_below) / max(loss.cap_above, loss.cap_below)
+            votes *= loss.cap(residual) / max(loss.cap_above, loss.cap_below)
         squares = difference @ weight**2, difference**2 @ weight**2, weight @ weight
         return cls(value @ weight, votes @ weight, difference @ weight, *squares)
 

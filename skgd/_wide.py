@@ -157,18 +157,18 @@ class ByRounds(Solver):
     """A solver in rounds: each runs an inner solver for each target, then bounds the suboptimality by the duality gap."""
 
     most_steps = MOST_ROUNDS
-    remembered = ("best", "next", "value", "least", "n_rounds", "widths")
+    remembered = ("best", "next", "value", "lower_bound", "n_rounds", "widths")
 
     def __init__(self, targets, starts, promise, memory=None):
         self.targets, self.promise, self.best, self.next = targets, promise, starts.copy(), starts.copy()
-        self.least, self.n_rounds = np.full(len(targets), -np.inf), np.zeros(len(targets), dtype=int)  # bounds of the minima
+        self.lower_bound, self.n_rounds = np.full(len(targets), -np.inf), np.zeros(len(targets), dtype=int)  # of the minima
         self.widths = np.array([target.smoothed_at(start).width for target, start in zip(targets, starts, strict=True)])
         self.value, _ = look_at(targets, starts, targets[0].loss)
         self.go_on(memory)
 
     @property
     def left(self):
-        return self.value - self.least
+        return self.value - self.lower_bound
 
     @property
     def is_done(self):
@@ -181,7 +181,7 @@ class ByRounds(Solver):
         for k in np.flatnonzero(~self.is_done):
             point, smoothed = self.round(k)
             found = judged(self.targets[k], point, smoothed, self.promise)
-            self.next[k], self.least[k] = point, max(self.least[k], found.value - found.left)
+            self.next[k], self.lower_bound[k] = point, max(self.lower_bound[k], found.value - found.left)
             if found.value <= self.value[k]:
                 self.best[k], self.value[k] = point, found.value
             if self.targets[k].share_of_reach(found.left, found.value) > self.promise:

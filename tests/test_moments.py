@@ -119,7 +119,7 @@ def test_normal_equations_with_zeros_tell_how_far_the_minimum_is(options, fit_in
     parameters = np.abs(rng.standard_normal((2, 6))) * np.append(np.ones(5), fit_intercept)
     best = equations.minimum(parameters)
     assert equations.left(parameters) == pytest.approx(objective(parameters) - objective(best), rel=1e-9)
-    assert problem.least == pytest.approx(objective(best), rel=1e-9)
+    assert problem.minimum_value == pytest.approx(objective(best), rel=1e-9)
     for step in 1e-3 * rng.standard_normal((50, 2, 6)) * np.append(np.ones(5), fit_intercept):
         near = best + step
         near[:, :-1] = np.maximum(near[:, :-1], problem.penalty.lowest)
