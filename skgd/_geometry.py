@@ -70,18 +70,14 @@ class Geometry(NamedTuple):
         return self._replace(metric=self.metric._replace(center=np.zeros_like(self.metric.center)))
 
 
-def expected_smoothness(longest, mean, n_samples, batch_size):
-    """The expected smoothness L(b) of batches from n rows (inf for a stream), with L in `mean` and L_max in `longest`."""
-    n, b = n_samples, min(batch_size, n_samples)
-    if n == 1:
-        return longest
-    of_mean = (b - 1) / b if n == np.inf else n * (b - 1) / (b * (n - 1))
-    return of_mean * mean + (1.0 - of_mean) * longest
+def safe_length(longest, mean, n, batch_size):
+    """The step 1 / L(b) for batches from n rows (inf for a stream), or 0 where nothing can move.
 
-
-def safe_length(longest, mean, n_samples, batch_size):
-    """The step 1 / L(b), or 0 where nothing can move."""
-    smoothness = expected_smoothness(longest, mean, n_samples, batch_size)
+    L(b) is a mean of L, in `mean`, and L_max, in `longest`: a batch of one row has L_max, and one of all rows L.
+    """
+    b = min(batch_size, n)
+    share = 0.0 if n == 1 else (b - 1) / b if n == np.inf else n * (b - 1) / (b * (n - 1))
+    smoothness = share * mean + (1.0 - share) * longest
     return 1.0 / smoothness if smoothness > 0.0 else 0.0
 
 

@@ -65,7 +65,7 @@ class Moments:
         counted = weight / weight.sum()
         mean = counted @ X
         covariance = sparse_products(X, counted) - np.outer(mean, mean)
-        if np.any(mean**2 > 100.0 * np.diagonal(covariance)):
+        if np.any(mean**2 > 100.0 * np.diagonal(covariance)):  # two digits of a variance
             return cls.of_block(part, True)
         target_mean, of_targets, _ = moments_of_dense(y, counted, None)
         covariances = np.hstack([covariance, X.T @ (counted[:, None] * (y - target_mean))])

@@ -62,6 +62,10 @@ class Loss(NamedTuple):
         """Twice the share of rows on the rarer side of a quantile: 1 for the median and for all symmetric losses."""
         return 2.0 * min(self.cap_above, self.cap_below) / (self.cap_above + self.cap_below) if self.grows_linearly else 1.0
 
+    def distance_from_kink(self, residual):
+        """How far residuals are from the nearest edge of the insensitive zone."""
+        return np.abs(np.abs(residual) - self.insensitive)
+
     @property
     def is_piecewise_linear(self):
         """Whether the loss is straight but for its kinks."""
@@ -218,5 +222,5 @@ def quotient(a, b):
 
 
 def rounding_of(value):
-    """The largest difference of numbers of this size that may be a rounding error."""
+    """The largest difference of numbers of this size that may be a rounding error, of a few operations."""
     return 8.0 * np.finfo(np.float64).eps * np.abs(value)

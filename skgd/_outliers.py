@@ -47,7 +47,8 @@ def least_squares_of(rows, loss):
 def factor_by_length(stream, rows):
     """What makes the squared length of a row count as at most UNUSUAL times that of the longest so far.
 
-    The longest row of a first chunk may be an outlier: UNUSUAL times the 0.9 quantile of squared lengths stands in for it.
+    The longest row of a first chunk may be an outlier, as may a tenth of its rows: UNUSUAL times the 0.9 quantile of squared
+    lengths stands in for it.
     """
     is_first = stream.n_met < ROWS_PER_ESTIMATE
     metric = metric_of_medians(rows) if is_first else Metric.of_rows(rows, stream.moments, 0.0, True)

@@ -133,7 +133,7 @@ class ColumnSums(NamedTuple):
         total = cls(zeros, zeros, zeros)
         for z, weight, residual in rows_and_intercept(rows, at):
             squares = weight[:, None] * z**2 * scales
-            distance = np.minimum(np.abs(np.abs(residual) - loss.insensitive), farthest)
+            distance = np.minimum(loss.distance_from_kink(residual), farthest)
             total += cls(squares.sum(axis=0), distance @ squares, np.sum(squares**2, axis=0))
         return total
 
@@ -183,7 +183,7 @@ def model_at_minimum(problem, ends, widths, weight, squares):
     fewer would leave it nearly singular.
     """
     residual = problem.rows.residuals(problem.published(ends))
-    distance = np.sort(np.abs(np.abs(residual) - problem.loss.insensitive), axis=1)
+    distance = np.sort(problem.loss.distance_from_kink(residual), axis=1)
     near = distance[:, min(ROWS_PER_ESTIMATE * ends.shape[1], residual.shape[1] // 10)]
     found = []
     for k, end in enumerate(ends):

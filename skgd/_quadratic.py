@@ -19,7 +19,7 @@ from skgd._moments import NEGLIGIBLE, NormalEquations
 from skgd._objective import Loss, Penalty, gradient_at_minimum, penalty_at, proximal, quotient, rounding_of
 from skgd._reading import Target
 
-FRACTIONS = 0.5 ** np.arange(8)  # of a step that are tried
+FRACTIONS = 0.5 ** np.arange(8)  # of a step that are tried; where 1/128 of it does not gain, the direction is at fault
 MOST_STEPS = 40  # limit of Newton steps where no max_iter is, and of active-set steps per coefficient; more are rare
 
 

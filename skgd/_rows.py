@@ -25,7 +25,7 @@ SAMPLE = 10_000  # rows of the sample that stands for all, for example for the t
 BUFFER = 2**23  # numbers of X, 64 megabytes, that are shuffled together where not all are in memory, or read by one engine call
 UPKEEP = 4  # numbers of sparse rows that are read at once, at least, for each column: their sums visit all columns, too
 GROUP = 8 * BLOCK  # numbers in a group of rows, which one core sums: half as many cost 1 % more, twice as many leave cores idle
-MOST_FILLED = 0.25  # sparse rows with a larger share of nonzeros are unpacked, too
+MOST_FILLED = 0.25  # sparse rows with a larger share of nonzeros are unpacked, too: SciPy takes longer with them than BLAS
 
 
 class AllRows(Protocol):
@@ -260,7 +260,7 @@ class Rows:
 
     @cached_property
     def has_few_numbers(self):
-        """Whether sparse products of columns cost less than dense ones: if no more than a tenth of X differs from zero."""
+        """Whether sparse products of columns cost less than BLAS's: if no more than a tenth of X differs from zero."""
         return issparse(self.X) and self.X.nnz <= 0.1 * self.X.shape[0] * self.n_features
 
     @cached_property

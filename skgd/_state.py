@@ -45,39 +45,21 @@ class State:
 
     def stored(self):
         """This state as a dict of plain arrays and tuples, which tools that save models can read without a class of ours."""
-        moments, past = (part and vars(part).copy() for part in (self.stream.moments, self.renewable.past))
-        latest = self.renewable.latest.copied()
-        return vars(self) | {
-            "skgd": __version__,
-            "stream": self.stream._asdict() | {"moments": moments},
-            "shuffle_test": self.shuffle_test._asdict() | {"slopes": tuple(self.shuffle_test.slopes)},
-            "renewable": vars(self.renewable)
-            | {
-                "past": past,
-                "latest": (tuple(map(tuple, latest.tables)), latest.age),
-                "residuals": self.renewable.residuals._asdict(),
-            },
-        }
+        state = replace(self, renewable=replace(self.renewable, latest=self.renewable.latest.copied()))
+        return {"skgd": __version__} | {name: plain(part) for name, part in vars(state).items()}
 
     @classmethod
     def restored(cls, stored):
         """The state from what `stored` has made of it."""
-        version, parts = stored.get("skgd", "an older version"), {name: stored[name] for name in stored if name != "skgd"}
         try:
-            moments, stream, renewable = stored["stream"]["moments"], stored["stream"], stored["renewable"]
-            past = renewable["past"] and PastRows(**renewable["past"])
-            parts["stream"] = Stream(**stream | {"moments": moments and Moments(**moments)})
-            tables, age = renewable["latest"]
-            latest = LatestRows(tuple(Table(*table) for table in tables), age=age)
-            slopes = Slopes(*stored["shuffle_test"]["slopes"])
-            parts["shuffle_test"] = ShuffleTest(**stored["shuffle_test"] | {"slopes": slopes})
-            residuals = Residuals(**renewable["residuals"])
-            parts["renewable"] = Renewable(**renewable | {"past": past, "latest": latest, "residuals": residuals})
-            return cls(**parts)
+            state = cls(**{name: of_plain(stored[name]) for name in cls.__dataclass_fields__})
+            if not isinstance(state.stream, Stream):
+                raise TypeError("another form")
+            return state
         except (KeyError, TypeError, IndexError, ValueError) as error:
             raise ValueError(
-                f"This model was saved by skgd {version}, and skgd {__version__} can predict with it but not go on from it: "
-                f"fit it anew, or install that version."
+                f"This model was saved by skgd {stored.get('skgd', 'an older version')}, and skgd {__version__} can predict "
+                f"with it but not go on from it: fit it anew, or install that version."
             ) from error
 
     def about(self, subject):
@@ -106,3 +88,22 @@ class State:
         parameters = np.array(self.parameters)
         parameters[:, :, -1] = 0.0
         return replace(self, parameters=parameters)
+
+
+CLASSES = LatestRows, Moments, PastRows, Renewable, Residuals, ShuffleTest, Slopes, Stream, Table
+KINDS = {kind.__name__: kind for kind in CLASSES}  # of parts of a state
+
+
+def plain(value):
+    """A part of a state as {"kind": its class, **fields}; tuples of parts as tuples, all else as it is."""
+    if type(value).__name__ in KINDS:
+        fields = value._asdict() if hasattr(value, "_asdict") else vars(value)
+        return {"kind": type(value).__name__, **{name: plain(field) for name, field in fields.items()}}
+    return tuple(map(plain, value)) if type(value) is tuple else value
+
+
+def of_plain(value):
+    """The part of a state that `plain` was made of."""
+    if isinstance(value, dict) and "kind" in value:
+        return KINDS[value["kind"]](**{name: of_plain(field) for name, field in value.items() if name != "kind"})
+    return tuple(map(of_plain, value)) if type(value) is tuple else value

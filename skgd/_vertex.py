@@ -22,13 +22,12 @@ import numpy as np
 from scipy.optimize import linprog
 
 from skgd._duality import DualSums, duality_gap
-from skgd._moments import HALF_OF_THE_DIGITS
 from skgd._objective import gradient_at_minimum, loss_and_slope, quotient
 from skgd._quadratic import FRACTIONS, MOST_STEPS
 from skgd._stopping import TIGHTER
 
 MOST_PIVOTS = 10  # of the simplex method, for each parameter: usual programs take 1 to 2, ill-conditioned ones may never end
-NEAR_ROWS = 3, 30  # near rows for each parameter in the program, and in a second one if the first has no solution
+NEAR_ROWS = 3, 30  # near rows for each parameter in the program; 30 if 3, thrice what a vertex has on kinks, have no solution
 
 
 class NearRows(NamedTuple):
@@ -41,11 +40,11 @@ class NearRows(NamedTuple):
     z: np.ndarray  # (n, n_features + 1): of (x_i - center, 1)
 
     @classmethod
-    def of(cls, rows, at, insensitive, size):
+    def of(cls, rows, at, loss, size):
         """The nearest of some rows, for a TargetAt."""
         near = None
         for X, weight, residual in rows.residual_blocks(at):
-            distance = np.abs(np.abs(residual) - insensitive)
+            distance = loss.distance_from_kink(residual)
             chosen = np.argsort(distance, kind="stable")[:size]
             z = np.column_stack([X[chosen], np.full(len(chosen), at.has_intercept)])
             part = cls(size, distance[chosen], residual[chosen], weight[chosen], z)
@@ -62,7 +61,7 @@ def is_near_vertex(target, point, width):
     """Whether so few rows lie within `width` of a kink that the program for a vertex holds them all; by a sample."""
     if not target.loss.is_piecewise_linear:
         return False
-    distance = np.abs(np.abs(target.residuals_of_sample(point)) - target.loss.insensitive)
+    distance = target.loss.distance_from_kink(target.residuals_of_sample(point))
     return np.mean(distance < width) * len(target.rows) <= NEAR_ROWS[-1] * len(point)
 
 
@@ -99,7 +98,7 @@ def vertex_near(target, point, allowed):
     """
     loss, at, size = target.loss, target.at(point), len(point)
     for n_near in (near * size for near in NEAR_ROWS):
-        requests = (DualSums.over, at, loss, loss, np.zeros(size)), (NearRows.of, at, loss.insensitive, n_near)
+        requests = (DualSums.over, at, loss, loss, np.zeros(size)), (NearRows.of, at, loss, n_near)
         solution = solution_of_program(target, point, *target.rows.add_up(*requests), allowed)
         if solution is not None:
             step, sums = solution
@@ -128,7 +127,7 @@ def solution_of_program(target, point, sums, rows, allowed):
         b_eq=(total * g - of_far_rows) / scale,
         bounds=[*of_slopes, *zip(-below[is_free], above[is_free], strict=True)],
         # The smallest tolerance of HiGHS: the gap multiplies what it leaves by coefficients.
-        options={"primal_feasibility_tolerance": 0.01 * HALF_OF_THE_DIGITS, "maxiter": MOST_PIVOTS * size},
+        options={"primal_feasibility_tolerance": 1e-10, "maxiter": MOST_PIVOTS * size},
     )
     if not program.success:
         return None

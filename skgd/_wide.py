@@ -54,11 +54,16 @@ def descend_bounded(target, start, loss, allowed):
     return parameters_at(minimize(look, u, method="L-BFGS-B", jac=True, bounds=bounds, options=options).x)
 
 
+def curved_blocks(rows, at, loss):
+    """For each block: centred columns, and the curvature of each row's loss times its weight."""
+    return ((X, weight * bend(loss, residual)) for X, weight, residual in rows.residual_blocks(at))
+
+
 def hessian_times(rows, at, loss, direction):
     """The Hessian of a loss for a TargetAt, summed over rows, times a direction."""
     total = np.zeros(len(direction))
-    for X, weight, residual in rows.residual_blocks(at):
-        bent = weight * bend(loss, residual) * (X @ direction[:-1] + at.has_intercept * direction[-1])
+    for X, curvature in curved_blocks(rows, at, loss):
+        bent = curvature * (X @ direction[:-1] + at.has_intercept * direction[-1])
         total += np.append(bent @ X, at.has_intercept * bent.sum())
     return total
 
@@ -66,8 +71,7 @@ def hessian_times(rows, at, loss, direction):
 def hessian_diagonal(rows, at, loss):
     """The diagonal of the Hessian of a loss for a TargetAt, summed over rows."""
     total = np.zeros(len(at.parameters))
-    for X, weight, residual in rows.residual_blocks(at):
-        bent = weight * bend(loss, residual)
+    for X, bent in curved_blocks(rows, at, loss):
         squares = X.power(2, dtype=np.float64) if rows.is_sparse else np.square(X)
         total += np.append(bent @ squares, at.has_intercept * bent.sum())
     return total
@@ -216,7 +220,7 @@ class CoordinateDescent(ByRounds):
 
     def round(self, k):
         target, start = self.targets[k], self.next[k]
-        y = self.root * (target.rows.targets[target.k] - target.constant)
+        y = self.root * (target.rows.target(target.k) - target.constant)
         with catch_warnings():
             simplefilter("ignore", ConvergenceWarning)  # of a gap that is looked at afterwards
             _, coef, _ = enet_path(self.X, y, tol=self.tolerance(k), coef_init=start[:-1], **self.how)

@@ -11,7 +11,7 @@ from sklearn.linear_model import ElasticNet, Ridge
 from threadpoolctl import threadpool_limits
 
 from skgd import MiniBatchLinearRegressor
-from skgd._geometry import Longest, expected_smoothness
+from skgd._geometry import Longest, safe_length
 from tests.conftest import (
     LOSSES,
     UNKIND,
@@ -146,9 +146,9 @@ def test_full_batch_step_is_below_the_stability_limit(unkind):
 
 
 def test_expected_smoothness_runs_from_the_longest_row_to_the_mean():
-    assert expected_smoothness(10.0, 2.0, n_samples=50, batch_size=1) == 10.0
-    assert expected_smoothness(10.0, 2.0, n_samples=50, batch_size=50) == 2.0
-    sizes = [expected_smoothness(10.0, 2.0, 50, b) for b in range(1, 51)]
+    assert safe_length(10.0, 2.0, 50, 1) == 1.0 / 10.0
+    assert safe_length(10.0, 2.0, 50, 50) == 1.0 / 2.0
+    sizes = [1.0 / safe_length(10.0, 2.0, 50, b) for b in range(1, 51)]
     assert sizes == sorted(sizes, reverse=True)
 
 
