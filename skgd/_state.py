@@ -14,6 +14,10 @@ from skgd._shuffle_test import ShuffleTest, Slopes
 from skgd._stream import Stream
 from skgd._version import __version__
 
+CLASSES = LatestRows, Moments, PastRows, Renewable, Residuals, ShuffleTest, Slopes, Stream, Table
+OF_CLASSES = "stream", "renewable", "shuffle_test"  # parts of a state that are not plain
+KINDS = {kind.__name__: kind for kind in CLASSES}
+
 
 @dataclass(frozen=True)
 class State:
@@ -46,13 +50,14 @@ class State:
     def stored(self):
         """This state as a dict of plain arrays and tuples, which tools that save models can read without a class of ours."""
         state = replace(self, renewable=replace(self.renewable, latest=self.renewable.latest.copied()))
-        return {"skgd": __version__} | {name: plain(part) for name, part in vars(state).items()}
+        return vars(state) | {"skgd": __version__} | {name: plain(getattr(state, name)) for name in OF_CLASSES}
 
     @classmethod
     def restored(cls, stored):
         """The state from what `stored` has made of it."""
         try:
-            state = cls(**{name: of_plain(stored[name]) for name in cls.__dataclass_fields__})
+            parts = {name: stored[name] for name in cls.__dataclass_fields__}
+            state = cls(**parts | {name: of_plain(parts[name]) for name in OF_CLASSES})
             if not isinstance(state.stream, Stream):
                 raise TypeError("another form")
             return state
@@ -88,10 +93,6 @@ class State:
         parameters = np.array(self.parameters)
         parameters[:, :, -1] = 0.0
         return replace(self, parameters=parameters)
-
-
-CLASSES = LatestRows, Moments, PastRows, Renewable, Residuals, ShuffleTest, Slopes, Stream, Table
-KINDS = {kind.__name__: kind for kind in CLASSES}  # of parts of a state
 
 
 def plain(value):
