@@ -1,7 +1,7 @@
 """Rows that come in chunks and are never in memory all at once: the counterpart of `Rows`."""
 
 import pickle
-from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial, reduce
@@ -30,7 +30,8 @@ class Chunks:
     def __init__(self, source, check):
         if hasattr(source, "columns") and hasattr(source, "shape"):
             raise TypeError(f"chunks must be an iterable of (X, y), got a {type(source).__name__}: give a single table to fit.")
-        if not isinstance(source, (Iterable, Sized)) or isinstance(source, str | bytes | Mapping):
+        is_readable = isinstance(source, Iterable) or hasattr(source, "__getitem__")
+        if not is_readable or isinstance(source, str | bytes | Mapping):
             raise TypeError(
                 f"chunks must be an iterable of (X, y) or (X, y, sample_weight), got {type(source).__name__}. Files are read "
                 f"by an object whose __iter__ opens them and yields (X, y)."

@@ -168,7 +168,7 @@ class Rows:
         def over(rows):
             return [function(rows, *arguments) for function, *arguments in requests]
 
-        length = int(GROUP / self.numbers_in_a_row)
+        length = max(1, int(GROUP / self.numbers_in_a_row))
         if len(self) < 2 * length:
             return over(self)
         groups = (self.part(slice(start, start + length)) for start in range(0, len(self), length))

@@ -174,13 +174,12 @@ class DaskMiniBatchLinearRegressor(MiniBatchLinearRegressor):
         validate_data(self, example_of(X), reset=False)
         local, shape = with_only(self, *COLUMNS, *FITTED), np.shape(self.intercept_)
         if is_frame(X):
-            is_single = all(column == np.float32 for column in X.dtypes)  # scikit-learn computes others in float64
-            dtype = np.result_type(self.coef_, self.intercept_, np.float32 if is_single else np.float64)
+            dtype = np.result_type(self.coef_, self.intercept_, *map(in_floats_of, X.dtypes))
             if not shape:
                 return X.map_partitions(predict_frame, local, meta=("prediction", dtype))
             blocks = [delayed(predict_rows, pure=False)(part, local) for part in parts_of(X)]
             return da.concatenate([da.from_delayed(block, (np.nan, *shape), dtype) for block in blocks])
-        X, dtype = in_full_rows(X), np.result_type(X.dtype, self.coef_, self.intercept_, np.float32)
+        X, dtype = in_full_rows(X), np.result_type(self.coef_, self.intercept_, in_floats_of(X.dtype))
         kept = {"chunks": (X.chunks[0], shape)} if shape else {"drop_axis": 1}
         return X.map_blocks(predict_rows, with_only(local, "n_features_in_", *FITTED), dtype=dtype, **kept)
 
@@ -284,13 +283,13 @@ class PassesInParallel(Passes):
     def pass_over_rows(self, epoch, parameters, history):
         problem, n_chains = replace(self.problem, rows=None, normal_equations=None), min(len(self.parts), PARALLEL)
         about = problem, self.schedule, self.is_done
-        start, ends = delayed(Progress(parameters, self.n_steps), pure=False), []
+        start, ends = delayed(Progress(parameters, self.n_steps, self.largest), pure=False), []
         for chain in range(n_chains):
             end = start
             for number in range(chain, len(self.parts), n_chains):
                 end = delayed(pass_over, pure=False)(self.parts[number], *about, end, epoch, self.seed + number)
             ends.append(end)
-        mean, objective = computed(delayed(means_of, pure=False)(ends), self.client)
+        mean, objective, self.largest = computed(delayed(means_of, pure=False)(ends), self.client)
         parameters[self.moving], self.objective[self.moving] = mean[self.moving], objective[self.moving]
         self.n_steps += self.n_batches
         return self.objective.copy()
@@ -301,6 +300,7 @@ class Progress(NamedTuple):
 
     parameters: np.ndarray
     n_steps: int
+    largest: np.ndarray  # (n_targets,): see `Passes`
     total: np.ndarray | float = 0.0  # the objectives before its steps, times the rows
     n_rows: int = 0
 
@@ -312,16 +312,16 @@ def pass_over(rows, problem, schedule, is_done, progress, epoch, seed):
     problem, parameters = replace(problem, rows=rows, batch_size=min(problem.batch_size, len(rows))), progress.parameters.copy()
     if not schedule.is_plain:
         schedule = replace(schedule, last_share=1.0 - (-len(rows) % problem.batch_size) / problem.batch_size)
-    passes = Passes(problem, schedule, progress.n_steps, seed, is_done)
-    objective = passes.pass_over_rows(epoch, parameters, History())
-    return Progress(parameters, passes.n_steps, progress.total + len(rows) * objective, progress.n_rows + len(rows))
+    passes = Passes(problem, schedule, progress.n_steps, seed, is_done, largest=progress.largest)
+    total = progress.total + len(rows) * passes.pass_over_rows(epoch, parameters, History())
+    return Progress(parameters, passes.n_steps, passes.largest, total, progress.n_rows + len(rows))
 
 
 def means_of(ends):
-    """The means of where passes have ended and of their objectives, by the number of their rows."""
+    """Means, by the number of their rows, of where passes have ended and of their objectives; the largest loss at a start."""
     n_rows = sum(end.n_rows for end in ends)
     parameters = sum(end.n_rows / n_rows * end.parameters for end in ends)
-    return parameters, sum(end.total for end in ends) / n_rows
+    return parameters, sum(end.total for end in ends) / n_rows, np.max([end.largest for end in ends], axis=0)
 
 
 def is_frame(collection):
@@ -453,6 +453,11 @@ def with_only(model, *names):
     slim = MiniBatchLinearRegressor()
     slim.__dict__.update({name: value for name, value in vars(model).items() if name in names})
     return slim
+
+
+def in_floats_of(dtype):
+    """The type of float in which columns of this type are computed."""
+    return np.float32 if dtype == np.float32 else np.float64
 
 
 def predict_rows(X, model):

@@ -282,8 +282,14 @@ def test_a_bad_chunk_is_named_and_loses_nothing(name, batch_size):
 def test_what_can_be_read_only_once_is_refused():
     with pytest.raises(TypeError, match="generator can be read only once"):
         MiniBatchLinearRegressor(None).fit_chunks((X, y) for _ in range(2))
-    with pytest.raises(TypeError):
-        MiniBatchLinearRegressor(None).fit_chunks(3)
+
+    class Sized:
+        def __len__(self):
+            return 2
+
+    for source in (3, Sized()):
+        with pytest.raises(TypeError, match="chunks must be an iterable"):
+            MiniBatchLinearRegressor(None).fit_chunks(source)
 
 
 @pytest.mark.parametrize("table", [pd.DataFrame(X), X, [pd.DataFrame(X)]])

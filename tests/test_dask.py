@@ -396,6 +396,14 @@ def test_redistributed_rows_are_kept():
         assert len(read) == 3 * 7  # once to survey them, once to redistribute them, once to see where plain steps have ended
 
 
+@pytest.mark.parametrize("target", [lambda X: np.full(len(X), 5.0), lambda X: 1e8 + X @ [1.0, 2.0, 3.0]])
+def test_plain_steps_from_a_start_far_above_the_best_constant_are_no_divergence(target):
+    X = np.random.default_rng(0).standard_normal((200, 3))
+    options = {"learning_rate": "constant", "eta0": 0.01, "random_state": 0, "max_iter": 3, "tol": None}
+    model = DaskMiniBatchLinearRegressor(32, **options).fit(da.from_array(X, (100, 3)), da.from_array(target(X), 100))
+    assert model.loss_curve_[-1] < model.loss_curve_[0]
+
+
 def test_plain_steps_on_all_partitions_at_once_are_those_of_memory():
     options = {"learning_rate": "constant", "eta0": 1e-6, "max_iter": 5, "tol": None, "loss": "huber", "epsilon": 0.5}
     model = DaskMiniBatchLinearRegressor(**options, momentum=0.5).fit(*ROWS)
@@ -412,6 +420,14 @@ def test_rows_to_watch_may_be_collections_or_in_memory():
         np.testing.assert_allclose(model.validation_scores_, local.validation_scores_, rtol=1e-6)
     with pytest.raises(ValueError, match="y_val has 2 targets, but y has 1"):
         model.fit(*ROWS, X_val=lazy["X_val"], y_val=da.stack([lazy["y_val"], lazy["y_val"]], axis=1))
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64, np.uint8, np.int16, np.int64, bool])
+def test_predictions_of_an_array_are_of_the_type_that_they_declare(dtype):
+    X = np.random.default_rng(0).standard_normal((40, 2)).astype(np.float32)
+    model = DaskMiniBatchLinearRegressor().fit(da.from_array(X, (20, 2)), da.from_array(X @ [1.0, 2.0], 20))
+    predicted = model.predict(da.from_array(X.astype(dtype), (20, 2)))
+    assert predicted.dtype == predicted.compute().dtype
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])

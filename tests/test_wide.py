@@ -464,6 +464,16 @@ def test_columns_that_differ_by_little_from_others_do_not_hide_what_is_left(batc
     assert np.mean((model.predict(X) - y) ** 2) - least <= promise * (y.var() - least)
 
 
+@pytest.mark.parametrize("batch_size", [1, None])
+def test_rows_that_are_longer_than_a_group_are_summed_one_by_one(batch_size, monkeypatch):
+    rng = np.random.default_rng(0)
+    X, y = rng.standard_normal((20, 1200)), rng.standard_normal(20)
+    model = MiniBatchLinearRegressor(batch_size, alpha=1.0, random_state=0)
+    whole = clone(model).fit(X, y)
+    monkeypatch.setattr(_rows, "GROUP", 1000)
+    np.testing.assert_allclose(model.fit(X, y).coef_, whole.coef_, atol=1e-8)  # sums differ by rounding
+
+
 @pytest.mark.parametrize("options", [{"alpha": 0.1}, {"loss": "huber", "epsilon": 1.0, "alpha": 0.1}, {"batch_size": 32}])
 def test_sparse_rows_of_uneven_density_are_unpacked_all_or_none(options, monkeypatch):
     """A part that has fewer numbers than all rows would otherwise not be centred, as the others are."""
