@@ -290,7 +290,7 @@ class RowsInChunks:
         return self.survey.moments.n_rows
 
     def moments(self, _):
-        """Those of the survey, full or not."""
+        """The moments of the survey, whatever is asked."""
         return self.mean_moments
 
     def without_columns(self):

@@ -71,10 +71,7 @@ def constant_of_squares(moments, has_intercept):
 
 
 def rows_for_constants(loss, rows):
-    """A sample of the rows, and its best constants; of all rows, where so few of a sample decide that it may miss them.
-
-    So it is beside an extreme quantile.
-    """
+    """A sample of the rows and its best constants; or all rows, where so few of a sample decide as for an extreme quantile."""
     sample, constant = rows.sampled, best_constant(loss, rows.sampled)
     if len(sample) == len(rows) or not rows.is_in_memory:
         return sample, constant
@@ -100,7 +97,7 @@ def most_reach_of(loss, loss_of_best, loss_of_zero, has_intercept):
 
 
 def rounding_loss(loss, constant):
-    """The loss of residuals as large as the rounding errors of constant predictions, wherever its insensitive zone ends."""
+    """The loss of residuals as large as the rounding errors of constant predictions, as if there were no insensitive zone."""
     exact = loss._replace(width=0.0, insensitive=0.0)
     return loss_and_slope(exact, rounding_of(np.abs(constant) + loss.insensitive))[0]
 

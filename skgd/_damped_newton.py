@@ -38,7 +38,7 @@ class CertifiedNewton(Newton):
 
     @property
     def may_gain(self):
-        """Whether a step may still gain: not where full damping was needed, nor if the gain would be a rounding error."""
+        """Whether a step may still gain: not where full damping was needed, nor if what is asked for is a rounding error."""
         negligible = NEGLIGIBLE * max(self.target.unit, self.best_value)
         return self.damping < 1.0 and self.accuracy * self.target.reach(self.best_value) > negligible
 
@@ -141,14 +141,14 @@ class DampedNewton(Solver):
         if memory is None:
             self.iterations = [self.started(*pair, promise) for pair in zip(targets, starts, strict=True)]
         else:
-            known = [dict(zip(memory, parts, strict=True)) for parts in zip(*memory.values(), strict=True)]
+            known = (dict(zip(memory, parts, strict=True)) for parts in zip(*memory.values(), strict=True))
             self.iterations = [
                 CertifiedNewton.resumed(target, promise, **each) for target, each in zip(targets, known, strict=True)
             ]
 
     @staticmethod
     def started(target, start, promise):
-        """The iteration of a target; if no start is given and there are many rows, from where a sample of them leads."""
+        """The iteration of a target; if the start is zero and there are many rows, from where a sample of them leads."""
         size = min(SAMPLE, len(target.rows) // SAMPLE_RATIO)
         if size < n_rows_that_tell(target.rows.n_features) or start[:-1].any():
             return CertifiedNewton.far(target, start, promise)

@@ -27,7 +27,7 @@ from skgd._reading import ROUNDING
 class DualSums(NamedTuple):
     """The sums over some rows that a duality gap needs; those of parts add up to those of all rows."""
 
-    loss: float  # sum_i s_i l(r_i), of the exact loss,
+    loss: float  # sum_i s_i l(r_i), of the exact loss; below also sums:
     linear: float  # of s_i (insensitive |t_i| - t_i r_i),
     quadratic: float  # of s_i t_i^2 / (2 curvature),
     v: np.ndarray  # (n_features + 1,): of s_i t_i (x_i - center, 1),

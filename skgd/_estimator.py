@@ -445,8 +445,8 @@ class MiniBatchLinearRegressor(CheckedParameters, CallbackSupportMixin, Regresso
         shuffle=False calls with multiples of batch_size rows take the steps of one epoch of `fit` over all of them.
 
         A stream never forgets, unless half_life is given. Weights are used as given: the weighted loss is divided by the number
-        of rows, so that with mean weight 2 it counts twice beside the penalty. After `fit` weights are divided by the mean of
-        its weights. Callbacks watch `fit` only.
+        of rows, so that with mean weight 2 it counts twice beside the penalty. After a `fit` they are divided by the mean
+        weight of that fit. Callbacks watch `fit` only.
 
         Parameters
         ----------
@@ -597,7 +597,7 @@ class MiniBatchLinearRegressor(CheckedParameters, CallbackSupportMixin, Regresso
         watch.end_fit()
 
     def _epochs(self, problem, state, is_done):
-        """What makes the epochs."""
+        """The Passes or the Solver of this fit. Dask's regressor has its own."""
         return epochs_of(self, problem).of(self, problem, state, is_done)
 
     def _publish(self, outcome):

@@ -152,7 +152,7 @@ def run_of(model, problem, state, watch, validation=None):
 
 
 def end_of(model, problem, run, validation):
-    """The end of the fit, and its suboptimality as a share of the reach, or a lower bound. Each target ends as alone."""
+    """Where each target ends, as it would alone: the end of the fit, and its suboptimality as a share of the reach, or a lower bound."""
     is_on_plateau, is_auto = run.is_on_plateau, model.learning_rate == "auto"
     end, excess = run.epochs.end(run.parameters), run.epochs.excess()
     if excess is not None:
@@ -163,7 +163,9 @@ def end_of(model, problem, run, validation):
             standard = with_standard_metric(model, problem, problem.rows.moments(False))
             excess = np.where(is_on_plateau, excess_at_least(standard, standard.at_origin(problem.published(end))), 0.0)
     else:
-        competes = run.plateau.ended & (not problem.rows.is_wide)  # where it may take far longer than the descent
+        competes = run.plateau.ended & (
+            not problem.rows.is_wide
+        )  # on wide rows a solver may take far longer than the descent did
         end, excess = finish(problem, end, is_on_plateau | competes, promise_of(model, problem))
     if validation:
         return better_of(problem, validation, run.plateau.ended, end, excess, is_auto)
@@ -177,7 +179,7 @@ def better_of(problem, validation, has_ended, end, excess, is_auto):
     columns, it is the minimum.
     """
     best = problem.at_origin(validation.best)
-    if is_auto:  # no other coefficient moves
+    if is_auto:  # only the zeros of that step are taken over
         best[:, :-1][with_exact_zeros(problem, best)[:, :-1] == 0.0] = 0.0
     score, is_worse = validation.compare(problem.published(end))
     is_worse = np.where(has_ended, score <= validation.score, is_worse)

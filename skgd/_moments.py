@@ -115,15 +115,10 @@ class Moments:
     def target_variance(self):
         return self.variances[self.n_features :]
 
-    @property
-    def covariance(self):
-        """The covariance of the columns."""
-        return self.products[:, : self.n_features]
-
     def about(self, center, ridge):
         """The second moments of the columns about a center, with `ridge` added to the diagonal, and those with each target."""
         n, shift = self.n_features, self.column_means - center
-        second = self.covariance + np.outer(shift, shift) + ridge * np.eye(n)
+        second = self.products[:, :n] + np.outer(shift, shift) + ridge * np.eye(n)
         return second, self.products[:, n:] + np.outer(shift, self.target_mean)
 
     def scaled(self, metric, ridge):

@@ -25,7 +25,7 @@ from skgd._quadratic import MOST_STEPS, Model
 from skgd._reading import ROUNDING
 from skgd._stopping import TIGHTER
 
-HALVING = 2.0  # damping and kinks fall by this factor at most; a rejection raises damping by it at least; 4: 5-18 % slower
+HALVING = 2.0  # at most in a step, damping and kinks fall by it; at least, a rejection raises damping; 4: 5-18 % slower
 
 
 class Newton:

@@ -41,7 +41,12 @@ class Loss(NamedTuple):
 
         Huber's stays as it is up to a width of epsilon / 2, from where on the smoothed loss lies above it.
         """
-        return self._replace(width=width) if 2.0 * width > self.cap_above / self.curvature else self
+        return self._replace(width=width) if width > self.least_width else self
+
+    @property
+    def least_width(self):
+        """The width up to which smoothing changes nothing."""
+        return 0.5 * self.cap_above / self.curvature
 
     @property
     def largest_curvature(self):

@@ -13,17 +13,20 @@ def bounded_by(stream, rows, parameters, loss):
     """The rows of a chunk that a stream has not learned, with smaller weights for those that contradict the rows before.
 
     Suspect are rows that are unusually long or badly predicted, by what is usual in the rows before, or in a first chunk by its
-    medians. Those that are predicted as well as the rows before allow count in full; of the others, none can raise what the
-    stream takes for usual by more than a factor. In a first chunk, the rows that are not suspect are taken to come before.
+    medians. A suspect row counts in full if its residual is within what the rows before make likely. Any other counts so little
+    that it raises what the stream takes for usual by a factor at most. In a first chunk, rows that are not suspect are taken to
+    come before.
     """
     if rows.is_sparse or max(stream.n_met, len(rows)) < ROWS_PER_ESTIMATE:
         return rows
     with np.errstate(over="ignore"):
         factor = factor_by_length(stream, rows) * factor_by_loss(stream, rows, parameters, loss)
     is_unusual = factor < 1.0
-    if is_unusual.any() and stream.n_met < ROWS_PER_ESTIMATE:
+    if not is_unusual.any():
+        return rows
+    if stream.n_met < ROWS_PER_ESTIMATE:
         stream, parameters = least_squares_of(rows.only(rows.numbers[~is_unusual]), loss)
-    if is_unusual.any() and stream.n_met >= ROWS_PER_ESTIMATE and stream.moments.is_full:
+    if stream.n_met >= ROWS_PER_ESTIMATE and stream.moments.is_full:
         which = np.flatnonzero(is_unusual)
         factor[which[are_explained(stream, rows.only(rows.numbers[which]), parameters, loss)]] = 1.0
     if np.min(factor) == 1.0:
@@ -45,7 +48,7 @@ def least_squares_of(rows, loss):
 
 
 def factor_by_length(stream, rows):
-    """What makes the squared length of a row count as at most UNUSUAL times that of the longest so far.
+    """The factor on each weight with which a squared length counts as at most UNUSUAL times that of the longest so far.
 
     The longest row of a first chunk may be an outlier, as may a tenth of its rows: UNUSUAL times the 0.9 quantile of squared
     lengths stands in for it.
@@ -60,7 +63,7 @@ def factor_by_length(stream, rows):
 
 
 def factor_by_loss(stream, rows, parameters, loss):
-    """What makes the loss of a row count as at most CEILING times the usual one."""
+    """The factor on each weight with which a loss counts as at most CEILING times the usual one."""
     if stream.ceiling() is None:
         return 1.0
     value = loss_and_slope(loss, rows.residuals(parameters))[0]
@@ -68,7 +71,7 @@ def factor_by_loss(stream, rows, parameters, loss):
 
 
 def are_explained(stream, rows, parameters, loss):
-    """Which rows are predicted as well as the rows before allow, up to UNLIKELY standard deviations.
+    """Which rows have a residual of at most UNLIKELY of the standard deviations that the rows before imply.
 
     If n rows, whose columns have the mean mu and the covariance C, leave residuals of variance v, then that of a further
     row x has the variance v (1 + h) with h = (1 + (x - mu)' C^-1 (x - mu)) / n. So a row in which a column varies for the

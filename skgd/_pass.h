@@ -59,7 +59,7 @@ INLINE double NAME(add_four_rows)(const Run *run, const int32_t *order, double s
     return total;
 }
 
-/* Prefetch a row, and its first target, or only the row if that is `near` */
+/* Prefetch a row, and its first target, or only the row if `is_near` */
 INLINE void NAME(fetch)(const Run *run, ptrdiff_t row, int is_near) {
     const REAL *const x = NAME(row_of)(run, row), *const last = x + run->n_features - 1;
     for (const REAL *at = x; at <= last; at += CACHE_LINE / sizeof(REAL)) {

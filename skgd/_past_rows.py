@@ -29,16 +29,16 @@ class PastRows:
     weight: float  # of the rows in the model
     squares: float  # the sum of their squared weights
     origin: np.ndarray  # (n_features,)
-    curvature: np.ndarray  # A: (n_targets, n_features + 1, n_features + 1)
+    hessian: np.ndarray  # A: (n_targets, n_features + 1, n_features + 1)
     linear: np.ndarray  # b: (n_targets, n_features + 1)
     constant: np.ndarray  # (n_targets,): makes the model's value that of the loss
 
     @classmethod
-    def about(cls, points, origin, weight, squares, values, gradients, curvature):
+    def about(cls, points, origin, weight, squares, values, gradients, hessians):
         """Models of rows by the values, gradients and Hessians of their loss at a point for each target."""
-        pull = np.array([hessian @ point for hessian, point in zip(curvature, points, strict=True)])
+        pull = np.array([hessian @ point for hessian, point in zip(hessians, points, strict=True)])
         constant = values - np.sum(gradients * points, axis=1) + 0.5 * np.sum(points * pull, axis=1)
-        return cls(weight, squares, origin, curvature, pull - gradients, constant)
+        return cls(weight, squares, origin, hessians, pull - gradients, constant)
 
     def __add__(self, other):
         """The sum of models; the other's is moved to the origin of this one."""
@@ -47,15 +47,15 @@ class PastRows:
             self.weight + other.weight,
             self.squares + other.squares,
             self.origin,
-            self.curvature + other.curvature,
+            self.hessian + other.hessian,
             self.linear + other.linear,
             self.constant + other.constant,
         )
 
     def scaled(self, factor):
         """The model with its value multiplied by a factor for each target; the weight stays that of the rows."""
-        curvature, linear = factor[:, None, None] * self.curvature, factor[:, None] * self.linear
-        return replace(self, curvature=curvature, linear=linear, constant=factor * self.constant)
+        hessian, linear = factor[:, None, None] * self.hessian, factor[:, None] * self.linear
+        return replace(self, hessian=hessian, linear=linear, constant=factor * self.constant)
 
     def faded(self, factor):
         """The model with the weight of its rows multiplied by a factor."""
@@ -68,7 +68,7 @@ class PastRows:
         A quadratic ignores that the slope of the loss is capped. Along a column of standard deviation 1, rows of weights s
         have a gradient of at most sum_i s_i times the larger cap. `root`, of the metric's scales, standardises the columns.
         """
-        pull = np.einsum("kij,kj->ki", self.curvature, parameters) - self.linear
+        pull = np.einsum("kij,kj->ki", self.hessian, parameters) - self.linear
         most, size = max(loss.cap_above, loss.cap_below) * self.weight, np.max(np.abs(pull) * root, axis=1)
         if np.all(size <= (1.0 + NOTHING) * most):
             return self
@@ -78,7 +78,7 @@ class PastRows:
         """The model with its intercept at another origin: v = T v', so that A becomes T'AT and b becomes T'b."""
         shift = np.eye(len(origin) + 1)
         shift[-1, :-1] = self.origin - origin
-        return replace(self, origin=origin, curvature=shift.T @ self.curvature @ shift, linear=self.linear @ shift)
+        return replace(self, origin=origin, hessian=shift.T @ self.hessian @ shift, linear=self.linear @ shift)
 
 
 class TargetOfStream(Target):
@@ -101,10 +101,10 @@ class TargetOfStream(Target):
         if self.past is None:
             return sums
         root = np.append(self.scaling, self.has_intercept)
-        curvature, linear = self.past.curvature[self.k], self.past.linear[self.k]
-        pull = curvature @ parameters
+        past_hessian, linear = self.past.hessian[self.k], self.past.linear[self.k]
+        pull = past_hessian @ parameters
         value = 0.5 * parameters @ pull - linear @ parameters + self.past.constant[self.k]
-        return Sums(values + value, gradient + root * (pull - linear), hessian + np.outer(root, root) * curvature, extra)
+        return Sums(values + value, gradient + root * (pull - linear), hessian + np.outer(root, root) * past_hessian, extra)
 
     def reach(self, value):
         """The objective itself, since the loss of the best constant over all rows seen is not known."""
@@ -114,7 +114,7 @@ class TargetOfStream(Target):
 def expansion_at(target, point):
     """Value, gradient and Hessian of the target's loss at a point, summed over its rows."""
     at, loss, scales = target.at(point), target.loss, target.geometry.metric.scales
-    farthest = UNUSUAL**2 * np.sqrt(target.unit / target.curvature)  # times a typical residual of the best constant
+    farthest = UNUSUAL**2 * np.sqrt(target.unit / target.curvature)  # from a kink: 100 typical residuals of the best constant
     (columns,) = target.rows.add_up((ColumnSums.over, at, loss, scales, farthest))
     (sums,) = target.rows.add_up((expansion_over, at, loss, scales, columns.widths(loss)))
     return sums[:3]
@@ -157,13 +157,12 @@ def expansion_over(rows, at, loss, scales, widths_of_columns):
     """
     size = len(scales)
     total = Sums(0.0, np.zeros(size), np.zeros((size, size)), 0.0)
-    exact, most_that_changes_nothing = loss._replace(width=0.0), 0.5 * loss.cap_above / loss.curvature  # see `Loss.smoothed`
     for z, weight, residual in rows_and_intercept(rows, at):
         (value, slope), squares = loss_and_slope(loss, residual), z**2 * scales
         width = np.maximum(loss.width, quotient(squares @ widths_of_columns, squares.sum(axis=1)))
-        curvature = bend(exact, residual)
+        curvature = bend(loss._replace(width=0.0), residual)
         if loss.grows_linearly:
-            curvature = np.where(width > most_that_changes_nothing, smoothed_bend(loss, residual, width), curvature)
+            curvature = np.where(width > loss.least_width, smoothed_bend(loss, residual, width), curvature)
         total += Sums(weight @ value, (weight * slope) @ z, weighted_products(z, weight * curvature), 0.0)
     return total
 
@@ -175,7 +174,7 @@ def rows_and_intercept(rows, at):
 
 
 def model_at_minimum(problem, ends, widths, weight, squares):
-    """The model of rows of this weight, of which the problem's may be a sample, at the exact minimum over them.
+    """The model of rows of this total weight at their exact minimum, `ends`. The problem may hold only a sample of them.
 
     `squares` is the sum of their squared weights. The gradient at `ends` is that of the exact loss, which balances the penalty:
     the smoothed loss has its minimum elsewhere, by about the width of its kinks where y has an atom. So kinks only decide the

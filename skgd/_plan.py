@@ -54,7 +54,7 @@ def problem_of_fit(model, rows):
 
 
 def with_moments(model, problem, moments):
-    """The problem of a squared error, with what accurate moments save.
+    """The problem of a squared error, with what accurate moments give in the place of steps or readings.
 
     "auto" has the normal equations: the full batch solves them, and they tell mini-batches when these are near the minimum.
     Full batches that take steps, of a plain schedule or with momentum, read an equivalent small table instead of all rows.

@@ -49,7 +49,7 @@ class Problem:
     penalty: Penalty
     constant: np.ndarray  # (n_targets,): the best constant prediction
     constant_loss: np.ndarray  # (n_targets,): the loss of the best constant prediction
-    unit: np.ndarray  # (n_targets,): of tolerances: the smaller of the best constant's loss and that of its typical residual
+    unit: np.ndarray  # (n_targets,): of tolerances: the best constant's loss or, if less, that of its typical residual
     curvature: np.ndarray  # (n_targets,): of the loss, as step sizes assume it: see `curvature_at`
     most_reach: np.ndarray  # (n_targets,): an upper limit of the reach: see `most_reach_of`
     deviation: np.ndarray  # (n_targets,): standard deviation of the targets
@@ -88,9 +88,7 @@ class Problem:
     @cached_property
     def constant_parameters(self):
         """The parameters of the best constant predictions, of shape (n_targets, n_features + 1)."""
-        parameters = np.zeros((len(self.constant), self.rows.n_features + 1))
-        parameters[:, -1] = self.constant
-        return parameters
+        return np.column_stack([np.zeros((len(self.constant), self.rows.n_features)), self.constant])
 
     @cached_property
     def minimum_value(self):
@@ -151,7 +149,7 @@ class Problem:
             unpacked.take_steps(unpacked.rows.numbers, steps, which, parameters, objectives)
             return
         descend, data, loss, penalty = self.engine_arguments
-        # On sparse rows, computing the penalty at each step would visit all columns: the value at the start stands for a run.
+        # On sparse rows, computing the penalty at each step would visit all columns: that at the start of a run stands for all.
         apart = penalty_at(self.penalty, parameters[:, COEF, :-1])[which, None] if rows.is_sparse else 0.0
         metrics = [self.metrics[k] for k in which]
         is_shared = all(metric is metrics[0] for metric in metrics)  # then one engine call serves all targets

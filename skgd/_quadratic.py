@@ -93,8 +93,10 @@ class NormalEquationsWithZeros(NormalEquations):
     def of(cls, moments, metric, whitening, ridge, penalty):
         """The equations of full moments, whose minima are found for one target after the other.
 
-        The start is the minimum of uncorrelated columns, soft-thresholded least squares: it takes half the steps from zero, or
-        fewer. With more columns than rows, most coefficients are zero, and it would take twice as many.
+        The start is soft-thresholded least squares, the minimum if columns were uncorrelated: it takes half the steps that it
+        takes from zero, or fewer. With more columns than rows, most coefficients are zero, and it would take twice as
+        many.
+
         With e the smallest subgradient at an end w, F(w) - F(w + d) <= -e.d - d'C d for any d, since 2 C is the Hessian. The
         right side is at most e'C^-1 e / 4 = |W'e|^2 / 4: the error.
         """

@@ -62,8 +62,8 @@ class Target:
     def basis(self):
         """The coordinates of steps, as columns: the whitening if there is one, otherwise the root of each coefficient's scale.
 
-        With a penalty that makes zeros they are scales, which keep zeros apart. The later minima of a stream have no
-        whitening, since its eigendecomposition would cost more than the steps.
+        With a penalty that makes zeros, each is one scaled coefficient, so that zeros of both are the same. The later minima of
+        a stream have no whitening, since its eigendecomposition would cost more than the steps.
         """
         return np.diag(self.scaling) if self.scaling.ndim == 1 else self.scaling
 

@@ -27,10 +27,8 @@ from skgd._rows import BLOCK
 from skgd._stopping import LEAST_PROMISE, TIGHTER
 
 FIRST_NUMBERS = 2**16  # numbers of X, half a megabyte, up to which a stream keeps its first rows and ends where a fit does
-GROWTH = 1e-3  # share of new rows at which the minimum is found anew; of first rows 20 times as much, since 10 times is slower
-CHEAP_COLUMNS = (
-    20  # columns up to which each row may bring a new minimum: it costs d^3, so with 500 columns it takes a hundred rows
-)
+GROWTH = 1e-3  # share of new rows at which the minimum is found anew; 20 times it while all are kept (10 times is slower)
+CHEAP_COLUMNS = 20  # up to here each row may bring a new minimum: it costs d^3, so with 500 columns it takes a hundred rows
 
 
 Phase: TypeAlias = Literal["first rows", "model", "model of a fit", "fading rows", "lost"]
@@ -40,11 +38,15 @@ Phase: TypeAlias = Literal["first rows", "model", "model of a fit", "fading rows
 class Renewable:
     """The state of a stream: the model of past rows, the latest rows, and what decides when a new minimum is due.
 
-    - "first rows": all rows are kept, and there is no model.
-    - "model": there were enough rows, and each minimum leaves its rows behind in the model.
+    - "first rows": all rows are kept, and there is no model. A fit of few rows ends here, too. `renewed` goes on to "model"
+      once there are enough rows.
+    - "model": each minimum leaves its rows behind in the model.
     - "model of a fit": the same after a fit of many rows, at whose exact minimum the model began.
-    - "fading rows": with a short half-life, rows are kept until they have faded. There is a model only if it was set later.
-    - "lost": the parameters have learned from rows that are neither kept nor in the model; partial_fit takes steps.
+    - "fading rows": with a short half-life, `renewed` comes here from any of the former. Rows are kept until they have faded.
+      There is a model only if half_life was set after it began.
+    - "lost": the parameters have learned from rows that are neither kept nor in the model, and partial_fit takes steps. This is
+      so after a fit that ended elsewhere than at its minimum, once the objective changes while there is a model, and if an
+      average asks for steps. There is no way back.
     """
 
     phase: Phase = "first rows"
@@ -96,7 +98,7 @@ class Renewable:
 
         - max(GROWTH n, (d / CHEAP_COLUMNS)^1.5) rows,
         - d rows,
-        - GROWTH n^2 / d rows: what w new rows would change is about w d / n^2 of the noise.
+        - GROWTH n^2 / d rows: w new rows move the minimum by about w d / n^2, in units of the noise.
         """
         n_kept, costly = len(self.latest), (d / CHEAP_COLUMNS) ** 1.5
         if self.latest and self.phase in ("first rows", "fading rows"):

@@ -14,7 +14,7 @@ class Residuals(NamedTuple):
 
     spread: np.ndarray | float = 0.0  # (n_targets,): their usual size
     reached: np.ndarray | float = 0.0  # (n_targets,): the mean loss
-    deciding: np.ndarray | float = 1.0  # (n_targets,): the share of rows near the kinks, or beyond epsilon
+    deciding: np.ndarray | float = 1.0  # (n_targets,): see `share_that_decides`
     effective_share: float = 1.0  # of the rows by their weights: see `Rows.effective_share`
 
     @classmethod
@@ -46,7 +46,7 @@ class Residuals(NamedTuple):
 
 
 def spread_of(problem, residual, weight):
-    """The typical size of residuals, without those of an atom of y: rows that a fit passes through, but for its accuracy.
+    """The typical size of residuals, without those that are fitted exactly up to a solver's accuracy, as at an atom of y.
 
     Their residuals are far below the 0.9 quantile, or below a typical one of the best constant, if that is smaller.
     """
@@ -55,7 +55,7 @@ def spread_of(problem, residual, weight):
 
 
 def share_that_decides(loss, residual, weight):
-    """The share of rows that decide where the minimum of each target lies: those near the kinks, or beyond epsilon.
+    """The share of rows that decide where the minimum of each target lies: those beyond epsilon, or all.
 
     For an extreme quantile it is taken to be twice the share of rows on the rarer side.
     """

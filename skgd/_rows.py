@@ -23,7 +23,7 @@ BLOCK = 2**18  # numbers in a block of rows, two megabytes: with 1/8 or 4 times 
 MOST_COLUMNS = 1000  # up to here an eigendecomposition pays for itself, and sparse rows are unpacked
 SAMPLE = 10_000  # rows of the sample that stands for all, for example for the typical residual
 BUFFER = 2**23  # numbers of X, 64 megabytes, that are shuffled together where not all are in memory, or read by one engine call
-UPKEEP = 4  # numbers of sparse rows that are read at once, at least, for each column: their sums visit all columns, too
+UPKEEP = 4  # a block of sparse rows holds as many numbers for each column, at least, since its sums visit all columns
 GROUP = 8 * BLOCK  # numbers in a group of rows, which one core sums: half as many cost 1 % more, twice as many leave cores idle
 MOST_FILLED = 0.25  # sparse rows with a larger share of nonzeros are unpacked, too: SciPy takes longer with them than BLAS
 
@@ -90,7 +90,7 @@ class Rows:
     X: np.ndarray
     y: np.ndarray  # (n_targets, n_samples); the targets of a row lie side by side in memory
     weight: np.ndarray
-    numbers: np.ndarray  # int32: the places of these rows in X; as many as X has mean all, in order: see `is_whole`
+    numbers: np.ndarray  # int32: the places of these rows in X; if as many as X has, they must be in order: see `is_whole`
     offset: np.ndarray  # what has been subtracted from the columns given by the user
     is_sparse: bool = False  # whether sparse rows stay so; parts of them do as all do
 

@@ -35,7 +35,7 @@ class State:
     factor: np.ndarray | float = 1.0  # (n_targets,): by which plateaus have cut the step
     plateau: dict = field(default_factory=dict)  # of a fit that max_iter has ended: see `Plateau.state`
     largest: np.ndarray | float = 0.0  # (n_targets,): the largest loss of a start or of a constant prediction so far
-    objective: np.ndarray | None = None  # (n_targets,): what the last fit minimised, in its last epoch
+    objective: np.ndarray | None = None  # (n_targets,): the objective in the last epoch of the last fit
     best: dict | None = None  # with early stopping: see `Validation.state`
     memory: dict | None = None  # the `memory` of a solver of the full batch: arrays with an entry for each target
     subject: tuple = ()  # what the last fit was about: a fit of the same resumes its plateau rule

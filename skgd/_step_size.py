@@ -11,7 +11,9 @@ from skgd._reference import STEP
 from skgd._stopping import Plateau
 
 AVERAGING_POWER = 3  # average="auto" weighs step t by about t^3: the average forgets where the descent began
-FEW_STEPS = 20  # "auto" judges progress over at least so many steps, of several short epochs; half or double: excess 1e-4 more
+FEW_STEPS = (
+    20  # "auto" judges progress over at least so many steps, of several short epochs; half or double: the excess grows by 1e-4
+)
 DECAY = 1 / 3  # factor of the step of "auto" after an epoch without progress; half or double: excess of up to 2e-4, not 5e-5
 
 # eta(t) of each schedule; `t0`, as SGDRegressor has it, says where "optimal" begins.
@@ -49,8 +51,8 @@ class Schedule:
     scale: np.ndarray  # (n_targets,): the safe step under "auto", 1 under a plain schedule
     factor: np.ndarray  # (n_targets,): by which plateaus have cut the step
     momentum: float = 0.0
-    nesterov: bool = False
-    cap: float = np.inf  # no step is longer than cap * f / |g|^2
+    lookahead: float = 0.0  # the momentum, if it is Nesterov's
+    cap: float = np.inf  # no step is longer than cap * f / g'Dg
     ceiling: np.ndarray | None = None  # (n_targets,): an upper limit of f in this bound
     last_share: float = 1.0  # factor of the step of a short last batch, in proportion to its rows, so that each counts alike
     forgets: float = 0.0  # the least averaging weight of a step, so that older steps fade with the half-life
@@ -64,7 +66,8 @@ class Schedule:
     def of(cls, model, problem, state):
         """The steps of a call of fit or partial_fit."""
         factor = np.broadcast_to(1.0 if problem.is_stream else state.factor, len(problem.unit))
-        common = {"factor": factor, "momentum": model.momentum, "nesterov": model.nesterovs_momentum}
+        lookahead = model.momentum if model.nesterovs_momentum else 0.0
+        common = {"factor": factor, "momentum": model.momentum, "lookahead": lookahead}
         make = cls.of_auto if model.learning_rate == "auto" else cls.of_plain
         return make(model, problem, state, common)
 
@@ -107,8 +110,7 @@ class Schedule:
         steps = np.zeros((len(eta), len(t)), STEP)
         steps["eta"], steps["cap"] = eta, self.cap
         steps["ceiling"] = np.inf if self.ceiling is None else self.ceiling[which, None]
-        if self.momentum:
-            steps["momentum"], steps["lookahead"] = self.momentum, self.momentum * self.nesterov
+        steps["momentum"], steps["lookahead"] = self.momentum, self.lookahead
         if self.last_share < 1.0 and t[-1] == ends:
             steps["eta"][:, -1] *= self.last_share
         if self.average:

@@ -10,15 +10,15 @@ from skgd._objective import SQUARED_ERROR, loss_and_slope
 from skgd._reading import ROUNDING
 
 CHANCE = 1.5  # standard errors up to which a difference may be due to chance
-TIGHTER = 0.1  # factor on a tolerance: for the next try where a duality gap is too large, and for what is far below it
+TIGHTER = 0.1  # factor on a tolerance after a refuted try; also what "far below" means
 LEAST_PROMISE = 1e-6  # smallest suboptimality asked for, as a share of the reach: a smaller one changes no prediction visibly
-POOR = 0.1  # share of the reach, or of D^2; ordinary noise of a constant step on single rows is less
+POOR = 0.1  # an excess, or a D^2 this far below 0, that is warned of; the noise of a constant step on single rows is less
 
 
 def promise_of(model, problem):
     """The largest excess over the minimum at a plateau, as a share of the excess of the best constant prediction.
 
-    A plain schedule promises nothing, but one that leaves more than POOR is told of.
+    A plain schedule promises nothing, but is warned of if it leaves more than POOR.
     """
     if model.learning_rate != "auto":
         return POOR

@@ -14,7 +14,7 @@ from skgd._rows import SAMPLE
 
 MOST_CORRELATED = 500  # columns plus targets up to which a stream keeps their covariance, which is decomposed for every chunk
 UNUSUAL = 10.0  # row lengths, losses and residuals count as at most this many times what is usual so far
-UNLIKELY = 6.0  # standard errors beyond chance (2 in 1e9 normal numbers); with 10 wrong rows pass, with 4 good ones are refused
+UNLIKELY = 6.0  # standard errors beyond chance (2 in 1e9 normal numbers); at 10, wrong rows pass; at 4, good ones are refused
 CEILING = 1000.0  # rows with more than this many times the usual loss are outliers, and move the parameters less
 ENOUGH_ROWS = 3  # rows per column and target from which partial_fit goes to the minimum over all rows seen: fewer overfit
 

@@ -192,7 +192,7 @@ def check_weight(sample_weight, n_samples):
 
 
 def check_weighted(rows):
-    """Raise an error if no row has a weight; `rows` may be a summary of them, which is then None."""
+    """Raise an error if no row has a weight, for rows or a summary of them, which is None if there are none."""
     if not rows:
         raise ValueError(
             "There are no rows, or sample_weight is zero for every row. Check where they come from, or give one a weight > 0."

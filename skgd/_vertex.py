@@ -27,7 +27,7 @@ from skgd._quadratic import FRACTIONS, MOST_STEPS
 from skgd._stopping import TIGHTER
 
 MOST_PIVOTS = 10  # of the simplex method, for each parameter: usual programs take 1 to 2, ill-conditioned ones may never end
-NEAR_ROWS = 3, 30  # near rows for each parameter in the program; 30 if 3, thrice what a vertex has on kinks, have no solution
+NEAR_ROWS = 3, 30  # near rows for each parameter, of which a vertex has 1 on a kink: first 3, then 30 if there is no solution
 
 
 class NearRows(NamedTuple):
