@@ -152,7 +152,7 @@ def run_of(model, problem, state, watch, validation=None):
 
 
 def end_of(model, problem, run, validation):
-    """Where each target ends, as it would alone: the end of the fit, and its suboptimality as a share of the reach, or a lower bound."""
+    """Where each target ends, as it would alone, and its suboptimality as a share of the reach, or a lower bound of it."""
     is_on_plateau, is_auto = run.is_on_plateau, model.learning_rate == "auto"
     end, excess = run.epochs.end(run.parameters), run.epochs.excess()
     if excess is not None:

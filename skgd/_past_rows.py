@@ -113,10 +113,11 @@ class TargetOfStream(Target):
 
 def expansion_at(target, point):
     """Value, gradient and Hessian of the target's loss at a point, summed over its rows."""
-    at, loss, scales = target.at(point), target.loss, target.geometry.metric.scales
+    at, loss, scales, rows = target.at(point), target.loss, target.geometry.metric.scales, target.rows
     farthest = UNUSUAL**2 * np.sqrt(target.unit / target.curvature)  # from a kink: 100 typical residuals of the best constant
-    (columns,) = target.rows.add_up((ColumnSums.over, at, loss, scales, farthest))
-    (sums,) = target.rows.add_up((expansion_over, at, loss, scales, columns.widths(loss)))
+    (columns,) = rows.add_up((ColumnSums.over, at, loss, scales, farthest))
+    n_seen = target.total_weight * len(rows) / rows.total_weight
+    (sums,) = rows.add_up((expansion_over, at, loss, scales, columns.spread, n_seen))
     return sums[:3]
 
 
@@ -125,43 +126,41 @@ class ColumnSums(NamedTuple):
 
     square: np.ndarray  # of s q_j
     distance: np.ndarray  # of s q_j times the distance of the residual from the kink, but `farthest` at most
-    variance: np.ndarray  # of s^2 q_j^2
 
     @classmethod
     def over(cls, rows, at, loss, scales, farthest):
-        zeros = np.zeros(len(scales))
-        total = cls(zeros, zeros, zeros)
+        total = cls(np.zeros(len(scales)), np.zeros(len(scales)))
         for z, weight, residual in rows_and_intercept(rows, at):
             squares = weight[:, None] * z**2 * scales
-            distance = np.minimum(loss.distance_from_kink(residual), farthest)
-            total += cls(squares.sum(axis=0), distance @ squares, np.sum(squares**2, axis=0))
+            total += cls(squares.sum(axis=0), np.minimum(loss.distance_from_kink(residual), farthest) @ squares)
         return total
 
     def __add__(self, other):
         return ColumnSums(*map(add, self, other))
 
-    def widths(self, loss):
-        """The size of residuals where each column tells something, over the root of the effective number of such rows.
-
-        (sum s q)^2 / sum s^2 q^2 is Kish's effective sample size: of a rare category, the number of its rows.
-        """
-        return quotient(np.sqrt(loss.share_on_rarer_side * self.variance) * self.distance, self.square**2)
+    @property
+    def spread(self):
+        """The size of residuals where each column tells something."""
+        return quotient(self.distance, self.square)
 
 
-def expansion_over(rows, at, loss, scales, widths_of_columns):
+def expansion_over(rows, at, loss, scales, spread_of_columns, n_seen):
     """The Sums of one loss over rows. For the Hessian, kinks are as wide for each row as the columns that it decides need.
 
     Rows that decide a coefficient nearly alone, as those of a rare category, are fitted nearly exactly, whatever their noise. A
-    narrow kink takes that for certainty: the model would hold their coefficient for ever. So the width of a row is at least
-    the mean of `widths_of_columns`, by its squared standardised columns.
+    narrow kink takes that for certainty: the model would hold their coefficient for ever. n_seen / q_j rows like this one
+    decide coefficient j: of a category with a share p of the rows, q_j is about 1 / p. So the width of a row is at least the
+    size of residuals over the root of this number; for both, the mean over the columns by their q_j.
     """
     size = len(scales)
     total = Sums(0.0, np.zeros(size), np.zeros((size, size)), 0.0)
     for z, weight, residual in rows_and_intercept(rows, at):
         (value, slope), squares = loss_and_slope(loss, residual), z**2 * scales
-        width = np.maximum(loss.width, quotient(squares @ widths_of_columns, squares.sum(axis=1)))
         curvature = bend(loss._replace(width=0.0), residual)
         if loss.grows_linearly:
+            length = squares.sum(axis=1)
+            spread, share = quotient(squares @ spread_of_columns, length), quotient(np.sum(squares**2, axis=1), n_seen * length)
+            width = np.maximum(loss.width, spread * np.sqrt(loss.share_on_rarer_side * share))
             curvature = np.where(width > loss.least_width, smoothed_bend(loss, residual, width), curvature)
         total += Sums(weight @ value, (weight * slope) @ z, weighted_products(z, weight * curvature), 0.0)
     return total
