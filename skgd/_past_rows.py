@@ -131,8 +131,9 @@ class ColumnSums(NamedTuple):
     def over(cls, rows, at, loss, scales, farthest):
         total = cls(np.zeros(len(scales)), np.zeros(len(scales)))
         for z, weight, residual in rows_and_intercept(rows, at):
-            squares = weight[:, None] * z**2 * scales
-            total += cls(squares.sum(axis=0), np.minimum(loss.distance_from_kink(residual), farthest) @ squares)
+            squares = np.square(z, out=z)
+            distance = np.minimum(loss.distance_from_kink(residual), farthest)
+            total += cls(scales * (weight @ squares), scales * ((weight * distance) @ squares))
         return total
 
     def __add__(self, other):
@@ -155,13 +156,15 @@ def expansion_over(rows, at, loss, scales, spread_of_columns, n_seen):
     size = len(scales)
     total = Sums(0.0, np.zeros(size), np.zeros((size, size)), 0.0)
     for z, weight, residual in rows_and_intercept(rows, at):
-        (value, slope), squares = loss_and_slope(loss, residual), z**2 * scales
-        curvature = bend(loss._replace(width=0.0), residual)
+        (value, slope), curvature = loss_and_slope(loss, residual), bend(loss._replace(width=0.0), residual)
         if loss.grows_linearly:
-            length = squares.sum(axis=1)
-            spread, share = quotient(squares @ spread_of_columns, length), quotient(np.sum(squares**2, axis=1), n_seen * length)
+            squares = np.square(z)
+            length = squares @ scales
+            spread = quotient(squares @ (scales * spread_of_columns), length)
+            share = quotient(np.square(squares, out=squares) @ scales**2, n_seen * length)
             width = np.maximum(loss.width, spread * np.sqrt(loss.share_on_rarer_side * share))
             curvature = np.where(width > loss.least_width, smoothed_bend(loss, residual, width), curvature)
+            del squares  # as large as z, of which another copy follows
         total += Sums(weight @ value, (weight * slope) @ z, weighted_products(z, weight * curvature), 0.0)
     return total
 

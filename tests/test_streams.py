@@ -200,15 +200,15 @@ def test_the_rows_that_are_kept_at_first_may_be_sorted(loss):
 @pytest.mark.parametrize(
     ("options", "most"),
     [
-        ({"loss": "quantile"}, 0.05),
-        ({"loss": "quantile", "quantile": 0.8}, 0.02),
-        ({"loss": "huber", "epsilon": 0.5}, 0.05),
-        ({"loss": "epsilon_insensitive", "epsilon": 0.3}, 0.05),
+        ({"loss": "quantile"}, 0.025),
+        ({"loss": "quantile", "quantile": 0.8}, 0.006),
+        ({"loss": "huber", "epsilon": 0.5}, 0.03),
+        ({"loss": "epsilon_insensitive", "epsilon": 0.3}, 0.03),
     ],
     ids=str,
 )
 def test_rare_rows_that_are_far_noisier_than_others_do_not_tie_their_coefficient_to_the_first_of_them(options, most):
-    """Three of a thousand rows are such. With kinks as narrow as those of all others, twice as much of their loss is left."""
+    """Three of a thousand rows are such. With kinks as narrow as those of all others, twice to ten times as much is left."""
     excess = []
     for seed in range(5):
         rng = np.random.default_rng(seed)
@@ -216,8 +216,8 @@ def test_rare_rows_that_are_far_noisier_than_others_do_not_tie_their_coefficient
         X, some = np.hstack([rare, rng.standard_normal((20_000, 5))]), rare.any(axis=1)
         y = X @ [10.0, 10.0, 10.0, 1.0, -1.0, 0.5, 0.0, 2.0] + rng.standard_normal(20_000) * (1.0 + 30.0 * some)
         stream, fit = MiniBatchLinearRegressor(**options), MiniBatchLinearRegressor(None, **options).fit(X, y)
-        for start in range(0, len(y), 100):
-            stream.partial_fit(X[start : start + 100], y[start : start + 100])
+        for start in range(0, len(y), 400):
+            stream.partial_fit(X[start : start + 400], y[start : start + 400])
         loss = LOSSES[options["loss"]](options.get("epsilon"), options.get("quantile", 0.5))
         of_stream, of_fit = (loss_and_slope(loss, model.predict(X[some]) - y[some])[0].mean() for model in (stream, fit))
         excess.append(of_stream / of_fit - 1.0)
