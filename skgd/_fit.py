@@ -163,9 +163,8 @@ def end_of(model, problem, run, validation):
             standard = with_standard_metric(model, problem, problem.rows.moments(False))
             excess = np.where(is_on_plateau, excess_at_least(standard, standard.at_origin(problem.published(end))), 0.0)
     else:
-        competes = run.plateau.ended & (
-            not problem.rows.is_wide
-        )  # on wide rows a solver may take far longer than the descent did
+        # On wide rows a solver may take far longer than the descent did.
+        competes = run.plateau.ended & (not problem.rows.is_wide)
         end, excess = finish(problem, end, is_on_plateau | competes, promise_of(model, problem))
     if validation:
         return better_of(problem, validation, run.plateau.ended, end, excess, is_auto)

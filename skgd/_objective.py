@@ -62,11 +62,6 @@ class Loss(NamedTuple):
         """The largest slope on the side of each residual."""
         return np.where(residual > 0.0, self.cap_above, self.cap_below)
 
-    @property
-    def share_on_rarer_side(self):
-        """Twice the share of rows on the rarer side of a quantile: 1 for the median and for all symmetric losses."""
-        return 2.0 * min(self.cap_above, self.cap_below) / (self.cap_above + self.cap_below) if self.grows_linearly else 1.0
-
     def distance_from_kink(self, residual):
         """How far residuals are from the nearest edge of the insensitive zone."""
         return np.abs(np.abs(residual) - self.insensitive)

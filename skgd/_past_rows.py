@@ -115,9 +115,9 @@ def expansion_at(target, point):
     """Value, gradient and Hessian of the target's loss at a point, summed over its rows."""
     at, loss, scales, rows = target.at(point), target.loss, target.geometry.metric.scales, target.rows
     farthest = UNUSUAL**2 * np.sqrt(target.unit / target.curvature)  # from a kink: 100 typical residuals of the best constant
-    (columns,) = rows.add_up((ColumnSums.over, at, loss, scales, farthest))
+    spread = rows.add_up((ColumnSums.over, at, loss, scales, farthest))[0].spread if loss.grows_linearly else None
     n_seen = target.total_weight * len(rows) / rows.total_weight
-    (sums,) = rows.add_up((expansion_over, at, loss, scales, columns.spread, n_seen))
+    (sums,) = rows.add_up((expansion_over, at, loss, scales, spread, n_seen))
     return sums[:3]
 
 
@@ -162,7 +162,7 @@ def expansion_over(rows, at, loss, scales, spread_of_columns, n_seen):
             length = squares @ scales
             spread = quotient(squares @ (scales * spread_of_columns), length)
             share = quotient(np.square(squares, out=squares) @ scales**2, n_seen * length)
-            width = np.maximum(loss.width, spread * np.sqrt(loss.share_on_rarer_side * share))
+            width = np.maximum(loss.width, spread * np.sqrt(share))
             curvature = np.where(width > loss.least_width, smoothed_bend(loss, residual, width), curvature)
             del squares  # as large as z, of which another copy follows
         total += Sums(weight @ value, (weight * slope) @ z, weighted_products(z, weight * curvature), 0.0)

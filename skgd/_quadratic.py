@@ -19,7 +19,7 @@ from skgd._moments import NEGLIGIBLE, NormalEquations
 from skgd._objective import Loss, Penalty, gradient_at_minimum, penalty_at, proximal, quotient, rounding_of
 from skgd._reading import Target
 
-FRACTIONS = 0.5 ** np.arange(8)  # of a step that are tried; where 1/128 of it does not gain, the direction is at fault
+FRACTIONS = 0.5 ** np.arange(8)  # of a step that are tried
 MOST_STEPS = 40  # limit of Newton steps where no max_iter is, and of active-set steps per coefficient; more are rare
 
 
@@ -94,8 +94,7 @@ class NormalEquationsWithZeros(NormalEquations):
         """The equations of full moments, whose minima are found for one target after the other.
 
         The start is soft-thresholded least squares, the minimum if columns were uncorrelated: it takes half the steps that it
-        takes from zero, or fewer. With more columns than rows, most coefficients are zero, and it would take twice as
-        many.
+        takes from zero, or fewer. With more columns than rows, most coefficients are zero, and it would take twice as many.
 
         With e the smallest subgradient at an end w, F(w) - F(w + d) <= -e.d - d'C d for any d, since 2 C is the Hessian. The
         right side is at most e'C^-1 e / 4 = |W'e|^2 / 4: the error.

@@ -102,7 +102,7 @@ class Renewable:
         """
         n_kept, costly = len(self.latest), (d / CHEAP_COLUMNS) ** 1.5
         if self.latest and self.phase in ("first rows", "fading rows"):
-            is_cheap = n_new > 1 and n_kept * d <= FIRST_NUMBERS // 32  # then it costs about what checking the call does
+            is_cheap = n_new > 1 and n_kept * d <= FIRST_NUMBERS // 32  # then it takes some milliseconds
             return is_cheap or self.waiting >= max(20.0 * GROWTH * min(n_kept, n_seen), costly)
         return self.waiting >= min(max(GROWTH * n_seen, costly), d, GROWTH * n_seen**2 / d)
 

@@ -59,5 +59,6 @@ def share_that_decides(loss, residual, weight):
 
     For an extreme quantile it is taken to be twice the share of rows on the rarer side.
     """
+    low, high = sorted((loss.cap_above, loss.cap_below))
     beyond = (np.abs(residual) > loss.insensitive) @ weight / weight.sum() if loss.insensitive > 0.0 else np.ones(len(residual))
-    return loss.share_on_rarer_side * np.maximum(beyond, 1.0 / len(weight))
+    return (2.0 * low / (low + high) if loss.grows_linearly else 1.0) * np.maximum(beyond, 1.0 / len(weight))

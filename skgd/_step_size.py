@@ -11,9 +11,7 @@ from skgd._reference import STEP
 from skgd._stopping import Plateau
 
 AVERAGING_POWER = 3  # average="auto" weighs step t by about t^3: the average forgets where the descent began
-FEW_STEPS = (
-    20  # "auto" judges progress over at least so many steps, of several short epochs; half or double: the excess grows by 1e-4
-)
+FEW_STEPS = 20  # "auto" judges progress over at least so many steps, of several short epochs; half or double: excess + 1e-4
 DECAY = 1 / 3  # factor of the step of "auto" after an epoch without progress; half or double: excess of up to 2e-4, not 5e-5
 
 # eta(t) of each schedule; `t0`, as SGDRegressor has it, says where "optimal" begins.

@@ -397,10 +397,11 @@ def test_redistributed_rows_are_kept():
 
 
 @pytest.mark.parametrize("target", [lambda X: np.full(len(X), 5.0), lambda X: 1e8 + X @ [1.0, 2.0, 3.0]])
-def test_plain_steps_from_a_start_far_above_the_best_constant_are_no_divergence(target):
-    X = np.random.default_rng(0).standard_normal((200, 3))
+@pytest.mark.parametrize(("n_rows", "chunk"), [(200, 100), (6, 1)])  # of six rows at random in six parts, some are empty
+def test_plain_steps_from_a_start_far_above_the_best_constant_are_no_divergence(target, n_rows, chunk):
+    X = np.random.default_rng(0).standard_normal((n_rows, 3))
     options = {"learning_rate": "constant", "eta0": 0.01, "random_state": 0, "max_iter": 3, "tol": None}
-    model = DaskMiniBatchLinearRegressor(32, **options).fit(da.from_array(X, (100, 3)), da.from_array(target(X), 100))
+    model = DaskMiniBatchLinearRegressor(2, **options).fit(da.from_array(X, (chunk, 3)), da.from_array(target(X), chunk))
     assert model.loss_curve_[-1] < model.loss_curve_[0]
 
 

@@ -365,6 +365,23 @@ def test_what_the_tiny_ridge_hides_from_a_step_is_told(apart):
     assert hidden <= 1e-6 or apart <= 1e-6
 
 
+def test_each_estimate_that_a_duality_gap_refutes_is_followed_by_one_of_a_tenth(monkeypatch):
+    rng = np.random.default_rng(0)
+    X, y = rng.standard_normal((300, 4)), rng.standard_t(2, 300)
+    problem, _ = problem_of_fit(MiniBatchLinearRegressor(None, loss="quantile"), rows_of(X, y))
+    monkeypatch.setattr(CertifiedNewton, "bound_after", lambda *_: np.inf)
+    monkeypatch.setattr(CertifiedNewton, "is_near_vertex", False)
+    way, estimates = CertifiedNewton.far(Target(problem, 0), np.zeros(5), 1e-2), []
+    for _ in range(40):
+        way.read()
+        if way.seems_done:
+            estimates.append(way.left / way.target.reach(way.best_value))
+        if way.conclude():
+            break
+    assert len(estimates) == 3  # in so many readings
+    assert all(estimate <= 1e-2 * 0.1**k for k, estimate in enumerate(estimates))
+
+
 @pytest.mark.parametrize("apart", [1e-3, 3e-8])
 def test_an_estimate_that_the_tiny_ridge_has_made_small_does_not_count(apart, monkeypatch):
     rng = np.random.default_rng(0)
